@@ -1,0 +1,138 @@
+"""Embeddings: the waist of nearkin. Everything after training reads these, never a model.
+
+On disk: Parquet with one row per image and the columns id (string), label (string class name, null where
+unknown), split (string) and embedding (fixed-size list of float32), plus JSON under the schema's metadata key
+``nearkin`` (classes and provenance).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nearkin.errors import DataError, OutputError
+
+_METADATA_KEY = b"nearkin"
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One vector per image.
+
+    Attributes:
+        Z: float32 (N, D), finite.
+        ids: str (N,), as in the ImageSet.
+        labels: int64 (N,), index into ``classes``, -1 where unknown; None without labels.
+        split: str (N,), "train", "val" or "test".
+        classes: class names in label order.
+        provenance: JSON-able record (method, layer, seed, data set, versions).
+    """
+
+    Z: NDArray[np.float32]
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64] | None
+    split: NDArray[np.str_]
+    classes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.Z.ndim != 2 or len(self.Z) != len(self.ids) or len(self.Z) != len(self.split):
+            raise DataError(
+                f"embeddings: Z {self.Z.shape}, {len(self.ids)} ids and {len(self.split)} splits do not match; "
+                "expected Z (N, D) with N ids and N splits."
+            )
+        if self.labels is not None and len(self.labels) != len(self.Z):
+            raise DataError(f"embeddings: {len(self.labels)} labels for {len(self.Z)} vectors.")
+
+    def __len__(self) -> int:
+        return len(self.Z)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any image has a known label."""
+        return self.labels is not None and bool((self.labels >= 0).any())
+
+    def part(self, split: str) -> Embeddings:
+        """Return the rows of one split, in stored order (possibly none)."""
+        return self.take(np.flatnonzero(self.split == split))
+
+    def take(self, index: NDArray[np.int64]) -> Embeddings:
+        """Return the rows at ``index`` (int64 (M,))."""
+        return Embeddings(
+            self.Z[index],
+            self.ids[index],
+            None if self.labels is None else self.labels[index],
+            self.split[index],
+            self.classes,
+            self.provenance,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write Parquet by atomic rename. Raises OutputError when the folder cannot be written."""
+        values = pa.array(np.ascontiguousarray(self.Z, dtype=np.float32).reshape(-1))
+        label: list[str | None] = [None] * len(self)
+        if self.labels is not None:
+            label = [self.classes[k] if k >= 0 else None for k in self.labels]
+        table = pa.table(
+            {
+                "id": pa.array(self.ids.tolist(), pa.string()),
+                "label": pa.array(label, pa.string()),
+                "split": pa.array(self.split.tolist(), pa.string()),
+                "embedding": pa.FixedSizeListArray.from_arrays(values, self.Z.shape[1]),
+            }
+        )
+        meta = json.dumps({"classes": list(self.classes), "provenance": self.provenance})
+        table = table.replace_schema_metadata({_METADATA_KEY: meta.encode()})
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, temporary)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}. Free space or choose another -o.") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Embeddings:
+        """Read embeddings written by :meth:`save`, or any Parquet with an ``embedding`` list column.
+
+        Raises DataError when the file is missing, is no Parquet, or lacks the column.
+        """
+        try:
+            table = pq.read_table(path)
+        except FileNotFoundError as error:
+            raise DataError(f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'.") from error
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+        if "embedding" not in table.column_names:
+            raise DataError(f"{path} has no column 'embedding'; found: {', '.join(table.column_names)}.")
+        column = table.column("embedding").combine_chunks()
+        n = len(column)
+        flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+        if n == 0 or flat.size % n:
+            raise DataError(f"{path}: column 'embedding' must hold one vector of equal length per row.")
+        ids = table.column("id").to_pylist() if "id" in table.column_names else [str(i) for i in range(n)]
+        split = table.column("split").to_pylist() if "split" in table.column_names else ["train"] * n
+        meta = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+        names = table.column("label").to_pylist() if "label" in table.column_names else [None] * n
+        known = {str(name) for name in names if name is not None}
+        classes = tuple(meta.get("classes") or sorted(known))
+        index = {name: k for k, name in enumerate(classes)}
+        labels = None
+        if known:
+            labels = np.array([-1 if name is None else index[str(name)] for name in names], dtype=np.int64)
+        return cls(
+            flat.reshape(n, -1),
+            np.array(ids, dtype=np.str_),
+            labels,
+            np.array(split, dtype=np.str_),
+            classes if known else (),
+            dict(meta.get("provenance", {})),
+        )

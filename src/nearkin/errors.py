@@ -1,0 +1,47 @@
+"""Errors that a user can act on. Each carries one line (what, where, legal values, the fix) and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NearkinError(Exception):
+    """Base of all errors raised on purpose. The command line prints its message as one line.
+
+    Anything else that escapes is a bug.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(NearkinError):
+    """A setting, flag or name is not legal."""
+
+    exit_code = 2
+
+
+class DataError(NearkinError):
+    """Input data is missing, unreadable or unusable."""
+
+    exit_code = 3
+
+
+class OutputError(NearkinError):
+    """Results cannot be written (read-only folder, full disk)."""
+
+    exit_code = 4
+
+
+class TrainingError(NearkinError):
+    """Training cannot go on (non-finite loss). The last good checkpoint is kept."""
+
+    exit_code = 5
+
+
+def unknown(kind: str, name: str, legal: Iterable[str]) -> ConfigError:
+    """Build the error for an unknown name, with "did you mean" when one legal name is close."""
+    legal = list(legal)
+    close = difflib.get_close_matches(name.lower(), [item.lower() for item in legal], n=1, cutoff=0.5)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return ConfigError(f"unknown {kind} '{name}'.{hint} Legal: {', '.join(legal)}.")
