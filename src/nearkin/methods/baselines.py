@@ -1,0 +1,116 @@
+"""Baselines that every learned embedding has to beat: raw pixels, PCA of pixels, an untrained encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nearkin.data.imageset import ImageSet, Splits
+from nearkin.methods.joint import JointEmbedding, save_random
+from nearkin.methods.settings import resolve
+from nearkin.train.checkpoint import load_tensors, save_tensors
+from nearkin.train.device import make_fabric
+from nearkin.train.loop import WEIGHTS
+from nearkin.views import normalize
+
+_CALIBRATION_IMAGES = 2048
+
+
+def _pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
+class RawPixels:
+    """Pixels in [0, 1], flattened: the layer "pixels" (N, 3 * H * W)."""
+
+    defaults: ClassVar[dict[str, Any]] = {}
+    primary_layer = "pixels"
+    layers = ("pixels",)
+
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        self.settings = resolve(self.defaults, settings, train=False)
+
+    def fit(self, splits: Splits, run_dir: Path, *, seed: int = 0, device: str = "auto", progress: bool = True, title: str = "") -> None:
+        """Nothing to learn."""
+
+    def load(self, run_dir: Path, device: str = "auto") -> None:
+        """Nothing to load."""
+
+    def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
+        """uint8 (N, 3, H, W) -> {"pixels": float32 (N, 3 * H * W)}."""
+        return {"pixels": _pixels(images)}
+
+    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
+        """There is no loss."""
+
+
+class PixelPCA(RawPixels):
+    """Principal components of the training pixels: the layer "components" (N, components), not whitened."""
+
+    defaults: ClassVar[dict[str, Any]] = {"components": 128}
+    primary_layer = "components"
+    layers = ("components",)
+
+    def fit(self, splits: Splits, run_dir: Path, *, seed: int = 0, device: str = "auto", progress: bool = True, title: str = "") -> None:
+        """Learn mean and components from the training pixels (scikit-learn's randomised solver, seeded)."""
+        from sklearn.decomposition import PCA
+
+        if not (run_dir / WEIGHTS).exists():
+            x = _pixels(splits.train.images)
+            pca = PCA(min(self.settings["components"], *x.shape), svd_solver="randomized", random_state=seed).fit(x)
+            tensors = {"mean": torch.from_numpy(pca.mean_), "components": torch.from_numpy(pca.components_)}
+            save_tensors(run_dir / WEIGHTS, tensors, {})
+        self.load(run_dir)
+
+    def load(self, run_dir: Path, device: str = "auto") -> None:
+        """Load mean and components."""
+        tensors, _ = load_tensors(run_dir / WEIGHTS)
+        self._mean, self._components = tensors["mean"].float().numpy(), tensors["components"].float().numpy()
+
+    def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
+        """uint8 (N, 3, H, W) -> {"components": float32 (N, components)}."""
+        parts = [(_pixels(images[i : i + 4096]) - self._mean) @ self._components.T for i in range(0, len(images), 4096)]
+        return {"components": np.concatenate(parts).astype(np.float32)}
+
+
+class RandomInit(JointEmbedding):
+    """The encoder with its initial random weights: what the architecture alone gives.
+
+    BatchNorm statistics are estimated on training images (no labels, no weight changes), because the initial
+    running mean 0 and variance 1 would cripple the baseline.
+    """
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The encoder's layers; a random projector says nothing more."""
+        return self.joint.encoder.layer_names
+
+    def fit(self, splits: Splits, run_dir: Path, *, seed: int = 0, device: str = "auto", progress: bool = True, title: str = "") -> None:
+        """Draw the weights, estimate BatchNorm statistics, save."""
+        self._fabric = make_fabric(device, self.config.precision)
+        if not (run_dir / WEIGHTS).exists():
+            self._build(seed)
+            self._calibrate(splits.train.images, seed)
+            save_random(self, run_dir)
+        self.load(run_dir, device)
+
+    @torch.no_grad()
+    def _calibrate(self, images: NDArray[np.uint8], seed: int) -> None:
+        norms = [m for m in self.net.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+        for module in norms:
+            module.momentum = None  # a plain average over the batches below
+        self.net.train()
+        pick = np.random.default_rng(seed).permutation(len(images))[:_CALIBRATION_IMAGES]
+        for start in range(0, len(pick), 256):
+            batch = torch.from_numpy(np.array(images[np.sort(pick[start : start + 256])]))
+            if len(batch) > 1:
+                self.net(normalize(batch, self.recipe))
+
+    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
+        """There is no training, hence no curve."""
+
+

@@ -1,0 +1,221 @@
+"""Joint embedding of two views: what VICReg and its relatives share (encoder, projector, views, embedding)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nearkin.data.imageset import ImageSet, Splits
+from nearkin.errors import ConfigError
+from nearkin.evaluate.health import alignment, health
+from nearkin.methods.settings import resolve, train_config
+from nearkin.nets import create_encoder, projector
+from nearkin.train.checkpoint import load_tensors, save_tensors
+from nearkin.train.config import TrainConfig
+from nearkin.train.device import make_fabric
+from nearkin.train.diagnose import diagnose
+from nearkin.train.loop import SNAPSHOTS, WEIGHTS, train
+from nearkin.train.record import Record
+from nearkin.train.seeding import derive, generator
+from nearkin.views import get_recipe, make_views, normalize
+
+_EVAL_IMAGES = 2048  # held-out images used for losses and health
+_KNN_BANK = 10_000  # training images the monitoring kNN probe looks at
+_EMBED_BATCH = 512
+
+
+class JointNet(nn.Module):
+    """Encoder and projector. Maps (B, 3, S, S) to projections (B, P)."""
+
+    def __init__(self, encoder_name: str, widths: tuple[int, ...], image_size: int) -> None:
+        super().__init__()
+        self.encoder = create_encoder(encoder_name, image_size)
+        self.projector = projector(self.encoder.out_features, widths)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.projector(self.encoder(x))
+        return out
+
+    def layers(self, x: Tensor) -> dict[str, Tensor]:
+        """Every layer by name: the encoder's, and "projector"."""
+        named = self.encoder.layers(x)
+        return named | {"projector": self.projector(named[self.encoder.primary_layer])}
+
+
+class JointEmbedding:
+    """Base of the methods that pull two views of an image together. Subclasses give ``pair_loss``.
+
+    Settings: encoder (name), projector (widths), recipe (views), and every field of TrainConfig.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {"encoder": "fast", "projector": (1024, 1024), "recipe": "reference"}
+
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        self.settings = resolve(self.defaults, settings)
+        self.config: TrainConfig = train_config(self.settings)
+        self.recipe = get_recipe(self.settings["recipe"])
+        if image_shape[1] != image_shape[2]:
+            raise ConfigError(f"images must be square; got {image_shape[1]} x {image_shape[2]}.")
+        self.image_size = image_shape[1]
+        self._build(seed=0)
+
+    def _build(self, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "init"))
+            self.net: nn.Module = JointNet(self.settings["encoder"], self.settings["projector"], self.image_size)
+
+    @property
+    def joint(self) -> JointNet:
+        """The net with its layers."""
+        assert isinstance(self.net, JointNet)
+        return self.net
+
+    @property
+    def primary_layer(self) -> str:
+        """The layer downstream work should use."""
+        return self.joint.encoder.primary_layer
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of all layers that :meth:`embed` returns."""
+        return (*self.joint.encoder.layer_names, "projector")
+
+    def pair_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Projections (B, P) of two views -> scalar loss and detached scalars to log."""
+        raise NotImplementedError
+
+    def loss(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """uint8 (B, 3, H, W) -> loss of two fresh views, which pass through the net as one batch of 2B."""
+        views = torch.cat(make_views(images, self.recipe, rng, n_views=2))
+        with self._fabric.autocast():
+            z = self.net(views.contiguous(memory_format=torch.channels_last))
+        return self.pair_loss(*z.chunk(2))
+
+    def after_step(self, step: int) -> None:
+        """Nothing to do for plain joint embedding."""
+
+    def fit(
+        self, splits: Splits, run_dir: Path, *, seed: int = 0, device: str = "auto", progress: bool = True, title: str = ""
+    ) -> None:
+        """Train on ``splits.train.images``, resuming inside ``run_dir``; return at once when it is finished.
+
+        Labels are used for the monitoring kNN probe on validation images only.
+        """
+        self._fabric = make_fabric(device, self.config.precision)
+        if (run_dir / WEIGHTS).exists():
+            self.load(run_dir, device)
+            return
+        run_dir.mkdir(parents=True, exist_ok=True)
+        self._build(seed)
+        monitor = _Monitor(self, splits, run_dir, seed)
+        train(
+            self,
+            splits.train.images,
+            self.config,
+            run_dir,
+            seed=seed,
+            fabric=self._fabric,
+            on_eval=monitor,
+            progress=progress,
+            title=title or "training",
+        )
+        self.net.eval()
+
+    def load(self, run_dir: Path, device: str = "auto") -> None:
+        """Load the weights that :meth:`fit` wrote."""
+        self._fabric = make_fabric(device, self.config.precision)
+        tensors, _ = load_tensors(run_dir / WEIGHTS)
+        self.net.load_state_dict(tensors)
+        self.net.to(self._fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net.eval()
+
+    @torch.no_grad()
+    def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
+        """uint8 (N, 3, H, W) -> {layer: float32 (N, width)}, one un-augmented view, net in eval mode."""
+        wanted = layers or self.layers
+        self.net.eval()
+        out: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
+        for start in range(0, len(images), _EMBED_BATCH):
+            batch = torch.from_numpy(np.array(images[start : start + _EMBED_BATCH])).to(self._fabric.device)
+            x = normalize(batch, self.recipe).contiguous(memory_format=torch.channels_last)
+            with self._fabric.autocast():
+                named = self.joint.layers(x)
+            for name in wanted:
+                out[name].append(named[name].float().cpu().numpy())
+        return {name: np.concatenate(parts) for name, parts in out.items()}
+
+    @torch.no_grad()
+    def held_out_losses(self, images: NDArray[np.uint8], seed: int) -> tuple[dict[str, float], NDArray[np.float32]]:
+        """Mean loss terms over batches of held-out images (eval mode, fixed views), and the projections' std."""
+        size = min(self.config.batch_size, len(images))
+        rows: list[dict[str, float]] = []
+        projections: list[Tensor] = []
+        for k in range(len(images) // size):
+            batch = torch.from_numpy(np.array(images[k * size : (k + 1) * size])).to(self._fabric.device)
+            views = torch.cat(make_views(batch, self.recipe, generator(self._fabric.device, seed, "eval", k), n_views=2))
+            with self._fabric.autocast():
+                z = self.net(views.contiguous(memory_format=torch.channels_last))
+            loss, terms = self.pair_loss(*z.chunk(2))
+            rows.append({"loss": float(loss)} | {name: float(value) for name, value in terms.items()})
+            projections.append(z.float().cpu())
+        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        return means, torch.cat(projections).numpy()
+
+    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
+        """Append {"kind": "test"} lines from the stored snapshots, then delete those. Only after training."""
+        record = Record(run_dir / "metrics.jsonl")
+        folder = run_dir / SNAPSHOTS
+        done = {line["epoch"] for line in record.read(kind="test")}
+        for path in sorted(folder.glob("epoch-*.safetensors")):
+            tensors, meta = load_tensors(path)
+            if meta["epoch"] not in done:
+                self.net.load_state_dict(tensors)
+                self.net.eval()
+                means, _ = self.held_out_losses(test.images[:_EVAL_IMAGES], seed)
+                record.append({"kind": "test", "epoch": meta["epoch"]} | means)
+            path.unlink()
+        if folder.exists():
+            folder.rmdir()
+        self.load(run_dir, self._fabric.device.type)
+
+
+class _Monitor:
+    """Held-out losses, label-free health, the kNN probe and the diagnosis after each evaluated epoch."""
+
+    def __init__(self, method: JointEmbedding, splits: Splits, run_dir: Path, seed: int) -> None:
+        self.method, self.seed = method, seed
+        self.record = Record(run_dir / "metrics.jsonl")
+        pick = np.random.default_rng(derive(seed, "eval"))
+        # A shuffle, because sets come sorted by class, and a batch of one class is no fair sample.
+        self.val = splits.val.take(np.sort(pick.permutation(len(splits.val))[:_EVAL_IMAGES]))
+        self.order = pick.permutation(len(self.val))
+        self.bank = splits.train.take(np.sort(pick.permutation(len(splits.train))[:_KNN_BANK]))
+
+    def __call__(self, epoch: int, seconds: float) -> None:
+        means, projections = self.method.held_out_losses(self.val.images[self.order], self.seed)
+        layer = self.method.primary_layer
+        z = self.method.embed(self.val.images, (layer,))[layer]
+        measured = health(z).to_dict()
+        size = min(self.method.config.batch_size, len(self.val))
+        pairs = projections.reshape(-1, 2, size, projections.shape[1])
+        line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "split": "val", "seconds": seconds} | means
+        line |= measured | {"dim": z.shape[1], "projector_std": float(projections.std(axis=0).mean())}
+        line["alignment"] = alignment(pairs[:, 0].reshape(-1, pairs.shape[-1]), pairs[:, 1].reshape(-1, pairs.shape[-1]))
+        if self.val.labels is not None and self.bank.labels is not None:
+            from nearkin.evaluate.knn import knn_accuracy
+
+            bank = self.method.embed(self.bank.images, (layer,))[layer]
+            line["knn"] = knn_accuracy(bank, self.bank.labels, z, self.val.labels, k=20)
+        self.record.append(line)
+        state, message = diagnose(self.record.read(kind="epoch", split="val"))
+        self.record.append({"kind": "diagnosis", "epoch": epoch, "state": state, "message": message})
+
+
+def save_random(method: JointEmbedding, run_dir: Path) -> None:
+    """Write the weights of an untrained net (the random-init baseline)."""
+    save_tensors(run_dir / WEIGHTS, method.net.state_dict(), {"epochs": 0})

@@ -1,0 +1,103 @@
+"""VICReg: variance-invariance-covariance regularisation.
+
+Bardes, Ponce, LeCun: "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
+ICLR 2022, equations 1 to 6. With Z and Z' (N, D) the projections of two views of N images:
+
+    s(Z, Z') = mean over images of |z_i - z'_i|^2                       invariance  (eq. 5)
+    v(Z)     = mean over dimensions of max(0, gamma - sqrt(Var(z_j) + epsilon))     (eq. 1, 2)
+    c(Z)     = sum over i != j of C(Z)_ij^2 / D, C with divisor N - 1   covariance  (eq. 3, 4)
+
+The paper and the authors' code weigh these differently, so the same "25 / 25 / 1" is two objectives:
+
+    convention   invariance                variance            covariance
+    "paper"      summed over D             v(Z) + v(Z')        c(Z) + c(Z')
+    "official"   averaged over D           (v(Z) + v(Z')) / 2  c(Z) + c(Z')
+
+Deviation: none in the loss. Both views pass through the net in one batch, so BatchNorm sees the statistics of
+2N rows; the authors' code makes two passes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nearkin.errors import ConfigError, unknown
+from nearkin.methods.gather import gather
+from nearkin.methods.joint import JointEmbedding
+
+CONVENTIONS = ("official", "paper")
+
+
+class VICRegTerms(NamedTuple):
+    """The three unweighted terms, float32 scalars."""
+
+    invariance: Tensor
+    variance: Tensor
+    covariance: Tensor
+
+
+def _variance(z: Tensor, gamma: float, epsilon: float) -> Tensor:
+    return torch.relu(gamma - torch.sqrt(z.var(dim=0) + epsilon)).mean()
+
+
+def _covariance(z: Tensor) -> Tensor:
+    n, d = z.shape
+    z = z - z.mean(dim=0)
+    cov = z.T @ z / (n - 1)
+    return (cov.square().sum() - cov.diagonal().square().sum()) / d
+
+
+def vicreg_terms(
+    z1: Tensor, z2: Tensor, *, gamma: float = 1.0, epsilon: float = 1e-4, convention: str = "official"
+) -> VICRegTerms:
+    """The three terms of VICReg for projections ``z1``, ``z2`` (N, D), N >= 2, of two views of N images.
+
+    Statistics are computed in float32 (float64 input stays float64) whatever the surrounding autocast.
+
+    Raises:
+        ConfigError: unknown convention, or fewer than 2 rows (no variance exists).
+    """
+    if convention not in CONVENTIONS:
+        raise unknown("VICReg convention", convention, CONVENTIONS)
+    if len(z1) < 2:
+        raise ConfigError(f"VICReg needs at least 2 images in a batch to estimate a variance; got {len(z1)}.")
+    with torch.autocast(z1.device.type, enabled=False):
+        if z1.dtype != torch.float64:
+            z1, z2 = z1.float(), z2.float()
+        difference = (z1 - z2).square()
+        variance = _variance(z1, gamma, epsilon) + _variance(z2, gamma, epsilon)
+        covariance = _covariance(z1) + _covariance(z2)
+        if convention == "official":
+            return VICRegTerms(difference.mean(), variance / 2, covariance)
+        return VICRegTerms(difference.sum(dim=1).mean(), variance, covariance)
+
+
+class VICReg(JointEmbedding):
+    """VICReg on augmented views. Settings: those of JointEmbedding and of training, and the following.
+
+    invariance_weight, variance_weight, covariance_weight: 25, 25, 1 in the paper; any may be 0.
+    gamma: target standard deviation per dimension. epsilon: added to the variance under the root.
+    convention: "official" or "paper", see the module's text.
+    """
+
+    defaults: dict[str, Any] = JointEmbedding.defaults | {
+        "invariance_weight": 25.0,
+        "variance_weight": 25.0,
+        "covariance_weight": 1.0,
+        "gamma": 1.0,
+        "epsilon": 1e-4,
+        "convention": "official",
+    }
+
+    def pair_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        s = self.settings
+        terms = vicreg_terms(
+            gather(z1), gather(z2), gamma=s["gamma"], epsilon=s["epsilon"], convention=s["convention"]
+        )
+        weighted = {name: s[f"{name}_weight"] * term for name, term in terms._asdict().items()}
+        loss = torch.stack(list(weighted.values())).sum()
+        logged = terms._asdict() | {f"weighted_{name}": value for name, value in weighted.items()}
+        return loss, {name: value.detach() for name, value in logged.items()}

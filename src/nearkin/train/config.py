@@ -1,0 +1,69 @@
+"""Settings of the training loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nearkin.errors import ConfigError, unknown
+
+OPTIMIZERS = ("adam", "adamw", "lars", "muon")
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train, whatever the method.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step (each gives several views); the last incomplete batch is dropped.
+        optimizer: "adam" (weight decay as L2 penalty), "adamw", "lars", or "muon" (AdamW for vectors).
+        lr: peak learning rate. For "muon" it is that of the AdamW part; ``muon_lr`` is that of the matrices.
+        weight_decay: not applied to biases and normalisation parameters.
+        warmup_epochs: linear warm-up, may be a fraction.
+        schedule: "cosine" to zero, or "constant", after the warm-up.
+        precision: "bf16", "fp32" or "auto" (bf16 where the hardware has it natively).
+        eval_every: epochs between evaluations on held-out data (the last epoch always is evaluated).
+        keep: how many evenly spaced weight snapshots to keep until the test losses are computed.
+        checkpoint_seconds: how often, besides each epoch's end, the full state is saved.
+    """
+
+    epochs: int = 10
+    batch_size: int = 256
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    muon_lr: float = 0.02
+    weight_decay: float = 1e-2
+    warmup_epochs: float = 1.0
+    schedule: str = "cosine"
+    precision: str = "auto"
+    eval_every: int = 1
+    keep: int = 6
+    checkpoint_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, value, legal in (
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("schedule", self.schedule, SCHEDULES),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in legal:
+                raise unknown(name, str(value), legal)
+        for name in ("epochs", "batch_size", "lr", "muon_lr", "eval_every", "checkpoint_seconds"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be greater than 0.")
+        for name in ("weight_decay", "warmup_epochs", "keep"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or greater.")
+
+    def lr_factor(self, step: int, steps_per_epoch: int) -> float:
+        """Multiplier of the peak learning rate at ``step`` (0-based): linear warm-up, then the schedule."""
+        total, warmup = self.epochs * steps_per_epoch, self.warmup_epochs * steps_per_epoch
+        if step < warmup:
+            return (step + 1) / max(1.0, warmup)
+        if self.schedule == "constant":
+            return 1.0
+        progress = (step - warmup) / max(1.0, total - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

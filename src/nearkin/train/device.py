@@ -1,0 +1,34 @@
+"""Choice of device and precision."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+
+from nearkin.errors import ConfigError
+
+
+def pick_device(name: str = "auto") -> str:
+    """ "auto", "cpu" or "cuda" -> "cpu" or "cuda". Raises ConfigError when CUDA is asked for and absent."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"unknown device '{name}'. Legal: auto, cpu, cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda' was asked for, but torch sees no CUDA GPU here. Use --device cpu or auto.")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def native_bf16(device: str) -> bool:
+    """Whether bf16 arithmetic is native: elsewhere (CPUs without avx512_bf16 or AMX) it is slower than fp32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capability = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """A Lightning Fabric on one device of the given kind. ``precision`` as in TrainConfig."""
+    device = pick_device(device)
+    use_bf16 = precision == "bf16" or (precision == "auto" and native_bf16(device))
+    return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if use_bf16 else "32-true")

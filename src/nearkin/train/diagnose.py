@@ -1,0 +1,45 @@
+"""A run's health in words: collapsing, dimensionally collapsing, not learning or healthy, and what to try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+COLLAPSE_RATIO = 0.05  # std of the projections, relative to the variance term's target
+RANK_SHARE = 0.05  # RankMe relative to the number of dimensions
+MIN_DROP = 0.01  # relative drop of the held-out loss since the first evaluation that counts as learning
+
+
+def diagnose(history: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Judge the held-out "epoch" records of one run, oldest first.
+
+    Fields read: loss, projector_std (mean std per dimension of the projector's output, target 1), rankme, dim,
+    knn (accuracy in [0, 1], where labels exist).
+
+    Returns:
+        (state, message) with state "collapsing", "dimensional collapse", "not learning" or "healthy".
+    """
+    last, first = history[-1], history[0]
+    if last["projector_std"] < COLLAPSE_RATIO:
+        return "collapsing", (
+            f"All projections are nearly the same vector: mean std per dimension {last['projector_std']:.2g}, target 1 "
+            f"(variance term {last.get('variance', float('nan')):.2g}). Raise variance_weight, or lower invariance_weight or lr."
+        )
+    if last["rankme"] < max(2.0, RANK_SHARE * last["dim"]):
+        return "dimensional collapse", (
+            f"The features fill about {last['rankme']:.1f} of {last['dim']} dimensions (RankMe), covariance term "
+            f"{last.get('covariance', float('nan')):.2g}. Raise covariance_weight, widen the projector, or lower lr."
+        )
+    drop = (first["loss"] - last["loss"]) / max(abs(first["loss"]), 1e-12)
+    stuck_loss = len(history) >= 3 and drop < MIN_DROP
+    knn, at_first = last.get("knn"), first.get("knn")
+    stuck_knn = knn is not None and at_first is not None and len(history) >= 3 and knn <= at_first
+    if stuck_loss or stuck_knn:
+        sign = f"the held-out loss fell by only {100 * drop:.1f} % since the first evaluation" if stuck_loss else (
+            f"the kNN probe ({knn:.3f}) is no better than at the first evaluation ({at_first:.3f})"
+        )
+        return "not learning", f"Not learning: {sign}. Try a higher lr, more epochs, or milder views."
+    return "healthy", (
+        f"Healthy: std {last['projector_std']:.2f} of target 1, RankMe {last['rankme']:.0f} of {last['dim']}, "
+        f"held-out loss down {100 * drop:.0f} % since the first evaluation."
+    )

@@ -1,0 +1,205 @@
+"""The training loop. It knows a method only as a Trainable, and images only as uint8 without labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nearkin.errors import ConfigError, TrainingError
+from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
+from nearkin.train.config import TrainConfig
+from nearkin.train.optim import make_optimizers, set_lr
+from nearkin.train.progress import step_bar
+from nearkin.train.record import Record
+from nearkin.train.seeding import epoch_order, generator
+
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+SNAPSHOTS = "snapshots"
+
+
+class Trainable(Protocol):
+    """What the loop asks of a method."""
+
+    net: nn.Module
+
+    def loss(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """uint8 (B, 3, H, W) -> scalar loss with gradient, and detached scalars to log."""
+
+    def after_step(self, step: int) -> None:
+        """Called after each optimiser step (moving averages and the like)."""
+
+
+def _device_images(images: NDArray[np.uint8], device: torch.device) -> Callable[[NDArray[np.int64]], Tensor]:
+    """A function index -> uint8 batch on the device; the whole set moves to a GPU once if it fits in half its memory."""
+    if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
+        resident = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+        return lambda index: resident[torch.from_numpy(index).to(device, non_blocking=True)]
+    return lambda index: torch.from_numpy(images[index]).to(device)
+
+
+class _Log:
+    """Buffers per-step scalars on the device; one synchronisation per flush instead of one per step."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
+
+    def add(self, line: dict[str, Any], scalars: dict[str, Tensor]) -> None:
+        self.pending.append((line, scalars))
+
+    def flush(self) -> None:
+        """Write the buffered lines. Raises TrainingError at the first non-finite loss."""
+        if not self.pending:
+            return
+        names = list(self.pending[0][1])
+        values = torch.stack([torch.stack([s[name].float() for name in names]) for _, s in self.pending]).tolist()
+        lines = []
+        bad: int | None = None
+        for (line, _), row in zip(self.pending, values, strict=True):
+            lines.append(line | dict(zip(names, row, strict=True)))
+            if not np.isfinite(row[names.index("loss")]):
+                bad = line["step"]
+                break
+        self.pending.clear()
+        if bad is not None:
+            self.record.append(*lines[:-1])
+            raise TrainingError(
+                f"loss became non-finite at step {bad}; the last good checkpoint is kept. "
+                "Try a lower lr, a longer warm-up, or precision fp32."
+            )
+        self.record.append(*lines)
+
+
+def train(
+    trainable: Trainable,
+    images: NDArray[np.uint8],
+    config: TrainConfig,
+    run_dir: Path,
+    *,
+    seed: int,
+    fabric: Fabric,
+    on_eval: Callable[[int, float], None] | None = None,
+    progress: bool = True,
+    title: str = "training",
+) -> None:
+    """Train until ``config.epochs``; continue from the checkpoint in ``run_dir`` where there is one.
+
+    Writes metrics.jsonl, a rolling checkpoint, snapshots/epoch-NNNN.safetensors and, at the end,
+    weights.safetensors (whose presence means: finished). On one machine, an interrupted and resumed run ends
+    with bitwise the weights of an uninterrupted one: data order and views depend on (seed, step) alone.
+
+    Args:
+        images: uint8 (N, 3, H, W); may be a memory map. No labels.
+        on_eval: called as on_eval(epoch, seconds) with the net in eval mode after every ``eval_every`` epochs;
+            ``seconds`` is the training time so far, evaluation excluded.
+    Raises:
+        ConfigError: batch larger than the set. TrainingError: non-finite loss. OutputError: disk.
+    """
+    n = len(images)
+    if config.batch_size > n:
+        raise ConfigError(f"batch_size {config.batch_size} is larger than the {n} training images; use at most {n}.")
+    device = fabric.device
+    trainable.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizers = make_optimizers(trainable.net, config)
+    parameters = [p for p in trainable.net.parameters() if p.requires_grad]
+    fetch = _device_images(images, device)
+    record = Record(run_dir / "metrics.jsonl")
+    per_epoch = n // config.batch_size
+    total = config.epochs * per_epoch
+    step, seconds = _resume(trainable.net, optimizers, record, run_dir)
+    snapshots = _snapshot_epochs(config)
+    log = _Log(record)
+    trainable.net.train()
+    started = time.monotonic()
+
+    def elapsed() -> float:
+        return seconds + time.monotonic() - started
+
+    def save() -> None:
+        log.flush()
+        meta = {"step": step, "seconds": elapsed(), "position": record.position}
+        save_tensors(run_dir / CHECKPOINT, trainable.net.state_dict() | optimizer_tensors(optimizers), meta)
+
+    saved_at = time.monotonic()
+    with step_bar(title, total, step, enabled=progress) as bar:
+        while step < total:
+            epoch = step // per_epoch
+            order = epoch_order(n, seed, epoch)
+            for k in range(step % per_epoch, per_epoch):
+                index = order[k * config.batch_size : (k + 1) * config.batch_size]
+                lr = set_lr(optimizers, config.lr_factor(step, per_epoch))
+                loss, terms = trainable.loss(fetch(index), generator(device, seed, "views", step))
+                for p in parameters:
+                    p.grad = None
+                fabric.backward(loss)
+                for optimizer in optimizers:
+                    optimizer.step()
+                trainable.after_step(step)
+                step += 1
+                line = {"kind": "step", "step": step, "epoch": step / per_epoch, "lr": lr, "seconds": round(elapsed(), 2)}
+                log.add(line, {"loss": loss.detach()} | terms)
+                if device.type == "cpu" or len(log.pending) >= 50:
+                    log.flush()
+                    bar(step, float(loss.detach()))
+                if time.monotonic() - saved_at > config.checkpoint_seconds:
+                    save()
+                    saved_at = time.monotonic()
+            log.flush()
+            seconds = elapsed()
+            _end_of_epoch(trainable, record, run_dir, epoch + 1, config, snapshots, seconds, on_eval)
+            started = time.monotonic()
+            save()
+            saved_at = time.monotonic()
+    save_tensors(run_dir / WEIGHTS, trainable.net.state_dict(), {"epochs": config.epochs, "seconds": elapsed()})
+    (run_dir / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _resume(net: nn.Module, optimizers: list[torch.optim.Optimizer], record: Record, run_dir: Path) -> tuple[int, float]:
+    """Restore the checkpoint, if any; return (step, seconds)."""
+    path = run_dir / CHECKPOINT
+    if not path.exists():
+        record.rewind(0)
+        return 0, 0.0
+    tensors, meta = load_tensors(path)
+    net.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("optimizer.")})
+    restore_optimizers(optimizers, tensors)
+    record.rewind(meta["position"])
+    return int(meta["step"]), float(meta["seconds"])
+
+
+def _snapshot_epochs(config: TrainConfig) -> set[int]:
+    """Up to ``keep`` evenly spaced epochs (1-based), first and last among them."""
+    keep = min(config.keep, config.epochs)
+    return {int(e) for e in np.linspace(1, config.epochs, keep).round()} if keep else set()
+
+
+def _end_of_epoch(
+    trainable: Trainable,
+    record: Record,
+    run_dir: Path,
+    epoch: int,
+    config: TrainConfig,
+    snapshots: set[int],
+    seconds: float,
+    on_eval: Callable[[int, float], None] | None,
+) -> None:
+    """Log the epoch's train means, keep a snapshot, evaluate on held-out data."""
+    lines = [line for line in record.read(kind="step") if epoch - 1 < line["epoch"] <= epoch]
+    names = [name for name in lines[0] if name not in ("kind", "step", "epoch", "lr", "seconds")]
+    means = {name: float(np.mean([line[name] for line in lines])) for name in names}
+    record.append({"kind": "epoch", "epoch": epoch, "split": "train", "seconds": seconds} | means)
+    if epoch in snapshots:
+        save_tensors(run_dir / SNAPSHOTS / f"epoch-{epoch:04d}.safetensors", trainable.net.state_dict(), {"epoch": epoch})
+    if on_eval is not None and (epoch % config.eval_every == 0 or epoch == config.epochs):
+        trainable.net.eval()
+        on_eval(epoch, seconds)
+        trainable.net.train()
