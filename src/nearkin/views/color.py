@@ -1,0 +1,183 @@
+"""Colour jitter, grayscale and solarize of a batch, one parameter per image.
+
+Each operation equals the function of the same name in ``torchvision.transforms.v2.functional`` image by image, the
+clamp to [0, 1] after each included. A neutral parameter leaves an image as it is, so "with probability p" is a matter
+of sampling and the operations need no masks (no synchronisation on CUDA).
+
+The functions ``*_`` work in place on float32; ``apply_*`` copy and take any floating dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LUMINANCE = (0.2989, 0.587, 0.114)  # ITU-R 601 as rounded by torchvision; they sum to 0.9999
+
+
+class Jitter(NamedTuple):
+    """Parameters of colour jitter, float32 (n,) each.
+
+    Brightness, contrast and saturation are factors (1 is neutral), hue a shift in turns (0 is neutral).
+    """
+
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+
+
+def sample_jitter(
+    n: int,
+    generator: torch.Generator,
+    *,
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    saturation: float = 0.2,
+    hue: float = 0.1,
+    p: float = 0.8,
+) -> Jitter:
+    """Draw the parameters of ``RandomApply(ColorJitter(...), p)`` for n images.
+
+    Factors are uniform in [max(0, 1 - strength), 1 + strength], hue in [-hue, hue]; all four are neutral with
+    probability 1 - p.
+    """
+    u = torch.rand(5, n, generator=generator, device=generator.device)
+    skip = u[4] >= p
+    factors = []
+    for k, strength in enumerate((brightness, contrast, saturation)):
+        low = max(0.0, 1 - strength)
+        factors.append((u[k] * (1 + strength - low) + low).masked_fill_(skip, 1.0))
+    shift = ((u[3] * 2 - 1) * hue).masked_fill_(skip, 0.0)
+    return Jitter(factors[0], factors[1], factors[2], shift)
+
+
+def sample_grayscale(n: int, generator: torch.Generator, *, p: float = 0.2) -> Tensor:
+    """Draw bool (n,), True with probability ``p``."""
+    return torch.rand(n, generator=generator, device=generator.device) < p
+
+
+def sample_solarize(n: int, generator: torch.Generator, *, p: float = 0.1, threshold: float = 0.5) -> Tensor:
+    """Draw float32 (n,): ``threshold`` with probability ``p``, else infinity (neutral)."""
+    u = torch.rand(n, generator=generator, device=generator.device)
+    return torch.full_like(u, threshold).masked_fill_(u >= p, float("inf"))
+
+
+def brightness_(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply by ``factor`` (B,) and clamp."""
+    return images.mul_(_each(factor)).clamp_(0, 1)
+
+
+def contrast_(images: Tensor, factor: Tensor) -> Tensor:
+    """Scale by ``factor`` (B,) around the mean luminance of each image and clamp."""
+    channels = images.mean((2, 3))
+    mean = sum(weight * channels[:, k] for k, weight in enumerate(LUMINANCE))
+    return images.mul_(_each(factor)).add_(_each(mean * (1 - factor))).clamp_(0, 1)
+
+
+def saturation_(images: Tensor, factor: Tensor) -> Tensor:
+    """Scale by ``factor`` (B,) around the luminance of each pixel and clamp."""
+    gray = luminance(images).mul_((1 - factor)[:, None, None])
+    return images.mul_(_each(factor)).add_(gray[:, None]).clamp_(0, 1)
+
+
+def hue_(images: Tensor, shift: Tensor) -> Tensor:
+    """Rotate the hue by ``shift`` (B,) turns, keeping HSV's saturation and value.
+
+    HSV -> RGB in closed form: with m the smallest channel, c the chroma and h in [0, 6), red is
+    m + c clamp(|h - 3| - 1, 0, 1), green m + c clamp(2 - |h - 2|, 0, 1), blue m + c clamp(2 - |h - 4|, 0, 1).
+    """
+    r, g, b = images.unbind(1)
+    high = torch.maximum(r, g)
+    low = torch.minimum(r, g)
+    high = torch.maximum(high, b)
+    low = torch.minimum(low, b)
+    chroma = high - low
+    inverse = (chroma + 1e-20).reciprocal_()  # where chroma is 0 the hue does not matter, only that it is finite
+    is_r, is_g = high == r, high == g
+    h = torch.where(is_r, g - b, torch.where(is_g, b - r, r - g)).mul_(inverse)
+    h.add_(torch.where(is_r, 0.0, torch.where(is_g, 2.0, 4.0)))
+    h.add_((shift * 6)[:, None, None])
+    h.sub_((h * (1 / 6)).floor_(), alpha=6)
+    torch.addcmul(low, chroma, (h - 3).abs_().sub_(1).clamp_(0, 1), out=r)
+    torch.addcmul(low, chroma, (h - 2).abs_().neg_().add_(2).clamp_(0, 1), out=g)
+    torch.addcmul(low, chroma, h.sub_(4).abs_().neg_().add_(2).clamp_(0, 1), out=b)
+    return images
+
+
+def grayscale_(images: Tensor, gray: Tensor) -> Tensor:
+    """Replace all channels by the luminance where ``gray`` (bool (B,)) is True."""
+    if images.device.type == "cpu":
+        index = gray.nonzero().squeeze(1)
+        if len(index):
+            images[index] = luminance(images[index])[:, None]
+        return images
+    return images.copy_(torch.where(_each(gray), luminance(images)[:, None], images))
+
+
+def solarize_(images: Tensor, threshold: Tensor) -> Tensor:
+    """Invert the values at or above ``threshold`` (B,); infinity is neutral."""
+    if images.device.type == "cpu":
+        index = threshold.isfinite().nonzero().squeeze(1)
+        if len(index):
+            part = images[index]
+            images[index] = torch.where(part >= _each(threshold[index]), 1 - part, part)
+        return images
+    return images.copy_(torch.where(images >= _each(threshold), 1 - images, images))
+
+
+def apply_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Brightness of (B, 3, H, W) in [0, 1] times ``factor`` float (B,), >= 0."""
+    return _copied(brightness_, images, factor)
+
+
+def apply_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Contrast of (B, 3, H, W) in [0, 1] times ``factor`` float (B,), >= 0."""
+    return _copied(contrast_, images, factor)
+
+
+def apply_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Saturation of (B, 3, H, W) in [0, 1] times ``factor`` float (B,), >= 0."""
+    return _copied(saturation_, images, factor)
+
+
+def apply_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Hue of (B, 3, H, W) in [0, 1] turned by ``shift`` float (B,) in [-0.5, 0.5]."""
+    return _copied(hue_, images, shift)
+
+
+def apply_grayscale(images: Tensor, gray: Tensor) -> Tensor:
+    """Make (B, 3, H, W) in [0, 1] gray, still with 3 channels, where ``gray`` bool (B,) is True."""
+    return _copied(grayscale_, images, gray)
+
+
+def apply_solarize(images: Tensor, threshold: Tensor) -> Tensor:
+    """Solarize (B, 3, H, W) in [0, 1] at ``threshold`` float (B,); infinity leaves an image as it is."""
+    return _copied(solarize_, images, threshold)
+
+
+def apply_jitter(images: Tensor, jitter: Jitter) -> Tensor:
+    """Brightness, contrast, saturation and hue of (B, 3, H, W) in [0, 1], in this order."""
+    out = images.to(torch.float32, copy=True)
+    brightness_(out, jitter.brightness)
+    contrast_(out, jitter.contrast)
+    saturation_(out, jitter.saturation)
+    return hue_(out, jitter.hue).to(images.dtype)
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Return the luminance (B, H, W) of images (B, 3, H, W)."""
+    r, g, b = images.unbind(1)
+    return (r * LUMINANCE[0]).add_(g, alpha=LUMINANCE[1]).add_(b, alpha=LUMINANCE[2])
+
+
+def _each(values: Tensor) -> Tensor:
+    """Shape one value per image (B,) for broadcasting over (B, C, H, W)."""
+    return values[:, None, None, None]
+
+
+def _copied(operation: Callable[[Tensor, Tensor], Tensor], images: Tensor, parameter: Tensor) -> Tensor:
+    return operation(images.to(torch.float32, copy=True), parameter).to(images.dtype)

@@ -1,0 +1,60 @@
+"""Two gloo processes: the loss and the parameter gradients equal those of one process on the whole batch."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from nearkin.methods.gather import gather
+from nearkin.methods.vicreg import vicreg_terms
+
+
+def make() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 4)).double()
+    return net, torch.randn(12, 5).double(), torch.randn(12, 5).double()
+
+
+def loss_of(net: nn.Module, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
+    s, v, c = vicreg_terms(gather(net(x1)), gather(net(x2)))
+    return 25 * s + 25 * v + c
+
+
+def worker(rank: int, world: int, port: int, out: str) -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    net, x1, x2 = make()
+    wrapped = nn.parallel.DistributedDataParallel(net)
+    rows = slice(rank * 12 // world, (rank + 1) * 12 // world)
+    loss = loss_of(wrapped, x1[rows], x2[rows])
+    loss.backward()
+    torch.save({"loss": loss.detach(), "grads": [p.grad for p in net.parameters()]}, f"{out}.{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.filterwarnings("ignore")
+def test_ranks_equal_one_process(tmp_path: Path, world: int) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    mp.spawn(worker, args=(world, port, str(tmp_path / "rank")), nprocs=world)
+    net, x1, x2 = make()
+    loss = loss_of(net, x1, x2)
+    loss.backward()
+    for rank in range(world):
+        got = torch.load(tmp_path / f"rank.{rank}", weights_only=True)
+        assert float(got["loss"]) == pytest.approx(float(loss.detach()), abs=1e-10)
+        for mine, p in zip(got["grads"], net.parameters(), strict=True):
+            torch.testing.assert_close(mine, p.grad, atol=1e-10, rtol=1e-8)
+
+
+def test_one_process_is_the_identity() -> None:
+    x = torch.randn(3, 2)
+    assert gather(x) is x

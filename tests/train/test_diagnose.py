@@ -1,0 +1,33 @@
+"""The diagnosis names each failure from the numbers that show it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nearkin.train.diagnose import diagnose
+
+GOOD: dict[str, Any] = {"loss": 10.0, "projector_std": 0.9, "rankme": 60.0, "dim": 128, "variance": 0.2, "covariance": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({"loss": 6.0}, "healthy"),
+        ({"loss": 6.0, "projector_std": 0.001}, "collapsing"),
+        ({"loss": 6.0, "rankme": 1.5}, "dimensional collapse"),
+        ({"loss": 9.99}, "not learning"),
+        ({"loss": 6.0, "knn": 0.1}, "not learning"),
+    ],
+)
+def test_states(change: dict[str, Any], state: str) -> None:
+    history = [GOOD | {"knn": 0.2}, GOOD | {"loss": 9.0, "knn": 0.3}, GOOD | {"knn": 0.4} | change]
+    got, message = diagnose(history)
+    assert got == state
+    if state != "healthy":
+        assert "Raise" in message or "Try" in message
+
+
+def test_a_first_evaluation_is_not_called_stuck() -> None:
+    assert diagnose([GOOD])[0] == "healthy"
