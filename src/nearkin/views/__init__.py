@@ -1,1 +1,8 @@
-"""nearkin.views"""
+"""Random views: batched tensor augmentations with parameters per image."""
+
+from __future__ import annotations
+
+from nearkin.views.pipeline import make_views, normalize
+from nearkin.views.recipes import RECIPES, Recipe, get_recipe
+
+__all__ = ["RECIPES", "Recipe", "get_recipe", "make_views", "normalize"]

@@ -162,10 +162,7 @@ def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def _source(length: Tensor, size: int, flip: Tensor | None) -> Tensor:
     """Return float32 (B, size): the coordinate inside the box that each output pixel's centre falls on."""
     centre = torch.arange(size, device=length.device, dtype=torch.float32) + 0.5
-    if flip is None:
-        target = centre[None]
-    else:
-        target = torch.where(flip[:, None], size - centre, centre)
+    target = centre[None] if flip is None else torch.where(flip[:, None], size - centre, centre)
     return (length / size)[:, None] * target - 0.5
 
 
