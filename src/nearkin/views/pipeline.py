@@ -119,6 +119,12 @@ def make_views(
     """
     _check(images)
     b, _, height, width = images.shape
+    shortest = min(height, width) if size is None else size
+    if recipe.blur_p > 0 and recipe.blur_kernel // 2 >= shortest:
+        raise ConfigError(
+            f"recipe '{recipe.name}': blur_kernel {recipe.blur_kernel} is too wide for views of {shortest} pixels, "
+            f"must be at most {2 * shortest - 1}."
+        )
     out = []
     for _ in range(n_views):
         parameters = sample_view(recipe, b, height, width, generator)
