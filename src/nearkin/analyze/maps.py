@@ -1,0 +1,129 @@
+"""Two-dimensional maps of an embedding, each with a measure of its honesty."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.neighbors import Neighbors, knn
+
+K = 15  # neighbours compared between the embedding and the map
+_PURITY_K = 10
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map and what it keeps.
+
+    Attributes:
+        coords: float32 (N, 2).
+        explained: share of variance per axis (PCA only).
+        trustworthiness: Venna and Kaski (2001), k = 15, in [0, 1]: are neighbours on the map real?
+        preservation: mean share of the 15 nearest neighbours that stay so on the map, in [0, 1].
+        purity: share of the 10 nearest on the map with the same label; None without labels.
+        skipped: why there is no map (the coordinates are then all 0), or None.
+    """
+
+    coords: NDArray[np.float32]
+    explained: tuple[float, ...] | None
+    trustworthiness: float | None
+    preservation: float | None
+    purity: float | None
+    skipped: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without the coordinates."""
+        out = asdict(self)
+        del out["coords"]
+        return out
+
+
+def trustworthiness(Z: NDArray[np.float32], map_neighbors: Neighbors, *, chunk: int = 500) -> float:
+    """1 - penalty for map neighbours that are far away in Z (N, D), weighted by their rank there.
+
+    Exact, by chunks of rows, so that no N x N matrix exists. L2 distances in Z. Needs k < N / 2.
+    """
+    n, k = map_neighbors.indices.shape
+    squared = np.square(Z).sum(axis=1)
+    penalty = 0.0
+    for start in range(0, n, chunk):
+        rows = slice(start, min(start + chunk, n))
+        distance = squared[None] - 2 * Z[rows] @ Z.T  # plus |z_i|^2, which changes no rank
+        own = np.arange(rows.start, rows.stop)
+        distance[np.arange(len(own)), own] = -np.inf
+        to_map = np.take_along_axis(distance, map_neighbors.indices[rows], axis=1)
+        for j in range(k):
+            rank = (distance < to_map[:, j : j + 1]).sum(axis=1)  # the point itself counts as rank 0
+            penalty += float(np.maximum(rank - k, 0).sum())
+    return 1 - penalty * 2 / (n * k * (2 * n - 3 * k - 1))
+
+
+def preservation(high: Neighbors, low: Neighbors) -> float:
+    """Mean overlap of two lists of neighbours (N, k)."""
+    k = high.indices.shape[1]
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(high.indices, low.indices, strict=True)]
+    return float(np.mean(shared) / k)
+
+
+def _judge(
+    Z: NDArray[np.float32],
+    high: Neighbors,
+    coords: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    explained: tuple[float, ...] | None,
+) -> Map:
+    k = high.indices.shape[1]
+    low = knn(coords, coords, max(k, min(_PURITY_K, len(coords) - 1)), metric="l2", exclude_self=True)
+    purity = None
+    if labels is not None and (labels >= 0).any():
+        known = labels >= 0
+        near = labels[low.indices[:, :_PURITY_K]][known]
+        purity = float((near == labels[known][:, None]).mean())
+    trust = trustworthiness(Z, low.first(k)) if 2 * k < len(Z) else None
+    return Map(coords, explained, trust, preservation(high, low.first(k)), purity)
+
+
+def _skipped(n: int, reason: str) -> Map:
+    return Map(np.zeros((n, 2), dtype=np.float32), None, None, None, None, reason)
+
+
+def draw_maps(
+    Z: NDArray[np.float32], labels: NDArray[np.int64] | None, *, seed: int = 0, perplexity: float = 30.0, n_jobs: int = -1
+) -> dict[str, Map]:
+    """PCA and t-SNE of Z (N, D), each judged by the neighbours it keeps.
+
+    PCA: scikit-learn, signs fixed. t-SNE: openTSNE (PCA initialisation, L2, perplexity at most N / 4).
+    An embedding that is constant up to rounding, or with fewer than 8 images, has no map: ``skipped`` says so.
+    """
+    from sklearn.decomposition import PCA
+
+    n, d = Z.shape
+    spread = float(Z.std(axis=0, dtype=np.float64).max())
+    if n < 8 or d < 2:
+        return {name: _skipped(n, f"a map needs at least 8 images and 2 dimensions; got {n} x {d}") for name in ("pca", "tsne")}
+    if not spread > 1e-6 * max(1e-12, float(np.abs(Z).max())):
+        return {name: _skipped(n, "all vectors are the same") for name in ("pca", "tsne")}
+    high = knn(Z, Z, min(K, n - 1), metric="l2", exclude_self=True)
+    pca = PCA(2, svd_solver="covariance_eigh" if d <= 1000 else "randomized", random_state=seed)
+    flat = pca.fit_transform(Z - Z.mean(axis=0)).astype(np.float32)
+    flat *= np.where(np.abs(pca.components_).max(axis=1) == pca.components_.max(axis=1), 1, -1).astype(np.float32)
+    explained = tuple(float(share) for share in pca.explained_variance_ratio_)
+    maps = {"pca": _judge(Z, high, flat, labels, explained)}
+    coords = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs)
+    maps["tsne"] = _judge(Z, high, coords, labels, None)
+    return maps
+
+
+def tsne(Z: NDArray[np.float32], *, seed: int, perplexity: float, n_jobs: int = -1) -> NDArray[np.float32]:
+    """t-SNE by openTSNE on at most 50 principal components, as is usual. float32 (N, 2)."""
+    import openTSNE
+    from sklearn.decomposition import PCA
+
+    scaled = Z / Z.std()
+    if Z.shape[1] > 50 and len(Z) > 50:
+        scaled = PCA(50, svd_solver="randomized", random_state=seed).fit_transform(scaled)
+    model = openTSNE.TSNE(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=n_jobs, verbose=False)
+    return np.asarray(model.fit(np.asarray(scaled, dtype=np.float64)), dtype=np.float32)

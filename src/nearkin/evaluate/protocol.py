@@ -1,0 +1,84 @@
+"""The evaluation protocol: everything chosen on validation, test read once, the same for every embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.analyze.clusters import DEFAULT_CLUSTERS, cluster
+from nearkin.analyze.maps import Map, draw_maps
+from nearkin.embeddings import Embeddings
+from nearkin.errors import DataError
+from nearkin.evaluate.entanglement import K as ENTANGLEMENT_K
+from nearkin.evaluate.entanglement import entanglement
+from nearkin.evaluate.health import health
+from nearkin.evaluate.knn import knn_probe
+from nearkin.evaluate.linear import linear_probe, linear_sgd
+from nearkin.neighbors import knn
+
+MAP_IMAGES = 10_000
+
+
+def _labelled(part: Embeddings) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    labels = part.labels if part.labels is not None else np.full(len(part), -1)
+    known = labels >= 0
+    return part.Z[known], labels[known]
+
+
+def evaluate(
+    embeddings: Embeddings,
+    *,
+    seed: int = 0,
+    maps: bool = True,
+    max_map_images: int = MAP_IMAGES,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> tuple[dict[str, Any], dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]]]:
+    """Evaluate one layer's embeddings, which hold the splits train, val and test.
+
+    Args:
+        maps: also draw PCA and t-SNE of (at most ``max_map_images``) test images.
+        on_step: told the name of each step, for progress.
+    Returns:
+        A JSON-able dictionary (None for what needs labels and has none), and the maps by name as
+        (ids, labels with -1 for unknown, map).
+    Raises:
+        DataError: no test rows, or non-finite vectors.
+    """
+    train, val, test = (embeddings.part(name) for name in ("train", "val", "test"))
+    if len(test) < 2:
+        raise DataError("embeddings hold fewer than 2 rows with split 'test'; nothing can be evaluated.")
+    if not np.isfinite(embeddings.Z).all():
+        raise DataError("embeddings hold non-finite values; the run that made them has diverged.")
+    on_step("health")
+    out: dict[str, Any] = {"dim": embeddings.Z.shape[1], "health": health(test.Z).to_dict()}
+    out |= dict.fromkeys(("linear", "linear_sgd", "linear_sgd_standardised", "knn", "entanglement"))
+    a, b, c = _labelled(train), _labelled(val), _labelled(test)
+    n_classes = len(embeddings.classes)
+    if n_classes >= 2 and min(len(a[1]), len(b[1]), len(c[1])) > 0:
+        on_step("linear probe")
+        out["linear"] = linear_probe(a, b, c, n_classes).to_dict()
+        out["linear_sgd"] = linear_sgd(a, c, n_classes, seed=seed).to_dict()
+        out["linear_sgd_standardised"] = linear_sgd(a, c, n_classes, seed=seed, standardized=True).to_dict()
+        on_step("kNN probe")
+        out["knn"] = knn_probe(a, b, c, n_classes).to_dict()
+        on_step("entanglement")
+        rows = np.flatnonzero(test.labels >= 0) if test.labels is not None else np.arange(0)
+        if len(rows) > ENTANGLEMENT_K:
+            near = knn(test.Z[rows], test.Z[rows], ENTANGLEMENT_K, exclude_self=True)
+            mixed = entanglement(near, c[1], embeddings.classes, test.ids[rows])
+            out["entanglement"] = mixed.to_dict()
+    on_step("clusters")
+    out["clusters"] = cluster(test.Z, test.labels, k=n_classes or DEFAULT_CLUSTERS, seed=seed)[0].to_dict()
+    drawn: dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]] = {}
+    if maps:
+        on_step("maps")
+        pick = np.sort(np.random.default_rng(seed).permutation(len(test))[:max_map_images])
+        part = test.take(pick)
+        labels = part.labels if part.labels is not None else np.full(len(part), -1)
+        found = draw_maps(part.Z, part.labels, seed=seed)
+        drawn = {name: (part.ids, labels, item) for name, item in found.items()}
+        out["maps"] = {name: item.to_dict() for name, item in found.items()}
+    return out, drawn
