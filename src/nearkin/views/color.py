@@ -87,24 +87,23 @@ def saturation_(images: Tensor, factor: Tensor) -> Tensor:
 def hue_(images: Tensor, shift: Tensor) -> Tensor:
     """Rotate the hue by ``shift`` (B,) turns, keeping HSV's saturation and value.
 
-    HSV -> RGB in closed form: with m the smallest channel, c the chroma and h in [0, 6), red is
-    m + c clamp(|h - 3| - 1, 0, 1), green m + c clamp(2 - |h - 2|, 0, 1), blue m + c clamp(2 - |h - 4|, 0, 1).
+    Both directions in closed form, without the case distinctions of the textbook (comparing and selecting is what
+    makes a hue slow). With ``low`` and ``high`` the smallest and largest channel and c = high - low, the hue in
+    sixths of a turn is, modulo 6, sign(g - b) (1 + (g + b - r - low) / c): check it on each of the six sectors. Back
+    again, with h in [0, 6): red is low + c t(h - 3), green high - c t(h - 2) and blue high - c t(h - 4), where
+    t(x) = clamp(abs(x) - 1, 0, 1).
     """
     r, g, b = images.unbind(1)
-    high = torch.maximum(r, g)
-    low = torch.minimum(r, g)
-    high = torch.maximum(high, b)
-    low = torch.minimum(low, b)
+    high = torch.maximum(torch.maximum(r, g), b)
+    low = torch.minimum(torch.minimum(r, g), b)
     chroma = high - low
-    inverse = (chroma + 1e-20).reciprocal_()  # where chroma is 0 the hue does not matter, only that it is finite
-    is_r, is_g = high == r, high == g
-    h = torch.where(is_r, g - b, torch.where(is_g, b - r, r - g)).mul_(inverse)
-    h.add_(torch.where(is_r, 0.0, torch.where(is_g, 2.0, 4.0)))
+    # Where c is 0 the hue does not matter, only that it is finite: 0 / 1e-20.
+    h = (g + b).sub_(r).sub_(low).div_(chroma + 1e-20).add_(1).copysign_(g - b)
     h.add_((shift * 6)[:, None, None])
     h.sub_((h * (1 / 6)).floor_(), alpha=6)
     torch.addcmul(low, chroma, (h - 3).abs_().sub_(1).clamp_(0, 1), out=r)
-    torch.addcmul(low, chroma, (h - 2).abs_().neg_().add_(2).clamp_(0, 1), out=g)
-    torch.addcmul(low, chroma, h.sub_(4).abs_().neg_().add_(2).clamp_(0, 1), out=b)
+    torch.addcmul(high, chroma, (h - 2).abs_().sub_(1).clamp_(0, 1), value=-1, out=g)
+    torch.addcmul(high, chroma, h.sub_(4).abs_().sub_(1).clamp_(0, 1), value=-1, out=b)
     return images
 
 

@@ -178,19 +178,17 @@ def _bicubic(source: Tensor, start: Tensor, length: Tensor, full: int) -> Tensor
     """Return (B, size, full): Keys' cubic; taps outside the box fall on its border, as in torch."""
     base = source.floor()
     t = source - base
-    grid = torch.arange(full, device=source.device, dtype=torch.float32)
     a = _CUBIC_A
-    far, near = t + 1, 2 - t  # distances of the outer taps, in [1, 2]
-    inner = 1 - t
+    far, near, inner = t + 1, 2 - t, 1 - t  # distances to the four taps are far, t, inner and near
     taps = (
-        (-1.0, ((a * far - 5 * a) * far + 8 * a) * far - 4 * a),
-        (0.0, ((a + 2) * t - (a + 3)) * t * t + 1),
-        (1.0, ((a + 2) * inner - (a + 3)) * inner * inner + 1),
-        (2.0, ((a * near - 5 * a) * near + 8 * a) * near - 4 * a),
+        ((a * far - 5 * a) * far + 8 * a) * far - 4 * a,
+        ((a + 2) * t - (a + 3)) * t * t + 1,
+        ((a + 2) * inner - (a + 3)) * inner * inner + 1,
+        ((a * near - 5 * a) * near + 8 * a) * near - 4 * a,
     )
     out = torch.zeros(*source.shape, full, device=source.device)
     last = (length - 1)[:, None]
-    for offset, weight in taps:
-        index = torch.minimum((base + offset).clamp_min_(0), last).add_(start[:, None])
-        out.add_((index[:, :, None] == grid) * weight[:, :, None])
+    for k, weight in enumerate(taps):  # one tap at a time: no index occurs twice, so the sum has one order on CUDA too
+        index = torch.minimum((base + (k - 1)).clamp_min_(0), last).add_(start[:, None]).to(torch.int64)
+        out.scatter_add_(2, index[:, :, None], weight[:, :, None])
     return out

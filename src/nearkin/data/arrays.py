@@ -1,0 +1,149 @@
+"""Images from .npz files and image Parquet (the layout of Hugging Face image data sets)."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.data.decode import decode, to_square
+from nearkin.data.fingerprint import fingerprint
+from nearkin.data.folder import choose_size
+from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
+from nearkin.errors import DataError
+
+_IMAGES = ("images", "x", "X")
+_LABELS = ("labels", "y")
+
+
+def _to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.uint8]:
+    """(N, H, W), (N, H, W, C) or (N, C, H, W), integers 0..255 or floats in [0, 1] -> uint8 (N, 3, S, S)."""
+    if values.dtype.kind not in "uif" or values.ndim not in (3, 4) or len(values) == 0:
+        raise DataError(f"{where}: images must be numbers (N, H, W), (N, H, W, C) or (N, C, H, W); got {values.dtype} {values.shape}.")
+    if values.ndim == 3:
+        values = values[:, None]
+    elif values.shape[1] not in (1, 3, 4) and values.shape[3] in (1, 3, 4):
+        values = values.transpose(0, 3, 1, 2)
+    if values.shape[1] not in (1, 3, 4):
+        raise DataError(f"{where}: images need 1, 3 or 4 channels; got shape {values.shape}.")
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise DataError(f"{where}: images hold non-finite values.")
+        values = values * 255 + 0.5 if values.max() <= 1 else values
+    if values.min() < 0 or values.max() >= 256:
+        raise DataError(f"{where}: pixel values must lie in 0..255 (or floats in [0, 1]); got {values.min()}..{values.max()}.")
+    images = values.astype(np.uint8)
+    images = np.repeat(images, 3, axis=1) if images.shape[1] == 1 else images[:, :3]
+    height, width = images.shape[2:]
+    side = size or choose_size([(width, height)])
+    if (height, width) != (side, side):
+        from PIL import Image
+
+        images = np.stack([to_square(Image.fromarray(np.ascontiguousarray(im.transpose(1, 2, 0))), side) for im in images])
+    return np.ascontiguousarray(images)
+
+
+def load_npz(path: Path, size: int | None) -> Dataset:
+    """Arrays images (or x) and, optionally, labels (or y); or x_train, y_train, x_test, y_test.
+
+    Labels are integers, or strings as class names. Raises DataError for object arrays (they would need pickle).
+    """
+    try:
+        with np.load(path, allow_pickle=False) as handle:
+            arrays = {name: handle[name] for name in handle.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        what = "holds Python objects, which are refused as unsafe; save plain arrays" if "pickle" in str(error) else str(error)
+        raise DataError(f"{path}: {what}.") from error
+    pairs: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
+    if "x_train" in arrays:
+        pairs["train"] = arrays["x_train"], arrays.get("y_train")
+        if "x_test" in arrays:
+            pairs["test"] = arrays["x_test"], arrays.get("y_test")
+    else:
+        key = next((name for name in _IMAGES if name in arrays), None)
+        if key is None:
+            raise DataError(f"{path}: no array named images, x or x_train; found: {', '.join(arrays) or 'none'}.")
+        pairs["train"] = arrays[key], next((arrays[name] for name in _LABELS if name in arrays), None)
+    given = [labels.ravel() for _, labels in pairs.values() if labels is not None]
+    classes = tuple(str(name) for name in np.unique(np.concatenate(given))) if given else ()
+    sets = {}
+    for split, (values, labels) in pairs.items():
+        images = _to_images(values, f"{path} ({split})", size)
+        if labels is not None and len(labels.ravel()) != len(images):
+            raise DataError(f"{path} ({split}): {labels.size} labels for {len(images)} images.")
+        numbers = None
+        if labels is not None:
+            order = {name: k for k, name in enumerate(classes)}
+            numbers = np.array([order[str(name)] for name in labels.ravel()], dtype=np.int64)
+        ids = np.array([f"{split}/{i:06d}" for i in range(len(images))])
+        sets[split] = ImageSet(images, ids, numbers, classes if labels is not None else ())
+    train, test = sets["train"], sets.get("test")
+    return Dataset(path.stem, str(path), train, test, fingerprint(train, test))
+
+
+def _class_names(metadata: dict[bytes, bytes] | None) -> list[str] | None:
+    """The names of a ClassLabel feature in Hugging Face's schema metadata, if any."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        names = next(f["names"] for f in features.values() if isinstance(f, dict) and f.get("_type") == "ClassLabel")
+        return [str(name) for name in names]
+    except (KeyError, ValueError, TypeError, StopIteration):
+        return None
+
+
+def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
+    """A column of encoded images (struct with "bytes", or plain binary), optionally label and split columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file ({error}).") from error
+    column = next(
+        (f.name for f in table.schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)
+         or (pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0)),
+        None,
+    )
+    if column is None:
+        raise DataError(f"{path}: no column of encoded images (binary, or struct with 'bytes'); found: {', '.join(table.column_names)}.")
+    label_column = next((name for name in ("label", "labels", "class") if name in table.column_names), None)
+    names = _class_names(table.schema.metadata)
+    decoded, labels, ids, splits = [], [], [], []
+    skipped: list[Skipped] = []
+    for i, row in enumerate(table.to_pylist()):
+        cell = row[column]
+        data, given = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+        name = str(row.get("id") or row.get("path") or given or f"{i:06d}")
+        try:
+            if not data:
+                raise ValueError("no bytes")
+            decoded.append(decode(data))
+        except ValueError as error:
+            skipped.append(Skipped(name, str(error)))
+            continue
+        label = row.get(label_column) if label_column else None
+        labels.append(names[label] if names and isinstance(label, int) and 0 <= label < len(names) else label)
+        ids.append(name)
+        splits.append(str(row.get("split") or "train"))
+    if skipped and strict:
+        raise DataError(f"{path}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
+    if not decoded:
+        raise DataError(f"{path}: none of its {len(skipped)} images is readable.")
+    side = size or choose_size([image.size for image in decoded])
+    images = np.stack([to_square(image, side) for image in decoded])
+    if len(set(ids)) < len(ids):
+        ids = [f"{i:06d}-{name}" for i, name in enumerate(ids)]
+    found = {str(label) for label in labels if label is not None}
+    classes = tuple(names) if names else tuple(sorted(found))
+    order = {name: k for k, name in enumerate(classes)}
+    numbers = np.array([UNLABELLED if v is None else order[str(v)] for v in labels], dtype=np.int64)
+    whole = ImageSet(images, np.array(ids), numbers if found else None, classes if found else ())
+    is_test = np.array([name == "test" for name in splits])
+    test = whole.take(np.flatnonzero(is_test)) if is_test.any() and not is_test.all() else None
+    train = whole.take(np.flatnonzero(~is_test)) if test is not None else whole
+    return Dataset(path.stem, str(path), train, test, fingerprint(train, test), tuple(skipped))

@@ -1,0 +1,50 @@
+"""One image file's bytes -> uint8 (3, H, W), whatever its mode, orientation or depth."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 100_000_000  # checked from the header, before any pixel is decoded
+MAX_BYTES = 256 * 1024 * 1024
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode to an RGB PIL image: EXIF rotation applied, alpha laid over white, 16-bit gray scaled to 8.
+
+    Raises:
+        ValueError: with the reason in one line (not an image, truncated, too many pixels).
+    """
+    try:
+        image = Image.open(io.BytesIO(data))
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{width} x {height} pixels; at most {MAX_PIXELS:,} are decoded")
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
+            values = np.asarray(image, dtype=np.float64)
+            top = 65535.0 if image.mode != "F" else max(1.0, float(values.max()))
+            image = Image.fromarray((np.clip(values / top, 0, 1) * 255).astype(np.uint8))
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            rgba = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        return image.convert("RGB")
+    except ValueError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:  # Pillow's decoders raise many types (OSError, SyntaxError, struct.error, ...)
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError("not an image" if "cannot identify" in message else message) from error
+
+
+def to_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Resize the short side to ``size`` (bicubic, antialiased), crop the middle: uint8 (3, size, size)."""
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))

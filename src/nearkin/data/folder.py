@@ -1,0 +1,143 @@
+"""A folder or .zip of images -> Dataset. Broken files are listed, not fatal; decoding runs in parallel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.data.cache import Cache
+from nearkin.data.decode import decode, to_square
+from nearkin.data.files import Files, list_folder, list_zip
+from nearkin.data.fingerprint import fingerprint
+from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
+from nearkin.data.labels import read_labels
+from nearkin.data.layout import read_layout
+from nearkin.data.progress import file_bar
+from nearkin.errors import DataError
+
+SIZES = (32, 64, 96, 128, 224)
+_PROBE = 200  # images whose headers decide the common size
+
+
+def choose_size(sizes: list[tuple[int, int]]) -> int:
+    """One square size for all: theirs if they share one, else the smallest of SIZES >= the median short side."""
+    if len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1] and 8 <= sizes[0][0] <= SIZES[-1]:
+        return sizes[0][0]
+    median = float(np.median([min(size) for size in sizes]))
+    return next((size for size in SIZES if size >= median), SIZES[-1])
+
+
+def load_files(
+    source: Path, *, labels: Path | None, size: int | None, strict: bool, cache: Path | None, progress: bool
+) -> Dataset:
+    """Load the images below a folder or inside a .zip.
+
+    Raises:
+        DataError: no images, none readable, or (strict) any unreadable one.
+    """
+    files = list_zip(source) if source.is_file() else list_folder(source)
+    if not files.paths:
+        raise DataError(f"no images in {source}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files, in sub-folders too.")
+    store = Cache(cache, files.stamp + repr(size))
+    held = store.load()
+    if held is None:
+        held = _decode_all(files, size, progress)
+        store.save(*held)
+    images, kept, skipped, notes = held
+    if skipped and strict:
+        raise DataError(f"{source}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
+    if not kept:
+        raise DataError(f"{source}: none of the {len(files.paths)} images is readable; first: {skipped[0].path}: {skipped[0].reason}.")
+    train, test, more = _arrange(images, tuple(kept), labels)
+    name = source.stem if source.is_file() else source.resolve().name
+    return Dataset(name, str(source), train, test, fingerprint(train, test), tuple(skipped), (*notes, *more))
+
+
+def _decode_all(
+    files: Files, size: int | None, progress: bool
+) -> tuple[NDArray[np.uint8], list[str], list[Skipped], list[str]]:
+    workers = min(32, (os.cpu_count() or 1) + 2)
+    shapes: dict[str, tuple[int, int]] = {}
+
+    def measure(path: str) -> None:
+        try:
+            shapes[path] = decode(files.read(path)).size
+        except ValueError:
+            return
+
+    notes: list[str] = []
+    with ThreadPoolExecutor(workers) as pool, file_bar("reading images", len(files.paths), enabled=progress) as advance:
+        if size is None:
+            probe = np.random.default_rng(0).permutation(len(files.paths))[:_PROBE]
+            list(pool.map(measure, [files.paths[i] for i in probe]))
+            size = choose_size(list(shapes.values())) if shapes else SIZES[0]
+        side = size
+
+        def one(path: str) -> tuple[NDArray[np.uint8] | None, tuple[int, int] | str]:
+            try:
+                image = decode(files.read(path))
+                return to_square(image, side), image.size
+            except ValueError as error:
+                return None, str(error)
+
+        images: list[NDArray[np.uint8]] = []
+        kept: list[str] = []
+        skipped: list[Skipped] = []
+        resized = 0
+        for path, (pixels, info) in zip(files.paths, pool.map(one, files.paths, chunksize=64), strict=True):
+            advance()
+            if pixels is None:
+                skipped.append(Skipped(path, str(info)))
+            else:
+                images.append(pixels)
+                kept.append(path)
+                resized += info != (side, side)
+    if resized:
+        notes.append(f"{resized} of {len(kept)} images resized and centre-cropped to {side} x {side}")
+    stacked = np.stack(images) if images else np.zeros((0, 3, side, side), np.uint8)
+    return stacked, kept, skipped, notes
+
+
+def _arrange(
+    images: NDArray[np.uint8], paths: tuple[str, ...], label_file: Path | None
+) -> tuple[ImageSet, ImageSet | None, list[str]]:
+    """Split and label the images by their paths, overridden by the label file."""
+    layout = read_layout(paths)
+    split, names, notes = list(layout.split), list(layout.label), list(layout.notes)
+    if label_file is not None:
+        rows = read_labels(label_file)
+        matched = 0
+        names = [None] * len(paths)
+        for i, path in enumerate(paths):
+            if path in rows:
+                matched += 1
+                names[i] = rows[path][0]
+                split[i] = rows[path][1] or split[i]
+        if not matched:
+            example = next(iter(rows))
+            raise DataError(f"{label_file}: no path matches an image; it has '{example}', the folder has '{paths[0]}'.")
+        notes.append(f"labels for {matched} of {len(paths)} images from {label_file.name}")
+    classes = tuple(sorted({name for name in names if name is not None}))
+    index = {name: k for k, name in enumerate(classes)}
+    ids = np.array(paths)
+    labels = np.array([UNLABELLED if name is None else index[name] for name in names], dtype=np.int64)
+
+    def part(which: str) -> ImageSet | None:
+        rows = np.flatnonzero(np.array(split) == which)
+        if not len(rows):
+            return None
+        picked = images if len(rows) == len(images) else images[rows]
+        return ImageSet(picked, ids[rows], labels[rows] if classes else None, classes)
+
+    train, test = part("train"), part("test")
+    if train is None:
+        train, test = test, None
+    assert train is not None
+    return train, test, notes
+
+

@@ -1,0 +1,92 @@
+"""MNIST's IDX files, gzipped or not, from a folder (LeCun et al. 1998)."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.data.fingerprint import fingerprint
+from nearkin.data.imageset import Dataset, ImageSet
+from nearkin.errors import DataError
+
+_STEMS = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
+_MOST = 4 * 1024**3  # bytes of one file after unpacking
+
+
+def parse_idx(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Parse the IDX format: 0, 0, type 8 (unsigned byte), rank, big-endian sizes, values.
+
+    Raises:
+        DataError: another type, a header that does not match the length, or more than 4 dimensions.
+    """
+    if len(data) < 4 or data[0] or data[1] or data[2] != 8 or not 1 <= data[3] <= 4:
+        raise DataError(f"{where} is no IDX file of unsigned bytes (bad magic number).")
+    rank = data[3]
+    header = 4 + 4 * rank
+    if len(data) < header:
+        raise DataError(f"{where} is cut off inside its header.")
+    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", rank, 4))
+    expected = 1
+    for n in shape:
+        expected *= n
+    if len(data) - header != expected:
+        raise DataError(f"{where}: the header promises {' x '.join(map(str, shape))} values, the file holds {len(data) - header}.")
+    return np.frombuffer(data, np.uint8, expected, header).reshape(shape)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as handle:
+            data = handle.read(_MOST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read ({error}).") from error
+    if len(data) > _MOST:
+        raise DataError(f"{path} unpacks to more than {_MOST:,} bytes; refused.")
+    return data
+
+
+def find_idx(folder: Path) -> dict[str, Path]:
+    """IDX files in ``folder`` or its raw/ or MNIST/raw/, by stem ("train-images", ...); empty if there are none."""
+    for base in (folder, folder / "raw", folder / "MNIST" / "raw"):
+        if not base.is_dir():
+            continue
+        found = {}
+        for stem in (s for pair in _STEMS.values() for s in pair):
+            for path in sorted(base.glob(f"{stem}*ubyte*")):
+                if path.suffix in (".gz", "") or path.name.endswith("ubyte"):
+                    found.setdefault(stem, path)
+        if any(stem.endswith("images") for stem in found):
+            return found
+    return {}
+
+
+def load_idx(folder: Path, size: int | None) -> Dataset:
+    """Load train and test (or whichever is there). Gray images become three equal channels."""
+    from nearkin.data.arrays import _to_images
+
+    found = find_idx(folder)
+    classes = tuple(str(k) for k in range(10))
+    sets: dict[str, ImageSet] = {}
+    for split, (images_stem, labels_stem) in _STEMS.items():
+        if images_stem not in found:
+            continue
+        images = parse_idx(_read(found[images_stem]), str(found[images_stem]))
+        if images.ndim != 3:
+            raise DataError(f"{found[images_stem]}: expected images (N, H, W), got {images.ndim} dimensions.")
+        labels = None
+        if labels_stem in found:
+            labels = parse_idx(_read(found[labels_stem]), str(found[labels_stem])).astype(np.int64)
+            if labels.shape != (len(images),):
+                raise DataError(f"{found[labels_stem]}: {labels.size} labels for {len(images)} images.")
+        ids = np.array([f"{split}/{i:05d}" for i in range(len(images))])
+        names = classes if labels is None or not len(labels) or labels.max() < 10 else tuple(str(k) for k in range(labels.max() + 1))
+        sets[split] = ImageSet(_to_images(images, str(folder), size), ids, labels, names if labels is not None else ())
+    train = sets.get("train") or sets["test"]
+    test = sets.get("test") if "train" in sets else None
+    return Dataset("mnist", str(folder), train, test, fingerprint(train, test))

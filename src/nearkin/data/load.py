@@ -1,0 +1,74 @@
+"""Any source -> Dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nearkin.data.imageset import Dataset
+from nearkin.errors import ConfigError, DataError, unknown
+
+
+def names() -> tuple[str, ...]:
+    """Data sets known by name."""
+    from nearkin.data.sources import NAMES
+
+    return ("shapes", *NAMES)
+
+
+def load(
+    source: str,
+    *,
+    labels: Path | None = None,
+    size: int | None = None,
+    strict: bool = False,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Load images from a name or a path, as uint8 (N, 3, S, S).
+
+    Args:
+        source: "shapes" (built in), a torchvision name, or the path of a folder, .zip, .npz, .parquet or a
+            folder with MNIST's IDX files.
+        labels: CSV or Parquet with columns path, label and, optionally, split; for folders and zips.
+        size: side S in pixels. Default: the images' own if they share one, else the smallest of 32, 64, 96,
+            128, 224 that is at least the median short side; the short side is resized, the middle cropped.
+        strict: fail at the first unreadable file instead of listing it in ``Dataset.skipped``.
+        cache: folder for downloads and decoded images; default $NEARKIN_CACHE or ~/.cache/nearkin.
+    Raises:
+        DataError: missing, empty or unreadable source. ConfigError: an illegal size, or labels where they cannot be used.
+    """
+    if size is not None and not 8 <= size <= 1024:
+        raise ConfigError(f"size is {size}; it must lie between 8 and 1024 pixels.")
+    path = Path(source).expanduser()
+    if not path.exists() and source in names():
+        if labels is not None:
+            raise ConfigError(f"--labels is for folders and zips; '{source}' brings its own.")
+        if source == "shapes":
+            from nearkin.data.shapes import shapes
+
+            return shapes()
+        from nearkin.data.sources import load_name
+
+        return load_name(source, size=size, cache=cache)
+    if not path.exists():
+        if "/" in source or "." in source:
+            raise DataError(f"no such file or folder: {source}")
+        error = unknown("data set or path", source, names())
+        raise DataError(str(error))
+    suffix = path.suffix.lower()
+    if path.is_file() and suffix in (".npz", ".parquet"):
+        if labels is not None:
+            raise ConfigError(f"--labels is for folders and zips; {path.name} brings its own.")
+        from nearkin.data.arrays import load_npz, load_parquet
+
+        return load_npz(path, size) if suffix == ".npz" else load_parquet(path, size, strict)
+    if path.is_file() and suffix != ".zip":
+        raise DataError(f"{source}: a file of this kind cannot be read. Give a folder, .zip, .npz or .parquet.")
+    if path.is_dir():
+        from nearkin.data.idx import find_idx, load_idx
+
+        if find_idx(path):
+            return load_idx(path, size)
+    from nearkin.data.folder import load_files
+
+    return load_files(path, labels=labels, size=size, strict=strict, cache=cache, progress=progress)
