@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms.v2 import functional as tv
 
 from nearkin.errors import ConfigError
 from nearkin.views import RECIPES, Recipe, color, crop, filters, get_recipe, make_views, normalize
-from nearkin.views.pipeline import ViewParameters, sample_view
+from nearkin.views.pipeline import ViewParameters, _augment, sample_view
 
 EVERYTHING = Recipe(
     "everything", interpolation="bicubic", crop_scale=(0.1, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.3,
@@ -62,7 +64,7 @@ def test_views_equal_torchvision_given_the_same_parameters(recipe: Recipe, size:
         parameters = sample_view(recipe, len(images), 16, 16, source)
         expected = torch.stack([by_torchvision(images[k], recipe, parameters, k, size) for k in range(len(images))])
         close = (view - expected).abs() < 1e-4
-        # A value within rounding of the threshold may be solarized by one and not by the other; nothing else may differ.
+        # A value within rounding of the threshold may be solarized by one and not the other; nothing else may differ.
         differing = (~close).float().mean().item()
         assert differing < (1e-3 if recipe.solarize_p else 1e-9)
 
@@ -103,6 +105,34 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = make_views(images, EVERYTHING, generator(6))
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
+def test_the_path_for_gpus_equals_the_one_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = some_images()
+    expected = make_views(images, EVERYTHING, generator(9))
+    for module in (color, filters):
+        monkeypatch.setattr(module, "indexes", lambda images: False)
+    for a, b in zip(make_views(images, EVERYTHING, generator(9)), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES.values(), EVERYTHING], ids=lambda recipe: recipe.name)
+def test_no_step_for_gpus_reads_a_value_back(recipe: Recipe) -> None:
+    """Tensors without values: anything that would wait for one (item, nonzero, a boolean mask) raises."""
+    with FakeTensorMode():
+        parameters = sample_view(recipe, 8, 16, 16, generator())
+    meta = torch.device("meta")
+    for interpolation in crop.INTERPOLATIONS:
+        variant = dataclasses.replace(recipe, interpolation=interpolation)
+        images = torch.empty(8, 3, 16, 16, dtype=torch.uint8, device=meta)
+        plain = ViewParameters(*(map_meta(value) for value in parameters))  # type: ignore[arg-type]
+        assert _augment(images, variant, plain, (12, 12)).shape == (8, 3, 12, 12)
+
+
+def map_meta(value: Tensor | color.Jitter) -> Tensor | color.Jitter:
+    if isinstance(value, color.Jitter):
+        return color.Jitter(*(torch.empty(v.shape, dtype=v.dtype, device="meta") for v in value))
+    return torch.empty(value.shape, dtype=value.dtype, device="meta")
 
 
 def test_the_global_generator_is_left_alone() -> None:

@@ -109,7 +109,7 @@ def hue_(images: Tensor, shift: Tensor) -> Tensor:
 
 def grayscale_(images: Tensor, gray: Tensor) -> Tensor:
     """Replace all channels by the luminance where ``gray`` (bool (B,)) is True."""
-    if images.device.type == "cpu":
+    if indexes(images):
         index = gray.nonzero().squeeze(1)
         if len(index):
             images[index] = luminance(images[index])[:, None]
@@ -119,7 +119,7 @@ def grayscale_(images: Tensor, gray: Tensor) -> Tensor:
 
 def solarize_(images: Tensor, threshold: Tensor) -> Tensor:
     """Invert the values at or above ``threshold`` (B,); infinity is neutral."""
-    if images.device.type == "cpu":
+    if indexes(images):
         index = threshold.isfinite().nonzero().squeeze(1)
         if len(index):
             part = images[index]
@@ -165,6 +165,11 @@ def apply_jitter(images: Tensor, jitter: Jitter) -> Tensor:
     contrast_(out, jitter.contrast)
     saturation_(out, jitter.saturation)
     return hue_(out, jitter.hue).to(images.dtype)
+
+
+def indexes(images: Tensor) -> bool:
+    """Whether to work on the affected images only. On CPU that saves time; on a GPU asking which costs a wait."""
+    return images.device.type == "cpu"
 
 
 def luminance(images: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from nearkin.views.color import indexes
 from nearkin.views.crop import separable
 
 
@@ -32,7 +33,7 @@ def apply_blur(images: Tensor, sigma: Tensor, *, kernel: int = 3) -> Tensor:
 
 def blur_(images: Tensor, sigma: Tensor, *, kernel: int = 3) -> Tensor:
     """``apply_blur`` in place on float32. On CPU only the images with sigma > 0 are touched."""
-    if images.device.type == "cpu":
+    if indexes(images):
         index = (sigma > 0).nonzero().squeeze(1)
         if len(index):
             images[index] = _blurred(images[index], sigma[index], kernel)
