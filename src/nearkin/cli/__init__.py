@@ -1,1 +1,43 @@
-"""nearkin.cli"""
+"""The command line: parse, one call, print. Importing it imports no torch; commands import what they need."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from nearkin.cli.commands import data, embed, evaluate, fit, map_, report, study
+
+app = typer.Typer(
+    name="nearkin",
+    help="From a folder of unlabelled images to an embedding, with honest evidence of how good it is.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.command("study")(study.study)
+app.command("fit")(fit.fit)
+app.command("embed")(embed.embed)
+app.command("evaluate")(evaluate.evaluate)
+app.command("map")(map_.map_)
+app.command("report")(report.report)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on become one line and an exit code."""
+    from nearkin.errors import NearkinError
+
+    try:
+        app()
+    except NearkinError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(4)

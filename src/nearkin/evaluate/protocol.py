@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -82,3 +83,21 @@ def evaluate(
         drawn = {name: (part.ids, labels, item) for name, item in found.items()}
         out["maps"] = {name: item.to_dict() for name, item in found.items()}
     return out, drawn
+
+
+def with_splits(embeddings: Embeddings, seed: int) -> tuple[Embeddings, str | None]:
+    """Give embeddings from elsewhere the splits that the protocol needs, and say so.
+
+    Without test rows, a fifth of all rows becomes test; without val rows, a tenth of train becomes val.
+    """
+    split = embeddings.split.copy()
+    rng = np.random.default_rng(seed)
+    made = []
+    for name, share in (("test", 0.2), ("val", 0.1)):
+        if not (split == name).any():
+            rows = rng.permutation(np.flatnonzero(split == "train"))
+            split[rows[: max(1, round(len(rows) * share))]] = name
+            made.append(f"{share:.0%} of train held out as {name}")
+    if not made:
+        return embeddings, None
+    return dataclasses.replace(embeddings, split=split), "; ".join(made)

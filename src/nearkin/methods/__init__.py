@@ -15,6 +15,7 @@ class MethodInfo:
 
     Attributes:
         trained: whether ``fit`` runs the training loop (and so leaves curves).
+        seeded: whether results depend on the seed. takes_settings: whether it knows encoder and training settings.
         overrides: settings fixed by the name, e.g. the ablation's weight of 0.
     """
 
@@ -24,6 +25,8 @@ class MethodInfo:
     summary: str
     target: str
     overrides: dict[str, Any] = field(default_factory=dict)
+    seeded: bool = True
+    takes_settings: bool = True
 
 
 _INFOS = (
@@ -36,8 +39,8 @@ _INFOS = (
         "vicreg:VICReg",
         {"variance_weight": 0.0},
     ),
-    MethodInfo("raw-pixels", "raw pixels", False, "baseline: the pixels themselves", "baselines:RawPixels"),
-    MethodInfo("pca", "PCA of pixels", False, "baseline: principal components of the pixels", "baselines:PixelPCA"),
+    MethodInfo("raw-pixels", "raw pixels", False, "baseline: the pixels themselves", "baselines:RawPixels", seeded=False, takes_settings=False),
+    MethodInfo("pca", "PCA of pixels", False, "baseline: principal components of the pixels", "baselines:PixelPCA", seeded=False, takes_settings=False),
     MethodInfo("random-init", "random encoder", False, "baseline: the untrained encoder", "baselines:RandomInit"),
 )
 METHODS: dict[str, MethodInfo] = {info.name: info for info in _INFOS}

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from nearkin.data.imageset import ImageSet, Splits
-from nearkin.methods.joint import JointEmbedding, save_random
+from nearkin.methods.joint import save_random
+from nearkin.methods.vicreg import VICReg
 from nearkin.methods.settings import resolve
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.device import make_fabric
@@ -77,7 +78,7 @@ class PixelPCA(RawPixels):
         return {"components": np.concatenate(parts).astype(np.float32)}
 
 
-class RandomInit(JointEmbedding):
+class RandomInit(VICReg):
     """The encoder with its initial random weights: what the architecture alone gives.
 
     BatchNorm statistics are estimated on training images (no labels, no weight changes), because the initial

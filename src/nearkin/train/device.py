@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from lightning_fabric import Fabric
 
@@ -30,5 +32,8 @@ def native_bf16(device: str) -> bool:
 def make_fabric(device: str, precision: str) -> Fabric:
     """A Lightning Fabric on one device of the given kind. ``precision`` as in TrainConfig."""
     device = pick_device(device)
+    # It would announce its precision on stderr once per run; the run's config says it already.
+    for name in ("lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     use_bf16 = precision == "bf16" or (precision == "auto" and native_bf16(device))
     return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if use_bf16 else "32-true")

@@ -1,0 +1,56 @@
+"""Atomic writes: a file is either the old one or the whole new one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.errors import DataError, OutputError
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as handle:
+            fill(handle)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary.exists():
+            temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror or error}. Free space or choose another -o.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text. Raises OutputError when the disk refuses."""
+    _write(path, lambda handle: _ignore(handle.write(text.encode("utf-8", "surrogateescape"))))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, indented, NaN refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a compressed .npz without pickles."""
+    _write(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))  # type: ignore[arg-type]
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises DataError when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"no file {path}; is this a folder written by 'nearkin study'?") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}). Delete it and run again.") from error
+
+
+def _ignore(_: object) -> None:
+    return None

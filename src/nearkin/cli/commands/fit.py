@@ -1,0 +1,38 @@
+"""nearkin fit: train one method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nearkin.cli import options
+
+
+def fit(
+    data: options.Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder for weights and metrics.")],
+    method: Annotated[str, typer.Option("--method", help="vicreg, vicreg-novar, pca, random-init, ...")] = "vicreg",
+    preset: options.Preset = "cpu",
+    seed: options.Seed = 0,
+    subset: options.Subset = None,
+    epochs: options.Epochs = None,
+    set_: options.Set = None,
+    labels: options.Labels = None,
+    size: options.Size = None,
+    strict: options.Strict = False,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Train one method on a set's train split; continue if the run folder holds a checkpoint."""
+    from nearkin.presets import get_preset
+
+    chosen = get_preset(preset)
+    from nearkin.pipeline import fit_run
+
+    settings = chosen.settings | options.overrides(set_, epochs)
+    run = fit_run(
+        data, out, method, settings, seed=seed, subset=subset, labels=labels, size=size, strict=strict, device=device, progress=not quiet
+    )
+    typer.echo(f"run: {run}")

@@ -1,0 +1,26 @@
+"""nearkin map: two-dimensional maps of an embedding file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nearkin.cli import options
+
+
+def map_(
+    embeddings: Annotated[Path, typer.Argument(help="Parquet with the columns id, label, split, embedding.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Parquet to write (columns id, label, split, x, y), or a .png picture.")],
+    kind: Annotated[str, typer.Option("--kind", help="tsne or pca.")] = "tsne",
+    split: Annotated[str, typer.Option("--split", help="Which rows: test, train, val or all.")] = "test",
+    max_images: Annotated[int, typer.Option("--max-images", help="At most this many, a seeded choice.")] = 10_000,
+    seed: options.Seed = 0,
+) -> None:
+    """Draw a map and say how far it can be trusted."""
+    from nearkin.embeddings import Embeddings
+    from nearkin.pipeline import draw
+
+    text = draw(Embeddings.load(embeddings), out, kind=kind, split=split, max_images=max_images, seed=seed)
+    typer.echo(f"{text}\nmap: {out}")

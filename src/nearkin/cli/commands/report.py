@@ -1,0 +1,18 @@
+"""nearkin report: the report of a study, made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    study: Annotated[Path, typer.Argument(help="Folder written by 'nearkin study'.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="HTML file. Default: report.html in the folder.")] = None,
+) -> None:
+    """Write the self-contained HTML report of a study."""
+    from nearkin.report import build
+
+    typer.echo(f"report: {build(study, out)}")

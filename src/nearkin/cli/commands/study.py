@@ -1,0 +1,78 @@
+"""nearkin study: the main job."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nearkin.cli import options
+
+
+def study(
+    data: options.Data = "shapes",
+    ood: Annotated[str | None, typer.Option("--ood", help="Out-of-distribution data; loaded and described, scored in a later version.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the results. Default: runs/DATA-PRESET.")] = None,
+    preset: options.Preset = "quick",
+    methods: Annotated[str | None, typer.Option("--methods", help="Comma-separated; default: all of the preset's.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="A count (3) or a list (0,1,2).")] = None,
+    subset: options.Subset = None,
+    epochs: options.Epochs = None,
+    set_: options.Set = None,
+    labels: options.Labels = None,
+    size: options.Size = None,
+    strict: options.Strict = False,
+    device: options.Device = "auto",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the folder and start over.")] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train every method on the same data, evaluate them under one protocol, write a report.
+
+    Interrupted? Run the same command again: it continues where it was.
+    """
+    from nearkin.presets import get_preset
+    from nearkin.study import StudyConfig, run_study
+    from nearkin.train.device import pick_device
+
+    chosen = get_preset(preset)
+    on_gpu = pick_device(device) == "cuda"
+    settings = chosen.settings | (chosen.gpu_settings if on_gpu else {}) | options.overrides(set_, epochs)
+    config = StudyConfig(
+        data=data,
+        preset=preset,
+        methods=tuple(methods.split(",")) if methods else chosen.methods,
+        seeds=_seeds(seeds, chosen.seeds),
+        settings=settings,
+        subset=subset if subset is not None else (chosen.gpu_subset if on_gpu else chosen.subset),
+        size=size,
+        labels=str(labels) if labels else None,
+        strict=strict,
+        ood=ood,
+        device=device,
+        command="nearkin " + shlex.join(sys.argv[1:]),
+    )
+    name = Path(data).stem or "data"
+    folder = out or Path("runs") / f"{name}-{preset}"
+    results = run_study(config, folder, fresh=fresh, progress=not quiet, say=typer.echo)
+    from nearkin.cli.tables import print_results
+    from nearkin.report import build
+
+    print_results(results)
+    typer.echo(f"report: {build(folder)}")
+
+
+def _seeds(text: str | None, default: tuple[int, ...]) -> tuple[int, ...]:
+    from nearkin.errors import ConfigError
+
+    if text is None:
+        return default
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--seeds {text}: expected a count (3) or a list (0,1,2).") from error
+    if any(n < 0 for n in numbers) or numbers == [0] and "," not in text:
+        raise ConfigError(f"--seeds {text}: expected a count of at least 1, or a list of seeds >= 0.")
+    return tuple(dict.fromkeys(numbers)) if "," in text else tuple(range(numbers[0]))

@@ -1,0 +1,85 @@
+"""Results as tables on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def _percent(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return "-"
+    text = f"{100 * cell['mean']:.2f}"
+    if cell["interval"]:
+        text += f" [{100 * cell['interval'][0]:.1f}, {100 * cell['interval'][1]:.1f}]"
+    return text
+
+
+def _number(cell: dict[str, Any] | None) -> str:
+    return "-" if cell is None else f"{cell['mean']:.3g}"
+
+
+def print_results(results: dict[str, Any]) -> None:
+    """The study's table and verdict."""
+    console = Console()
+    table = Table(title="test accuracy in %, with 95 % interval", title_justify="left")
+    for column in ("method", "layer", "dim", "linear", "SGD raw", "kNN", "purity", "RankMe"):
+        table.add_column(column, justify="left" if column in ("method", "layer") else "right", no_wrap=column == "method")
+    for row in results["table"]:
+        table.add_row(
+            escape(row["title"]),
+            row["layer"],
+            str(row["dim"]),
+            _percent(row["linear"]),
+            _percent(row["linear_sgd"]),
+            _percent(row["knn"]),
+            _number(row["purity"]),
+            _number(row["rankme"]),
+        )
+    console.print(table)
+    for item in results["verdict"]:
+        console.print({"good": "+", "warn": "!", "bad": "x"}[item["level"]], escape(item["text"]), highlight=False)
+
+
+def print_evaluation(found: dict[str, Any]) -> None:
+    """One embedding's numbers."""
+    console = Console()
+    for name in ("linear", "linear_sgd", "linear_sgd_standardised", "knn"):
+        if found[name]:
+            s = found[name]
+            low, high = s["interval"]
+            line = f"{name:24s} {100 * s['accuracy']:6.2f} %  [{100 * low:.2f}, {100 * high:.2f}] {s['interval_kind']}, n = {s['n']}"
+            console.print(escape(line), highlight=False)
+    for group in ("health", "clusters"):
+        for name, value in found[group].items():
+            if value is not None:
+                console.print(f"{name:24s} {value:8.4g}", highlight=False)
+    if found["entanglement"]:
+        console.print(f"{'neighbour purity':24s} {found['entanglement']['purity']:8.4f}", highlight=False)
+        for pair in found["entanglement"]["pairs"]:
+            console.print(f"{'entangled':24s} {escape(pair['a'])} / {escape(pair['b'])}: {pair['mixing']:.3f}", highlight=False)
+    for kind, item in found.get("maps", {}).items():
+        console.print(f"map {kind:20s} trustworthiness {item['trustworthiness']}, preservation {item['preservation']}", highlight=False)
+
+
+def print_data(found: dict[str, Any]) -> None:
+    """A data set's description."""
+    console = Console()
+    shape = " x ".join(str(n) for n in found["image_shape"])
+    console.print(escape(f"{found['name']}: images {shape}, fingerprint {found['fingerprint']}"), highlight=False)
+    for split, part in found["splits"].items():
+        console.print(f"{split}: {part['images']:,} images, {part['exact_duplicates']} exact duplicates", highlight=False)
+        if part["per_class"]:
+            counts = ", ".join(f"{name} {n:,}" for name, n in list(part["per_class"].items())[:20])
+            console.print(escape(f"  {counts}"), highlight=False)
+    if not found["classes"]:
+        console.print("no labels: probes and entanglement need some (--labels FILE)", highlight=False)
+    if len(found["splits"]) > 1:
+        console.print(f"in both splits: {found['exact_duplicates_across_splits']} exact duplicates", highlight=False)
+    for note in found["notes"]:
+        console.print(escape(f"note: {note}"), highlight=False)
+    for item in found["skipped"]:
+        console.print(escape(f"skipped {item['path']}: {item['reason']}"), highlight=False)

@@ -1,0 +1,92 @@
+"""Presets: which data, methods, seeds and hyper-parameters a study uses. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nearkin.errors import unknown
+
+ALL_METHODS = ("vicreg", "vicreg-novar", "raw-pixels", "pca", "random-init")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Attributes:
+    settings: hyper-parameters of the trained methods (and the encoder of the untrained ones).
+    gpu_settings: what changes on a GPU. subset: images of train to use, None for all; gpu_subset likewise.
+    """
+
+    name: str
+    description: str
+    settings: dict[str, Any]
+    gpu_settings: dict[str, Any] = field(default_factory=dict)
+    methods: tuple[str, ...] = ALL_METHODS
+    seeds: tuple[int, ...] = (0,)
+    subset: int | None = None
+    gpu_subset: int | None = None
+    data: str = "shapes"
+
+
+# Chosen on CIFAR-10's validation split; LOG.md has the experiments.
+_CPU = {
+    "encoder": "fast-tiny",
+    "projector": (1024, 1024),
+    "recipe": "cifar",
+    "optimizer": "muon",
+    "lr": 2e-3,
+    "muon_lr": 0.02,
+    "weight_decay": 1e-2,
+    "batch_size": 256,
+    "epochs": 24,
+    "warmup_epochs": 1.0,
+    "eval_every": 2,
+}
+
+# The protocol of the reference study (its encoder, projector, weights, optimiser and views).
+_REFERENCE = {
+    "encoder": "reference",
+    "projector": (512, 512, 512),
+    "recipe": "reference",
+    "convention": "official",
+    "optimizer": "adam",
+    "lr": 3e-4,
+    "weight_decay": 1e-6,
+    "schedule": "constant",
+    "warmup_epochs": 0.0,
+    "batch_size": 256,
+    "epochs": 10,
+    "eval_every": 1,
+}
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "quick",
+            "the demo: the fast net for a few epochs",
+            {**_CPU, "recipe": "reference", "epochs": 12, "projector": (512, 512), "eval_every": 1},
+        ),
+        Preset("cpu", "the fast net on all images, for a laptop", _CPU),
+        Preset(
+            "reference",
+            "the reference study's protocol; on a CPU 10,000 training images and 10 epochs, on a GPU all and 30",
+            _REFERENCE,
+            gpu_settings={"epochs": 30},
+            subset=10_000,
+        ),
+        Preset(
+            "full",
+            "everything with three seeds: the reference protocol at full length",
+            {**_REFERENCE, "epochs": 30},
+            seeds=(0, 1, 2),
+        ),
+    )
+}
+
+
+def get_preset(name: str) -> Preset:
+    """Look a preset up by name. Raises ConfigError with "did you mean"."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]

@@ -1,0 +1,221 @@
+"""The study as data: which runs, what each leaves on disk, in which order. Resumable at every step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nearkin import data as nd
+from nearkin.atomic import read_json, write_json, write_npz
+from nearkin.data import Dataset, ImageSet, Splits
+from nearkin.embeddings import Embeddings
+from nearkin.errors import ConfigError, unknown
+from nearkin.evaluate.protocol import evaluate
+from nearkin.methods import METHODS, create
+from nearkin.results import collect
+from nearkin.runfolder import claim
+from nearkin.train.device import pick_device
+
+Say = Callable[[str], None]
+_SAMPLES_PER_CLASS = 8
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What to run. Saved as study.json; a folder holds one study, and another config is refused there."""
+
+    data: str
+    preset: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    subset: int | None = None
+    size: int | None = None
+    labels: str | None = None
+    strict: bool = False
+    ood: str | None = None
+    device: str = "auto"
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            if name not in METHODS:
+                raise unknown("method", name, METHODS)
+        if not self.methods or not self.seeds:
+            raise ConfigError("a study needs at least one method and one seed.")
+
+    def identity(self) -> dict[str, Any]:
+        """The part that decides results: not the methods and seeds asked for (more may join), nor the command."""
+        skip = ("methods", "seeds", "command", "device")
+        return json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in skip}))  # type: ignore[no-any-return]
+
+
+def run_study(config: StudyConfig, out: Path, *, fresh: bool = False, progress: bool = True, say: Say = print) -> dict[str, Any]:
+    """Run what is missing of the study in ``out`` and write results.json (not the report).
+
+    Raises:
+        ConfigError: ``out`` holds another study. DataError, OutputError, TrainingError: see their texts.
+    """
+    claim(out)
+    if fresh:
+        for name in ("runs", "study.json", "data.json", "results.json", "thumbnails.npz", "report.html"):
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if not fresh and (out / "study.json").exists():
+        _same(read_json(out / "study.json")["identity"], config.identity(), out)
+    device = pick_device(config.device)
+    dataset = nd.load(
+        config.data,
+        labels=Path(config.labels) if config.labels else None,
+        size=config.size,
+        strict=config.strict,
+        progress=progress,
+    )
+    nd.check_trainable(dataset.train.images, dataset.source)
+    splits = nd.split(dataset, subset=config.subset)
+    ood = nd.load(config.ood, size=dataset.train.images.shape[-1], progress=progress) if config.ood else None
+    _start(config, dataset, splits, ood, out, say)
+    for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
+        say(f"note: {message}")
+    pairs = [(name, seed) for seed in config.seeds for name in config.methods if seed == config.seeds[0] or _varies(name)]
+    for number, (name, seed) in enumerate(pairs, start=1):
+        folder = out / "runs" / f"{name}-s{seed}"
+        if not (folder / "done.json").exists():
+            say(f"[{number}/{len(pairs)}] {METHODS[name].title}, seed {seed}")
+            _run(name, seed, config.settings, splits, folder, device, progress, say)
+    _thumbnails(splits, out)
+    results = collect(out, config.command)
+    write_json(out / "results.json", results)
+    return results
+
+
+def _varies(name: str) -> bool:
+    """Whether a method's result depends on the seed (raw pixels' and PCA's does not)."""
+    return METHODS[name].seeded
+
+
+def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
+    changed = [k for k in now if before.get(k) != now[k]]
+    if changed:
+        what = "; ".join(f"{k} was {before.get(k)!r}, is {now[k]!r}" for k in changed)[:300]
+        raise ConfigError(f"{out} holds another study ({what}). Choose another -o, or --fresh to start over.")
+
+
+def _start(config: StudyConfig, dataset: Dataset, splits: Splits, ood: Dataset | None, out: Path, say: Say) -> None:
+    """Write study.json and data.json, or check them against what was found and say how far the study is."""
+    if (out / "study.json").exists():
+        before = read_json(out / "study.json")
+        if before["fingerprint"] != dataset.fingerprint:
+            raise ConfigError(f"the images of {dataset.source} have changed since the study in {out} began. Choose another -o, or --fresh.")
+        done = sorted(p.parent.name for p in out.glob("runs/*/done.json"))
+        begun = [p.parent.name for p in sorted(out.glob("runs/*/checkpoint.safetensors"))]
+        say(f"continuing the study in {out}: {len(done)} runs done" + (f", in the middle of {', '.join(begun)}" if begun else ""))
+    description = nd.describe(dataset) if not (out / "data.json").exists() else read_json(out / "data.json")
+    description["study_splits"] = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
+    description["subset"] = config.subset if config.subset and config.subset < len(dataset.train) else None
+    description["ood"] = None if ood is None else nd.describe(ood)
+    write_json(out / "data.json", description)
+    write_json(
+        out / "study.json",
+        {"identity": config.identity(), "config": asdict(config), "fingerprint": dataset.fingerprint},
+    )
+
+
+def _run(
+    name: str, seed: int, settings: dict[str, Any], splits: Splits, folder: Path, device: str, progress: bool, say: Say
+) -> None:
+    """Train (or continue), embed, evaluate one method with one seed."""
+    method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))  # type: ignore[arg-type]
+    write_json(folder / "config.json", {"method": name, "seed": seed, "settings": _jsonable(method.settings)})
+    method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
+    if METHODS[name].trained:
+        say("  test losses, embeddings")
+    method.test_losses(splits.test, folder, seed=seed)
+    provenance = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
+    embedded = embed_splits(method, splits, provenance, folder / "embeddings")
+    layers: dict[str, Any] = {}
+    maps: dict[str, Any] = {}
+    for layer in method.layers:
+        found, drawn = evaluate(
+            embedded[layer], seed=seed, maps=layer == method.primary_layer, on_step=lambda step, at=layer: say(f"  {at}: {step}")
+        )
+        layers[layer] = found
+        for kind, (ids, labels, item) in drawn.items():
+            maps |= {f"{layer}/{kind}": item.coords, f"{layer}/ids": ids, f"{layer}/labels": labels}
+    write_npz(folder / "maps.npz", maps)
+    evaluation = {
+        "method": name,
+        "title": METHODS[name].title,
+        "seed": seed,
+        "primary_layer": method.primary_layer,
+        "layers": layers,
+    }
+    write_json(folder / "evaluation.json", evaluation)
+    write_json(folder / "done.json", {"digest": hashlib.sha256(json.dumps(evaluation, sort_keys=True).encode()).hexdigest()})
+
+
+def method_settings(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings among ``settings`` that the method knows (baselines take few)."""
+    if METHODS[name].takes_settings:
+        return settings
+    return {}
+
+
+def _jsonable(settings: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(settings))  # type: ignore[no-any-return]
+
+
+def embed_splits(method: Any, splits: Splits, provenance: dict[str, Any], folder: Path | None) -> dict[str, Embeddings]:
+    """Embed train, val and test; save one Parquet per layer in ``folder``, if given."""
+    sets = {"train": splits.train, "val": splits.val, "test": splits.test}
+    parts = {name: method.embed(items.images) for name, items in sets.items()}
+    ids = np.concatenate([items.ids for items in sets.values()])
+    split = np.concatenate([np.full(len(items), name) for name, items in sets.items()])
+    labels = None
+    if any(items.labels is not None for items in sets.values()):
+        labels = np.concatenate([_labels(items) for items in sets.values()])
+    classes = splits.train.classes or splits.test.classes
+    out = {}
+    for layer in method.layers:
+        Z = np.concatenate([parts[name][layer] for name in sets])
+        out[layer] = Embeddings(Z, ids, labels, split, classes, provenance | {"layer": layer})
+        if folder is not None:
+            out[layer].save(folder / f"{layer}.parquet")
+    return out
+
+
+def _labels(items: ImageSet) -> Any:
+    return items.labels if items.labels is not None else np.full(len(items), -1, dtype=np.int64)
+
+
+def _thumbnails(splits: Splits, out: Path) -> None:
+    """The images that the report shows: samples of each class and the examples of entangled pairs."""
+    wanted: set[str] = set()
+    for path in sorted(out.glob("runs/*/evaluation.json")):
+        evaluation = read_json(path)
+        mixed = evaluation["layers"][evaluation["primary_layer"]].get("entanglement")
+        for pair in mixed["pairs"] if mixed else []:
+            for example in pair["examples"]:
+                wanted |= {example["query"], example["neighbor"]}
+    test = splits.test
+    rng = np.random.default_rng(0)
+    groups = test.labels if test.labels is not None else np.zeros(len(test), dtype=np.int64)
+    samples = [rng.permutation(np.flatnonzero(groups == k))[:_SAMPLES_PER_CLASS] for k in np.unique(groups)]
+    rows = np.unique(np.concatenate([*samples, np.flatnonzero(np.isin(test.ids, list(wanted)))]).astype(np.int64))
+    sample_rows = np.concatenate(samples)
+    write_npz(
+        out / "thumbnails.npz",
+        {
+            "ids": test.ids[rows],
+            "images": test.images[rows],
+            "sample_ids": test.ids[sample_rows],
+            "sample_labels": groups[sample_rows],
+        },
+    )
