@@ -36,7 +36,7 @@ from nearkin.views.crop import crop_matrices, sample_crop, sample_flip, separabl
 from nearkin.views.filters import blur_, sample_blur
 from nearkin.views.recipes import Recipe
 
-# Pixels per chunk on CPU: large enough to hide the cost of about 130 calls, small enough that the temporaries of a chunk
+# Pixels per chunk on CPU: large enough to hide the cost of about 130 calls, small enough that a chunk's temporaries
 # are not handed back to the system and faulted in again each time. Of 8 to 256 images of 32 x 32, 128 were 10 % faster
 # than 64 in a process with large allocations and up to twice as slow in a fresh one.
 _CHUNK_PIXELS = 64 * 1024
