@@ -24,7 +24,9 @@ def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
     except OSError as error:
         if temporary.exists():
             temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}. Free space or choose another -o.") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}. Free space or choose another -o."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -39,7 +41,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Write a compressed .npz without pickles."""
-    _write(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))  # type: ignore[arg-type]
+    _write(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))
 
 
 def read_json(path: Path) -> Any:

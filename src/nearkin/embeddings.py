@@ -97,7 +97,9 @@ class Embeddings:
             pq.write_table(table, temporary)
             os.replace(temporary, path)
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}. Free space or choose another -o.") from error
+            raise OutputError(
+                f"cannot write {path}: {error.strerror or error}. Free space or choose another -o."
+            ) from error
 
     @classmethod
     def load(cls, path: Path) -> Embeddings:

@@ -18,7 +18,9 @@ from nearkin.runfolder import claim
 from nearkin.study import _jsonable, embed_splits, method_settings
 
 
-def _splits(data: str, labels: Path | None, size: int | None, strict: bool, subset: int | None, progress: bool) -> Splits:
+def _splits(
+    data: str, labels: Path | None, size: int | None, strict: bool, subset: int | None, progress: bool
+) -> Splits:
     dataset = nd.load(data, labels=labels, size=size, strict=strict, progress=progress)
     nd.check_trainable(dataset.train.images, dataset.source)
     return nd.split(dataset, subset=subset)
@@ -41,9 +43,15 @@ def fit_run(
     """Train one method into the folder ``out``; continue what is there if its config is the same."""
     claim(out)
     splits = _splits(data, labels, size, strict, subset, progress)
-    shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])  # type: ignore[assignment]
+    shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
     model = create(method, method_settings(method, settings), shape)
-    config = {"method": method, "seed": seed, "settings": _jsonable(model.settings), "image_size": shape[1], "data": data}
+    config = {
+        "method": method,
+        "seed": seed,
+        "settings": _jsonable(model.settings),
+        "image_size": shape[1],
+        "data": data,
+    }
     if (out / "config.json").exists() and read_json(out / "config.json") != config:
         raise ConfigError(f"{out} holds a run with another configuration. Choose another -o.")
     write_json(out / "config.json", config)
@@ -66,7 +74,7 @@ def embed_run(
     """Embed a set with a finished run and save one layer as Parquet."""
     config = read_json(run / "config.json")
     splits = _splits(data, labels, config.get("image_size"), strict, subset, progress)
-    shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])  # type: ignore[assignment]
+    shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
     model = create(config["method"], config["settings"], shape)
     model.load(run, device)
     chosen = layer or model.primary_layer
@@ -86,7 +94,9 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
         raise ConfigError(f"-o {out}: a map is written as .parquet or .png.")
     part = embeddings if split == "all" else embeddings.part(split)
     if not len(part):
-        raise ConfigError(f"no rows with split '{split}'; the file has: {', '.join(sorted(set(embeddings.split.tolist())))}. Use --split all.")
+        raise ConfigError(
+            f"no rows with split '{split}'; the file has: {', '.join(sorted(set(embeddings.split.tolist())))}. Use --split all."
+        )
     part = part.take(np.sort(np.random.default_rng(seed).permutation(len(part))[:max_images]))
     item = draw_maps(part.Z, part.labels, seed=seed)[kind]
     if item.skipped:

@@ -92,7 +92,12 @@ def _over_seeds(values: list[float], single: list[float] | None, kind: str) -> d
     """Mean with a t interval over seeds, or the single run's own interval."""
     interval = t_interval(values)
     if interval is not None:
-        return {"mean": float(np.mean(values)), "interval": list(interval), "interval_kind": STUDENT, "n_seeds": len(values)}
+        return {
+            "mean": float(np.mean(values)),
+            "interval": list(interval),
+            "interval_kind": STUDENT,
+            "n_seeds": len(values),
+        }
     return {"mean": values[0], "interval": single, "interval_kind": kind if single else None, "n_seeds": 1}
 
 
@@ -140,7 +145,9 @@ def _protocol(data: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
         "Features are frozen and come from one un-augmented view per image, the net in evaluation mode.",
     ]
     if data.get("subset"):
-        lines.append(f"A fixed subset of {data['subset']:,} train images (validation included) was used, not the whole set.")
+        lines.append(
+            f"A fixed subset of {data['subset']:,} train images (validation included) was used, not the whole set."
+        )
     for run in runs:
         layer = run["evaluation"]["layers"][run["evaluation"]["primary_layer"]]
         if layer["linear"]:
@@ -167,7 +174,9 @@ def _ablation(runs: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for label, layer in (("vicreg", a), ("vicreg-novar", b))
     }
-    collapsed = b["health"]["std_mean"] < 0.1 * a["health"]["std_mean"] or b["health"]["rankme"] < 0.1 * a["health"]["rankme"]
+    collapsed = (
+        b["health"]["std_mean"] < 0.1 * a["health"]["std_mean"] or b["health"]["rankme"] < 0.1 * a["health"]["rankme"]
+    )
     out: dict[str, Any] = {
         "Does it collapse without the variance term?": {
             "statement": (
@@ -247,15 +256,40 @@ def _verdict(runs: list[dict[str, Any]], table: list[dict[str, Any]], data: dict
             level, text = "warn", text + ". No baseline was run, so this number stands alone."
         out.append({"level": level, "text": text})
     if not data["classes"]:
-        out.append({"level": "warn", "text": "The images have no labels: health, maps and clusters are shown, accuracy cannot be. "
-                    "Labels for a few hundred images (--labels) would add probes and entanglement."})
+        out.append(
+            {
+                "level": "warn",
+                "text": "The images have no labels: health, maps and clusters are shown, accuracy cannot be. "
+                "Labels for a few hundred images (--labels) would add probes and entanglement.",
+            }
+        )
     for run in runs:
         if run["diagnosis"] and run["diagnosis"]["state"] != "healthy":
-            out.append({"level": "bad", "text": f"{run['title']} (seed {run['seed']}): {run['diagnosis']['state']}. {run['diagnosis']['message']}"})
+            out.append(
+                {
+                    "level": "bad",
+                    "text": f"{run['title']} (seed {run['seed']}): {run['diagnosis']['state']}. {run['diagnosis']['message']}",
+                }
+            )
     if len({run["seed"] for run in runs}) == 1:
-        out.append({"level": "warn", "text": "One seed only: the intervals cover the choice of test images, not the luck of training."})
+        out.append(
+            {
+                "level": "warn",
+                "text": "One seed only: the intervals cover the choice of test images, not the luck of training.",
+            }
+        )
     if data.get("subset"):
-        out.append({"level": "warn", "text": f"Trained on a subset of {data['subset']:,} images; not comparable with full-length results."})
+        out.append(
+            {
+                "level": "warn",
+                "text": f"Trained on a subset of {data['subset']:,} images; not comparable with full-length results.",
+            }
+        )
     for item in data["skipped"][:1]:
-        out.append({"level": "warn", "text": f"{len(data['skipped'])} files were unreadable and skipped, first: {item['path']} ({item['reason']})."})
+        out.append(
+            {
+                "level": "warn",
+                "text": f"{len(data['skipped'])} files were unreadable and skipped, first: {item['path']} ({item['reason']}).",
+            }
+        )
     return out

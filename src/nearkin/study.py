@@ -57,7 +57,9 @@ class StudyConfig:
         return json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in skip}))  # type: ignore[no-any-return]
 
 
-def run_study(config: StudyConfig, out: Path, *, fresh: bool = False, progress: bool = True, say: Say = print) -> dict[str, Any]:
+def run_study(
+    config: StudyConfig, out: Path, *, fresh: bool = False, progress: bool = True, say: Say = print
+) -> dict[str, Any]:
     """Run what is missing of the study in ``out`` and write results.json (not the report).
 
     Raises:
@@ -84,7 +86,9 @@ def run_study(config: StudyConfig, out: Path, *, fresh: bool = False, progress: 
     _start(config, dataset, splits, ood, out, say)
     for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
         say(f"note: {message}")
-    pairs = [(name, seed) for seed in config.seeds for name in config.methods if seed == config.seeds[0] or _varies(name)]
+    pairs = [
+        (name, seed) for seed in config.seeds for name in config.methods if seed == config.seeds[0] or _varies(name)
+    ]
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"
         if not (folder / "done.json").exists():
@@ -113,10 +117,15 @@ def _start(config: StudyConfig, dataset: Dataset, splits: Splits, ood: Dataset |
     if (out / "study.json").exists():
         before = read_json(out / "study.json")
         if before["fingerprint"] != dataset.fingerprint:
-            raise ConfigError(f"the images of {dataset.source} have changed since the study in {out} began. Choose another -o, or --fresh.")
+            raise ConfigError(
+                f"the images of {dataset.source} have changed since the study in {out} began. Choose another -o, or --fresh."
+            )
         done = sorted(p.parent.name for p in out.glob("runs/*/done.json"))
         begun = [p.parent.name for p in sorted(out.glob("runs/*/checkpoint.safetensors"))]
-        say(f"continuing the study in {out}: {len(done)} runs done" + (f", in the middle of {', '.join(begun)}" if begun else ""))
+        say(
+            f"continuing the study in {out}: {len(done)} runs done"
+            + (f", in the middle of {', '.join(begun)}" if begun else "")
+        )
     description = nd.describe(dataset) if not (out / "data.json").exists() else read_json(out / "data.json")
     description["study_splits"] = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
     description["subset"] = config.subset if config.subset and config.subset < len(dataset.train) else None
@@ -132,7 +141,7 @@ def _run(
     name: str, seed: int, settings: dict[str, Any], splits: Splits, folder: Path, device: str, progress: bool, say: Say
 ) -> None:
     """Train (or continue), embed, evaluate one method with one seed."""
-    method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))  # type: ignore[arg-type]
+    method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))
     write_json(folder / "config.json", {"method": name, "seed": seed, "settings": _jsonable(method.settings)})
     method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
     if METHODS[name].trained:
@@ -143,9 +152,8 @@ def _run(
     layers: dict[str, Any] = {}
     maps: dict[str, Any] = {}
     for layer in method.layers:
-        found, drawn = evaluate(
-            embedded[layer], seed=seed, maps=layer == method.primary_layer, on_step=lambda step, at=layer: say(f"  {at}: {step}")
-        )
+        say(f"  evaluating layer {layer}")
+        found, drawn = evaluate(embedded[layer], seed=seed, maps=layer == method.primary_layer)
         layers[layer] = found
         for kind, (ids, labels, item) in drawn.items():
             maps |= {f"{layer}/{kind}": item.coords, f"{layer}/ids": ids, f"{layer}/labels": labels}
@@ -158,7 +166,9 @@ def _run(
         "layers": layers,
     }
     write_json(folder / "evaluation.json", evaluation)
-    write_json(folder / "done.json", {"digest": hashlib.sha256(json.dumps(evaluation, sort_keys=True).encode()).hexdigest()})
+    write_json(
+        folder / "done.json", {"digest": hashlib.sha256(json.dumps(evaluation, sort_keys=True).encode()).hexdigest()}
+    )
 
 
 def method_settings(name: str, settings: dict[str, Any]) -> dict[str, Any]:

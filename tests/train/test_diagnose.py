@@ -8,7 +8,14 @@ import pytest
 
 from nearkin.train.diagnose import diagnose
 
-GOOD: dict[str, Any] = {"loss": 10.0, "projector_std": 0.9, "rankme": 60.0, "dim": 128, "variance": 0.2, "covariance": 1.0}
+GOOD: dict[str, Any] = {
+    "loss": 10.0,
+    "projector_std": 0.9,
+    "rankme": 60.0,
+    "dim": 128,
+    "variance": 0.2,
+    "covariance": 1.0,
+}
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_every_optimizer_learns_a_regression(name: str) -> None:
     net = nn.Linear(5, 3)
     lr = {"lars": 5.0}.get(name, 0.02)
     optimizers = make_optimizers(net, TrainConfig(optimizer=name, lr=lr, muon_lr=0.05, weight_decay=0.0))
-    first = float((net(x) - y).square().mean())
+    first = float((net(x) - y).square().mean().detach())
     for step in range(200):
         set_lr(optimizers, 1 - step / 200)
         loss = (net(x) - y).square().mean()

@@ -58,7 +58,7 @@ def trustworthiness(Z: NDArray[np.float32], map_neighbors: Neighbors, *, chunk: 
         for j in range(k):
             rank = (distance < to_map[:, j : j + 1]).sum(axis=1)  # the point itself counts as rank 0
             penalty += float(np.maximum(rank - k, 0).sum())
-    return 1 - penalty * 2 / (n * k * (2 * n - 3 * k - 1))
+    return float(1 - penalty * 2 / (n * k * (2 * n - 3 * k - 1)))
 
 
 def preservation(high: Neighbors, low: Neighbors) -> float:
@@ -91,7 +91,12 @@ def _skipped(n: int, reason: str) -> Map:
 
 
 def draw_maps(
-    Z: NDArray[np.float32], labels: NDArray[np.int64] | None, *, seed: int = 0, perplexity: float = 30.0, n_jobs: int = -1
+    Z: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    *,
+    seed: int = 0,
+    perplexity: float = 30.0,
+    n_jobs: int = -1,
 ) -> dict[str, Map]:
     """PCA and t-SNE of Z (N, D), each judged by the neighbours it keeps.
 
@@ -103,7 +108,10 @@ def draw_maps(
     n, d = Z.shape
     spread = float(Z.std(axis=0, dtype=np.float64).max())
     if n < 8 or d < 2:
-        return {name: _skipped(n, f"a map needs at least 8 images and 2 dimensions; got {n} x {d}") for name in ("pca", "tsne")}
+        return {
+            name: _skipped(n, f"a map needs at least 8 images and 2 dimensions; got {n} x {d}")
+            for name in ("pca", "tsne")
+        }
     if not spread > 1e-6 * max(1e-12, float(np.abs(Z).max())):
         return {name: _skipped(n, "all vectors are the same") for name in ("pca", "tsne")}
     high = knn(Z, Z, min(K, n - 1), metric="l2", exclude_self=True)

@@ -32,7 +32,7 @@ def save_map(part: Embeddings, item: Map, out: Path, *, title: str) -> None:
         groups = np.array(["(no label)" if name is None else name for name in names])
         for k, name in enumerate(dict.fromkeys(sorted(groups.tolist()))):
             rows = groups == name
-            axes.scatter(*item.coords[rows].T, s=3, color=COLOURS[k % len(COLOURS)], label=name)
+            axes.scatter(item.coords[rows, 0], item.coords[rows, 1], s=3, color=COLOURS[k % len(COLOURS)], label=name)
         axes.legend(markerscale=4, frameon=False)
         figure.savefig(out, dpi=150)
     except OSError as error:

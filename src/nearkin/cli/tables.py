@@ -27,7 +27,9 @@ def print_results(results: dict[str, Any]) -> None:
     console = Console()
     table = Table(title="test accuracy in %, with 95 % interval", title_justify="left")
     for column in ("method", "layer", "dim", "linear", "SGD raw", "kNN", "purity", "RankMe"):
-        table.add_column(column, justify="left" if column in ("method", "layer") else "right", no_wrap=column == "method")
+        table.add_column(
+            column, justify="left" if column in ("method", "layer") else "right", no_wrap=column == "method"
+        )
     for row in results["table"]:
         table.add_row(
             escape(row["title"]),
@@ -60,9 +62,14 @@ def print_evaluation(found: dict[str, Any]) -> None:
     if found["entanglement"]:
         console.print(f"{'neighbour purity':24s} {found['entanglement']['purity']:8.4f}", highlight=False)
         for pair in found["entanglement"]["pairs"]:
-            console.print(f"{'entangled':24s} {escape(pair['a'])} / {escape(pair['b'])}: {pair['mixing']:.3f}", highlight=False)
+            console.print(
+                f"{'entangled':24s} {escape(pair['a'])} / {escape(pair['b'])}: {pair['mixing']:.3f}", highlight=False
+            )
     for kind, item in found.get("maps", {}).items():
-        console.print(f"map {kind:20s} trustworthiness {item['trustworthiness']}, preservation {item['preservation']}", highlight=False)
+        console.print(
+            f"map {kind:20s} trustworthiness {item['trustworthiness']}, preservation {item['preservation']}",
+            highlight=False,
+        )
 
 
 def print_data(found: dict[str, Any]) -> None:
@@ -71,7 +78,9 @@ def print_data(found: dict[str, Any]) -> None:
     shape = " x ".join(str(n) for n in found["image_shape"])
     console.print(escape(f"{found['name']}: images {shape}, fingerprint {found['fingerprint']}"), highlight=False)
     for split, part in found["splits"].items():
-        console.print(f"{split}: {part['images']:,} images, {part['exact_duplicates']} exact duplicates", highlight=False)
+        console.print(
+            f"{split}: {part['images']:,} images, {part['exact_duplicates']} exact duplicates", highlight=False
+        )
         if part["per_class"]:
             counts = ", ".join(f"{name} {n:,}" for name, n in list(part["per_class"].items())[:20])
             console.print(escape(f"  {counts}"), highlight=False)

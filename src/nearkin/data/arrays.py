@@ -23,7 +23,9 @@ _LABELS = ("labels", "y")
 def _to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.uint8]:
     """(N, H, W), (N, H, W, C) or (N, C, H, W), integers 0..255 or floats in [0, 1] -> uint8 (N, 3, S, S)."""
     if values.dtype.kind not in "uif" or values.ndim not in (3, 4) or len(values) == 0:
-        raise DataError(f"{where}: images must be numbers (N, H, W), (N, H, W, C) or (N, C, H, W); got {values.dtype} {values.shape}.")
+        raise DataError(
+            f"{where}: images must be numbers (N, H, W), (N, H, W, C) or (N, C, H, W); got {values.dtype} {values.shape}."
+        )
     if values.ndim == 3:
         values = values[:, None]
     elif values.shape[1] not in (1, 3, 4) and values.shape[3] in (1, 3, 4):
@@ -35,7 +37,9 @@ def _to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np
             raise DataError(f"{where}: images hold non-finite values.")
         values = values * 255 + 0.5 if values.max() <= 1 else values
     if values.min() < 0 or values.max() >= 256:
-        raise DataError(f"{where}: pixel values must lie in 0..255 (or floats in [0, 1]); got {values.min()}..{values.max()}.")
+        raise DataError(
+            f"{where}: pixel values must lie in 0..255 (or floats in [0, 1]); got {values.min()}..{values.max()}."
+        )
     images = values.astype(np.uint8)
     images = np.repeat(images, 3, axis=1) if images.shape[1] == 1 else images[:, :3]
     height, width = images.shape[2:]
@@ -43,7 +47,9 @@ def _to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np
     if (height, width) != (side, side):
         from PIL import Image
 
-        images = np.stack([to_square(Image.fromarray(np.ascontiguousarray(im.transpose(1, 2, 0))), side) for im in images])
+        images = np.stack(
+            [to_square(Image.fromarray(np.ascontiguousarray(im.transpose(1, 2, 0))), side) for im in images]
+        )
     return np.ascontiguousarray(images)
 
 
@@ -56,7 +62,11 @@ def load_npz(path: Path, size: int | None) -> Dataset:
         with np.load(path, allow_pickle=False) as handle:
             arrays = {name: handle[name] for name in handle.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        what = "holds Python objects, which are refused as unsafe; save plain arrays" if "pickle" in str(error) else str(error)
+        what = (
+            "holds Python objects, which are refused as unsafe; save plain arrays"
+            if "pickle" in str(error)
+            else str(error)
+        )
         raise DataError(f"{path}: {what}.") from error
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
     if "x_train" in arrays:
@@ -105,12 +115,19 @@ def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a readable Parquet file ({error}).") from error
     column = next(
-        (f.name for f in table.schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)
-         or (pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0)),
+        (
+            f.name
+            for f in table.schema
+            if pa.types.is_binary(f.type)
+            or pa.types.is_large_binary(f.type)
+            or (pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0)
+        ),
         None,
     )
     if column is None:
-        raise DataError(f"{path}: no column of encoded images (binary, or struct with 'bytes'); found: {', '.join(table.column_names)}.")
+        raise DataError(
+            f"{path}: no column of encoded images (binary, or struct with 'bytes'); found: {', '.join(table.column_names)}."
+        )
     label_column = next((name for name in ("label", "labels", "class") if name in table.column_names), None)
     names = _class_names(table.schema.metadata)
     decoded, labels, ids, splits = [], [], [], []

@@ -20,7 +20,7 @@ def decode(data: bytes) -> Image.Image:
         ValueError: with the reason in one line (not an image, truncated, too many pixels).
     """
     try:
-        image = Image.open(io.BytesIO(data))
+        image: Image.Image = Image.open(io.BytesIO(data))
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels; at most {MAX_PIXELS:,} are decoded")

@@ -24,7 +24,9 @@ def _counts(items: ImageSet) -> dict[str, int] | None:
 def describe(dataset: Dataset) -> dict[str, Any]:
     """A JSON-able description: sizes, classes, exact duplicates, channel statistics, skipped files, notes."""
     sets = {"train": dataset.train} | ({"test": dataset.test} if dataset.test is not None else {})
-    digests = {name: [hashlib.md5(np.ascontiguousarray(im).data).digest() for im in s.images] for name, s in sets.items()}
+    digests = {
+        name: [hashlib.md5(np.ascontiguousarray(im).data).digest() for im in s.images] for name, s in sets.items()
+    }
     shared = len(set(digests["train"]) & set(digests.get("test", [])))
     sample = dataset.train.images[np.sort(np.random.default_rng(0).permutation(len(dataset.train))[:5000])] / 255.0
     return {

@@ -77,12 +77,16 @@ def list_zip(archive: Path) -> Files:
     for info in handle.infolist():
         path = PurePosixPath(info.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
-            raise DataError(f"{archive}: entry '{info.filename}' points outside the archive; refused. Re-pack it without '..'.")
+            raise DataError(
+                f"{archive}: entry '{info.filename}' points outside the archive; refused. Re-pack it without '..'."
+            )
         if info.is_dir() or not _is_image(path.as_posix()):
             continue
         total += info.file_size
         if info.file_size > _RATIO * max(info.compress_size, 1024) or total > _ZIP_TOTAL:
-            raise DataError(f"{archive}: entry '{info.filename}' unpacks to {info.file_size:,} bytes; refused as a bomb.")
+            raise DataError(
+                f"{archive}: entry '{info.filename}' unpacks to {info.file_size:,} bytes; refused as a bomb."
+            )
         infos[path.as_posix()] = info
     import threading
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,7 +41,9 @@ def load_files(
     """
     files = list_zip(source) if source.is_file() else list_folder(source)
     if not files.paths:
-        raise DataError(f"no images in {source}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files, in sub-folders too.")
+        raise DataError(
+            f"no images in {source}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files, in sub-folders too."
+        )
     store = Cache(cache, files.stamp + repr(size))
     held = store.load()
     if held is None:
@@ -52,7 +53,9 @@ def load_files(
     if skipped and strict:
         raise DataError(f"{source}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
     if not kept:
-        raise DataError(f"{source}: none of the {len(files.paths)} images is readable; first: {skipped[0].path}: {skipped[0].reason}.")
+        raise DataError(
+            f"{source}: none of the {len(files.paths)} images is readable; first: {skipped[0].path}: {skipped[0].reason}."
+        )
     train, test, more = _arrange(images, tuple(kept), labels)
     name = source.stem if source.is_file() else source.resolve().name
     return Dataset(name, str(source), train, test, fingerprint(train, test), tuple(skipped), (*notes, *more))
@@ -139,5 +142,3 @@ def _arrange(
         train, test = test, None
     assert train is not None
     return train, test, notes
-
-

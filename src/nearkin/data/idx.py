@@ -34,7 +34,9 @@ def parse_idx(data: bytes, where: str) -> NDArray[np.uint8]:
     for n in shape:
         expected *= n
     if len(data) - header != expected:
-        raise DataError(f"{where}: the header promises {' x '.join(map(str, shape))} values, the file holds {len(data) - header}.")
+        raise DataError(
+            f"{where}: the header promises {' x '.join(map(str, shape))} values, the file holds {len(data) - header}."
+        )
     return np.frombuffer(data, np.uint8, expected, header).reshape(shape)
 
 
@@ -56,7 +58,7 @@ def find_idx(folder: Path) -> dict[str, Path]:
     for base in (folder, folder / "raw", folder / "MNIST" / "raw"):
         if not base.is_dir():
             continue
-        found = {}
+        found: dict[str, Path] = {}
         for stem in (s for pair in _STEMS.values() for s in pair):
             for path in sorted(base.glob(f"{stem}*ubyte*")):
                 if path.suffix in (".gz", "") or path.name.endswith("ubyte"):
@@ -85,7 +87,11 @@ def load_idx(folder: Path, size: int | None) -> Dataset:
             if labels.shape != (len(images),):
                 raise DataError(f"{found[labels_stem]}: {labels.size} labels for {len(images)} images.")
         ids = np.array([f"{split}/{i:05d}" for i in range(len(images))])
-        names = classes if labels is None or not len(labels) or labels.max() < 10 else tuple(str(k) for k in range(labels.max() + 1))
+        names = (
+            classes
+            if labels is None or not len(labels) or labels.max() < 10
+            else tuple(str(k) for k in range(labels.max() + 1))
+        )
         sets[split] = ImageSet(_to_images(images, str(folder), size), ids, labels, names if labels is not None else ())
     train = sets.get("train") or sets["test"]
     test = sets.get("test") if "train" in sets else None

@@ -44,7 +44,9 @@ def _csv(file: Path) -> list[tuple[str, str | None, str | None]]:
             reader = csv.DictReader(handle)
             columns = reader.fieldnames or []
             _check(file, list(columns))
-            return [(str(row["path"]), _clean(row.get("label")), _clean(row.get("split"))) for row in reader if row["path"]]
+            return [
+                (str(row["path"]), _clean(row.get("label")), _clean(row.get("split"))) for row in reader if row["path"]
+            ]
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DataError(f"{file} is not a readable CSV file ({error}).") from error
 
@@ -63,4 +65,6 @@ def _parquet(file: Path) -> list[tuple[str, str | None, str | None]]:
 
 def _check(file: Path, columns: list[str]) -> None:
     if "path" not in columns or not {"label", "split"} & set(columns):
-        raise DataError(f"{file}: needs the columns path and label (split optional); found: {', '.join(columns) or 'none'}.")
+        raise DataError(
+            f"{file}: needs the columns path and label (split optional); found: {', '.join(columns) or 'none'}."
+        )

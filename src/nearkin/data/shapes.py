@@ -58,11 +58,15 @@ def _background(texture: NDArray[np.int64], rng: np.random.Generator) -> Grid:
     along = np.cos(phi) * x + np.sin(phi) * y
     frequency = rng.uniform(2, 5, (n, 1, 1)).astype(np.float32)
     coarse = np.repeat(np.repeat(rng.uniform(-0.3, 0.3, (n, 8, 8)), 4, axis=1), 4, axis=2).astype(np.float32)
-    options = np.stack([np.zeros_like(along), 0.6 * (along - 0.35), 0.25 * np.sin(2 * np.pi * frequency * along), coarse])
+    options = np.stack(
+        [np.zeros_like(along), 0.6 * (along - 0.35), 0.25 * np.sin(2 * np.pi * frequency * along), coarse]
+    )
     return 1 + options[texture, np.arange(n)]
 
 
-def _draw(labels: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.generic]]]:
+def _draw(
+    labels: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.generic]]]:
     n = len(labels)
     texture = rng.integers(0, len(TEXTURES), n)
     shared = np.isin(labels, [CLASSES.index(name) for name in SHARED_BACKGROUND])

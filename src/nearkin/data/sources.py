@@ -15,7 +15,14 @@ from nearkin.data.imageset import Dataset, ImageSet
 from nearkin.errors import DataError
 
 NAMES = ("cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "stl10")
-_CLASSES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "svhn": "SVHN", "stl10": "STL10"}
+_CLASSES = {
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "svhn": "SVHN",
+    "stl10": "STL10",
+}
 
 
 def _open(name: str, root: Path, split: str) -> Any:

@@ -44,7 +44,7 @@ def split(
         mask = _choose(train, max(1, round(len(train) * test_fraction)), rng)
         train, test = train.take(np.flatnonzero(~mask)), train.take(np.flatnonzero(mask))
     if subset is not None:
-        if not 10 <= subset:
+        if not subset >= 10:
             raise ConfigError(f"subset is {subset}; it must be at least 10.")
         if subset < len(train):
             train = train.take(np.flatnonzero(_choose(train, subset, rng)))

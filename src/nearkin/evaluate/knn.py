@@ -22,7 +22,8 @@ def knn_predict(
     rows = np.arange(len(weights))
     for j in range(weights.shape[1]):
         np.add.at(votes, (rows, labels[neighbors.indices[:, j]]), weights[:, j])
-    return votes.argmax(axis=1)
+    winner: NDArray[np.int64] = votes.argmax(axis=1)
+    return winner
 
 
 def knn_accuracy(

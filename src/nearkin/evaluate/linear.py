@@ -44,7 +44,7 @@ def linear_sgd(
     total = epochs * -(-len(xt) // _SGD_BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
     for _ in range(epochs):
-        for index in torch.randperm(len(xt), generator=g).split(_SGD_BATCH):
+        for index in torch.randperm(len(xt), generator=g).split(_SGD_BATCH):  # type: ignore[no-untyped-call]
             loss = torch.nn.functional.cross_entropy(xt[index] @ weight.T + bias, yt[index])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -54,7 +54,9 @@ def linear_sgd(
         logits = torch.from_numpy(np.ascontiguousarray(x_test)) @ weight.T + bias
         predicted = torch.nan_to_num(logits).argmax(dim=1).numpy()
     kind = "standardised" if standardized else "raw"
-    protocol = f"linear layer on {kind} frozen features, SGD lr {_SGD_LR} momentum 0.9 cosine, {epochs} epochs, single view"
+    protocol = (
+        f"linear layer on {kind} frozen features, SGD lr {_SGD_LR} momentum 0.9 cosine, {epochs} epochs, single view"
+    )
     return score(predicted, test[1], protocol)
 
 
@@ -70,7 +72,12 @@ def fit_logistic(
     """
     w = (torch.zeros(x.shape[1] + 1, n_classes, dtype=x.dtype) if start is None else start.clone()).requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [w], max_iter=max_iter, history_size=20, tolerance_grad=1e-5, tolerance_change=1e-9, line_search_fn="strong_wolfe"
+        [w],
+        max_iter=max_iter,
+        history_size=20,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:

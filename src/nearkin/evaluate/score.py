@@ -30,9 +30,7 @@ class Score:
         return out
 
 
-def score(
-    predicted: NDArray[np.int64], labels: NDArray[np.int64], protocol: str, **chosen: float
-) -> Score:
+def score(predicted: NDArray[np.int64], labels: NDArray[np.int64], protocol: str, **chosen: float) -> Score:
     """Compare predictions with labels, both int64 (n,)."""
     hits = int((predicted == labels).sum())
     return Score(hits / len(labels), len(labels), wilson(hits, len(labels)), WILSON, protocol, chosen)

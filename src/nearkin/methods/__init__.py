@@ -39,8 +39,24 @@ _INFOS = (
         "vicreg:VICReg",
         {"variance_weight": 0.0},
     ),
-    MethodInfo("raw-pixels", "raw pixels", False, "baseline: the pixels themselves", "baselines:RawPixels", seeded=False, takes_settings=False),
-    MethodInfo("pca", "PCA of pixels", False, "baseline: principal components of the pixels", "baselines:PixelPCA", seeded=False, takes_settings=False),
+    MethodInfo(
+        "raw-pixels",
+        "raw pixels",
+        False,
+        "baseline: the pixels themselves",
+        "baselines:RawPixels",
+        seeded=False,
+        takes_settings=False,
+    ),
+    MethodInfo(
+        "pca",
+        "PCA of pixels",
+        False,
+        "baseline: principal components of the pixels",
+        "baselines:PixelPCA",
+        seeded=False,
+        takes_settings=False,
+    ),
     MethodInfo("random-init", "random encoder", False, "baseline: the untrained encoder", "baselines:RandomInit"),
 )
 METHODS: dict[str, MethodInfo] = {info.name: info for info in _INFOS}

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.methods.joint import save_random
-from nearkin.methods.vicreg import VICReg
 from nearkin.methods.settings import resolve
+from nearkin.methods.vicreg import VICReg
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.device import make_fabric
 from nearkin.train.loop import WEIGHTS
@@ -22,7 +22,7 @@ _CALIBRATION_IMAGES = 2048
 
 
 def _pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return images.reshape(len(images), -1).astype(np.float32) / 255
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
 class RawPixels:
@@ -35,7 +35,16 @@ class RawPixels:
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings, train=False)
 
-    def fit(self, splits: Splits, run_dir: Path, *, seed: int = 0, device: str = "auto", progress: bool = True, title: str = "") -> None:
+    def fit(
+        self,
+        splits: Splits,
+        run_dir: Path,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = True,
+        title: str = "",
+    ) -> None:
         """Nothing to learn."""
 
     def load(self, run_dir: Path, device: str = "auto") -> None:
@@ -56,7 +65,16 @@ class PixelPCA(RawPixels):
     primary_layer = "components"
     layers = ("components",)
 
-    def fit(self, splits: Splits, run_dir: Path, *, seed: int = 0, device: str = "auto", progress: bool = True, title: str = "") -> None:
+    def fit(
+        self,
+        splits: Splits,
+        run_dir: Path,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = True,
+        title: str = "",
+    ) -> None:
         """Learn mean and components from the training pixels (scikit-learn's randomised solver, seeded)."""
         from sklearn.decomposition import PCA
 
@@ -90,7 +108,16 @@ class RandomInit(VICReg):
         """The encoder's layers; a random projector says nothing more."""
         return self.joint.encoder.layer_names
 
-    def fit(self, splits: Splits, run_dir: Path, *, seed: int = 0, device: str = "auto", progress: bool = True, title: str = "") -> None:
+    def fit(
+        self,
+        splits: Splits,
+        run_dir: Path,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = True,
+        title: str = "",
+    ) -> None:
         """Draw the weights, estimate BatchNorm statistics, save."""
         self._fabric = make_fabric(device, self.config.precision)
         if not (run_dir / WEIGHTS).exists():
@@ -113,5 +140,3 @@ class RandomInit(VICReg):
 
     def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
         """There is no training, hence no curve."""
-
-

@@ -100,7 +100,14 @@ class JointEmbedding:
         """Nothing to do for plain joint embedding."""
 
     def fit(
-        self, splits: Splits, run_dir: Path, *, seed: int = 0, device: str = "auto", progress: bool = True, title: str = ""
+        self,
+        splits: Splits,
+        run_dir: Path,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = True,
+        title: str = "",
     ) -> None:
         """Train on ``splits.train.images``, resuming inside ``run_dir``; return at once when it is finished.
 
@@ -157,7 +164,9 @@ class JointEmbedding:
         projections: list[Tensor] = []
         for k in range(len(images) // size):
             batch = torch.from_numpy(np.array(images[k * size : (k + 1) * size])).to(self._fabric.device)
-            views = torch.cat(make_views(batch, self.recipe, generator(self._fabric.device, seed, "eval", k), n_views=2))
+            views = torch.cat(
+                make_views(batch, self.recipe, generator(self._fabric.device, seed, "eval", k), n_views=2)
+            )
             with self._fabric.autocast():
                 z = self.net(views.contiguous(memory_format=torch.channels_last))
             loss, terms = self.pair_loss(*z.chunk(2))
@@ -205,7 +214,9 @@ class _Monitor:
         pairs = projections.reshape(-1, 2, size, projections.shape[1])
         line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "split": "val", "seconds": seconds} | means
         line |= measured | {"dim": z.shape[1], "projector_std": float(projections.std(axis=0).mean())}
-        line["alignment"] = alignment(pairs[:, 0].reshape(-1, pairs.shape[-1]), pairs[:, 1].reshape(-1, pairs.shape[-1]))
+        line["alignment"] = alignment(
+            pairs[:, 0].reshape(-1, pairs.shape[-1]), pairs[:, 1].reshape(-1, pairs.shape[-1])
+        )
         if self.val.labels is not None and self.bank.labels is not None:
             from nearkin.evaluate.knn import knn_accuracy
 

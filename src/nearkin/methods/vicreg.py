@@ -19,7 +19,7 @@ Deviation: none in the loss. Both views pass through the net in one batch, so Ba
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ class VICReg(JointEmbedding):
     convention: "official" or "paper", see the module's text.
     """
 
-    defaults: dict[str, Any] = JointEmbedding.defaults | {
+    defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {
         "invariance_weight": 25.0,
         "variance_weight": 25.0,
         "covariance_weight": 1.0,
@@ -94,9 +94,7 @@ class VICReg(JointEmbedding):
 
     def pair_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.settings
-        terms = vicreg_terms(
-            gather(z1), gather(z2), gamma=s["gamma"], epsilon=s["epsilon"], convention=s["convention"]
-        )
+        terms = vicreg_terms(gather(z1), gather(z2), gamma=s["gamma"], epsilon=s["epsilon"], convention=s["convention"])
         weighted = {name: s[f"{name}_weight"] * term for name, term in terms._asdict().items()}
         loss = torch.stack(list(weighted.values())).sum()
         logged = terms._asdict() | {f"weighted_{name}": value for name, value in weighted.items()}

@@ -23,7 +23,9 @@ class Encoder(nn.Module):
         layer_names: ("backbone",) or ("backbone", "representation").
     """
 
-    def __init__(self, backbone: nn.Module, num_features: int, head: nn.Module | None = None, head_width: int = 0) -> None:
+    def __init__(
+        self, backbone: nn.Module, num_features: int, head: nn.Module | None = None, head_width: int = 0
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head

@@ -24,7 +24,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -
         save_file(payload, temporary, {"nearkin": json.dumps(meta)})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
         raise OutputError(f"cannot write {path}: {error}. Free some space, then run the same command again.") from error
 
 

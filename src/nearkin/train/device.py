@@ -24,7 +24,7 @@ def pick_device(name: str = "auto") -> str:
 def native_bf16(device: str) -> bool:
     """Whether bf16 arithmetic is native: elsewhere (CPUs without avx512_bf16 or AMX) it is slower than fp32."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capability = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
 

@@ -35,8 +35,10 @@ def diagnose(history: Sequence[dict[str, Any]]) -> tuple[str, str]:
     knn, at_first = last.get("knn"), first.get("knn")
     stuck_knn = knn is not None and at_first is not None and len(history) >= 3 and knn <= at_first
     if stuck_loss or stuck_knn:
-        sign = f"the held-out loss fell by only {100 * drop:.1f} % since the first evaluation" if stuck_loss else (
-            f"the kNN probe ({knn:.3f}) is no better than at the first evaluation ({at_first:.3f})"
+        sign = (
+            f"the held-out loss fell by only {100 * drop:.1f} % since the first evaluation"
+            if stuck_loss
+            else (f"the kNN probe ({knn:.3f}) is no better than at the first evaluation ({at_first:.3f})")
         )
         return "not learning", f"Not learning: {sign}. Try a higher lr, more epochs, or milder views."
     return "healthy", (

@@ -145,7 +145,13 @@ def train(
                     optimizer.step()
                 trainable.after_step(step)
                 step += 1
-                line = {"kind": "step", "step": step, "epoch": step / per_epoch, "lr": lr, "seconds": round(elapsed(), 2)}
+                line = {
+                    "kind": "step",
+                    "step": step,
+                    "epoch": step / per_epoch,
+                    "lr": lr,
+                    "seconds": round(elapsed(), 2),
+                }
                 log.add(line, {"loss": loss.detach()} | terms)
                 if device.type == "cpu" or len(log.pending) >= 50:
                     log.flush()
@@ -163,7 +169,9 @@ def train(
     (run_dir / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _resume(net: nn.Module, optimizers: list[torch.optim.Optimizer], record: Record, run_dir: Path) -> tuple[int, float]:
+def _resume(
+    net: nn.Module, optimizers: list[torch.optim.Optimizer], record: Record, run_dir: Path
+) -> tuple[int, float]:
     """Restore the checkpoint, if any; return (step, seconds)."""
     path = run_dir / CHECKPOINT
     if not path.exists():
@@ -198,7 +206,9 @@ def _end_of_epoch(
     means = {name: float(np.mean([line[name] for line in lines])) for name in names}
     record.append({"kind": "epoch", "epoch": epoch, "split": "train", "seconds": seconds} | means)
     if epoch in snapshots:
-        save_tensors(run_dir / SNAPSHOTS / f"epoch-{epoch:04d}.safetensors", trainable.net.state_dict(), {"epoch": epoch})
+        save_tensors(
+            run_dir / SNAPSHOTS / f"epoch-{epoch:04d}.safetensors", trainable.net.state_dict(), {"epoch": epoch}
+        )
     if on_eval is not None and (epoch % config.eval_every == 0 or epoch == config.epochs):
         trainable.net.eval()
         on_eval(epoch, seconds)

@@ -26,7 +26,9 @@ class Record:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.writelines(json.dumps(line) + "\n" for line in lines)
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}. Free some space, then run again.") from error
+            raise OutputError(
+                f"cannot write {self.path}: {error.strerror}. Free some space, then run again."
+            ) from error
 
     @property
     def position(self) -> int:

@@ -24,5 +24,7 @@ def embed(
     """Embed every image of a set: Parquet with the columns id, label, split, embedding."""
     from nearkin.pipeline import embed_run
 
-    made = embed_run(run, data, out, layer=layer, labels=labels, subset=subset, strict=strict, device=device, progress=not quiet)
+    made = embed_run(
+        run, data, out, layer=layer, labels=labels, subset=subset, strict=strict, device=device, progress=not quiet
+    )
     typer.echo(f"{len(made):,} vectors of {made.Z.shape[1]} dimensions (layer {made.provenance['layer']}): {out}")

@@ -33,6 +33,16 @@ def fit(
 
     settings = chosen.settings | options.overrides(set_, epochs)
     run = fit_run(
-        data, out, method, settings, seed=seed, subset=subset, labels=labels, size=size, strict=strict, device=device, progress=not quiet
+        data,
+        out,
+        method,
+        settings,
+        seed=seed,
+        subset=subset,
+        labels=labels,
+        size=size,
+        strict=strict,
+        device=device,
+        progress=not quiet,
     )
     typer.echo(f"run: {run}")

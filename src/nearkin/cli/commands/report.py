@@ -10,7 +10,9 @@ import typer
 
 def report(
     study: Annotated[Path, typer.Argument(help="Folder written by 'nearkin study'.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="HTML file. Default: report.html in the folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="HTML file. Default: report.html in the folder.")
+    ] = None,
 ) -> None:
     """Write the self-contained HTML report of a study."""
     from nearkin.report import build

@@ -14,10 +14,17 @@ from nearkin.cli import options
 
 def study(
     data: options.Data = "shapes",
-    ood: Annotated[str | None, typer.Option("--ood", help="Out-of-distribution data; loaded and described, scored in a later version.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the results. Default: runs/DATA-PRESET.")] = None,
+    ood: Annotated[
+        str | None,
+        typer.Option("--ood", help="Out-of-distribution data; loaded and described, scored in a later version."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the results. Default: runs/DATA-PRESET.")
+    ] = None,
     preset: options.Preset = "quick",
-    methods: Annotated[str | None, typer.Option("--methods", help="Comma-separated; default: all of the preset's.")] = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", help="Comma-separated; default: all of the preset's.")
+    ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="A count (3) or a list (0,1,2).")] = None,
     subset: options.Subset = None,
     epochs: options.Epochs = None,
