@@ -64,6 +64,13 @@ def test_every_optimizer_learns_a_regression(name: str) -> None:
     assert float(loss.detach()) < 0.1 * first
 
 
+def test_muon_takes_kernels_and_adamw_the_rest() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    muon, adamw = make_optimizers(net, TrainConfig(optimizer="muon"))
+    assert [p.ndim for group in muon.param_groups for p in group["params"]] == [4]
+    assert sorted(p.ndim for group in adamw.param_groups for p in group["params"]) == [1, 1, 1, 1, 2]
+
+
 def test_schedule_warms_up_then_falls_to_zero() -> None:
     config = TrainConfig(epochs=10, warmup_epochs=2)
     factors = [config.lr_factor(step, 5) for step in range(50)]

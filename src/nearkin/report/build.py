@@ -1,21 +1,139 @@
-"""Write report.html."""
+"""Write report.html: read what the study left on disk, format it, compute nothing."""
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup, escape
 
 from nearkin.atomic import read_json, write_text
+from nearkin.report.charts import COLOURS, charts, run_colours
+from nearkin.report.embed import json_script, load_arrays, png_uri
+from nearkin.report.pointmaps import point_maps
+
+_ASSETS = Path(__file__).parent / "assets"
+
+
+def _pct(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _general(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _number(cell: dict[str, Any] | None) -> str:
+    return "–" if cell is None else f"{cell['mean']:.3g}"
+
+
+def _cell(cell: dict[str, Any] | None, best: float | None) -> Markup:
+    """An accuracy with its interval; the best of its column is bold."""
+    if cell is None:
+        return Markup("–")
+    text = Markup(f"{100 * cell['mean']:.2f}")
+    if best is not None and cell["mean"] >= best:
+        text = Markup("<b>") + text + Markup("</b>")
+    if cell["interval"]:
+        low, high = cell["interval"]
+        text += Markup(f'<span class="ci">[{100 * low:.1f}, {100 * high:.1f}]</span>')
+    return text
+
+
+def _samples(data: dict[str, Any], arrays: dict[str, Any], thumbs: dict[str, str]) -> list[dict[str, Any]]:
+    """Rows of example images, one per class."""
+    rows = []
+    if "sample_ids" not in arrays:
+        return []
+    counts = data["splits"].get("test", data["splits"]["train"])["per_class"] or {}
+    for k in dict.fromkeys(arrays["sample_labels"].tolist()):
+        name = data["classes"][k] if data["classes"] and k >= 0 else "no label" if data["classes"] else "examples"
+        ids = arrays["sample_ids"][arrays["sample_labels"] == k]
+        images = [(thumbs[str(i)], str(i)) for i in ids if str(i) in thumbs]
+        rows.append({"name": name, "count": counts.get(name), "images": images})
+    return rows
 
 
 def build(study: Path, out: Path | None = None) -> Path:
-    """Write the report of the study folder; return its path."""
+    """Write the report of the study in ``study`` to ``out`` (default: report.html in it) and return the path.
+
+    Raises:
+        DataError: no results.json there. OutputError: the file cannot be written.
+    """
     results = read_json(study / "results.json")
-    rows = "".join(
-        f"<tr><td>{escape(r['title'])}<td>{escape(r['layer'])}<td>"
-        + ("-" if not r["linear"] else f"{100 * r['linear']['mean']:.2f}")
-        for r in results["table"]
+    data = results["data"]
+    arrays = load_arrays(study / "thumbnails.npz")
+    thumbs = {str(i): png_uri(image) for i, image in zip(arrays.get("ids", []), arrays.get("images", []), strict=True)}
+    shown_maps, map_data, map_ids = point_maps(study, results["runs"])
+    shown_charts = charts(study, results["runs"])
+    first_seed = [run for run in results["runs"] if run["seed"] == results["runs"][0]["seed"] or not run["trained"]]
+    mixed = []
+    for run in first_seed:
+        layer = run["evaluation"]["primary_layer"]
+        found = run["evaluation"]["layers"][layer]["entanglement"]
+        if found and run["trained"]:
+            mixed.append({"title": run["title"], "layer": layer} | found)
+    scored = any(row["linear"] for row in results["table"])
+    keys = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")
+    best = {key: max((row[key]["mean"] for row in results["table"] if row[key]), default=None) for key in keys}
+    bars = [
+        {
+            "title": row["title"],
+            "trained": row["trained"],
+            "value": row["linear"]["mean"],
+            "interval": row["linear"]["interval"],
+            "published": results["reference_study"].get(row["method"]),
+        }
+        for row in results["table"]
+        if row["linear"]
+    ]
+    trained_runs = [run for run in results["runs"] if run["trained"]]
+    kinds = sorted(
+        {row["linear"]["interval_kind"] for row in results["table"] if row["linear"] and row["linear"]["interval"]}
+    )
+    environment = Environment(
+        loader=FileSystemLoader(_ASSETS),
+        autoescape=select_autoescape(default=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("report.html.j2").render(
+        r=results,
+        d=data,
+        css=Markup((_ASSETS / "style.css").read_text(encoding="utf-8")),
+        js=Markup((_ASSETS / "report.js").read_text(encoding="utf-8")),
+        payload=Markup(
+            json_script(
+                {
+                    "charts": shown_charts,
+                    "maps": map_data,
+                    "ids": map_ids,
+                    "classes": data["classes"],
+                    "colors": COLOURS,
+                }
+            )
+        ),
+        trained=escape(" and ".join(dict.fromkeys(run["title"] for run in trained_runs)) or "Nothing")
+        + Markup(" was" if len(trained_runs) < 2 else " were"),
+        charts=shown_charts,
+        maps=shown_maps,
+        mixed=mixed,
+        scored=scored,
+        best=best,
+        bars=bars,
+        chance=1 / len(data["classes"]) if data["classes"] else None,
+        interval_note=f"Brackets: {', '.join(kinds)}." if kinds else "",
+        samples=_samples(data, arrays, thumbs),
+        thumbs=thumbs,
+        trained_runs=trained_runs,
+        run_colours=run_colours(results["runs"]),
+        colours=COLOURS,
+        pct=_pct,
+        num=_number,
+        g=_general,
+        cell=_cell,
     )
     target = out or study / "report.html"
-    write_text(target, f"<!doctype html><meta charset=utf-8><title>nearkin</title><table>{rows}</table>")
+    write_text(target, html)
     return target

@@ -19,8 +19,8 @@ class TrainConfig:
     Attributes:
         epochs: passes over the training images.
         batch_size: images per step (each gives several views); the last incomplete batch is dropped.
-        optimizer: "adam" (weight decay as L2 penalty), "adamw", "lars", or "muon" (AdamW for vectors).
-        lr: peak learning rate. For "muon" it is that of the AdamW part; ``muon_lr`` is that of the matrices.
+        optimizer: "adam" (weight decay as L2 penalty), "adamw", "lars", or "muon" (for convolution kernels; AdamW for the rest).
+        lr: peak learning rate. For "muon" it is that of the AdamW part; ``muon_lr`` is that of the kernels.
         weight_decay: not applied to biases and normalisation parameters.
         warmup_epochs: linear warm-up, may be a fraction.
         schedule: "cosine" to zero, or "constant", after the warm-up.

@@ -25,10 +25,16 @@ def make_optimizers(module: nn.Module, config: TrainConfig) -> list[torch.optim.
     if config.optimizer == "lars":
         optimizers = [LARS(groups, lr=config.lr)]
     elif config.optimizer == "muon":
-        optimizers = [
-            Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay),
-            torch.optim.AdamW(vectors, lr=config.lr, weight_decay=0.0),
+        # Orthogonalising a wide projector costs as much as the encoder's whole backward pass and gains nothing
+        # (LOG.md), so Muon gets the convolution kernels and AdamW the rest.
+        kernels = [p for p in matrices if p.ndim > 2]
+        groups = [
+            {"params": [p for p in matrices if p.ndim == 2], "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
         ]
+        optimizers = [torch.optim.AdamW(groups, lr=config.lr)]
+        if kernels:
+            optimizers.insert(0, Muon(kernels, lr=config.muon_lr, weight_decay=config.weight_decay))
     else:
         for group in groups:
             group.pop("adapt", None)

@@ -1,0 +1,53 @@
+"""Things made safe and small enough to sit inside one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nearkin.errors import DataError
+
+
+def json_script(value: Any) -> str:
+    """JSON that can stand inside a <script> element: no tag, comment or line separator can end it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for char, code in (
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("&", "\\u0026"),
+        ("\u2028", "\\u2028"),
+        ("\u2029", "\\u2029"),
+    ):
+        text = text.replace(char, code)
+    return text
+
+
+def png_uri(image: NDArray[np.uint8]) -> str:
+    """uint8 (3, H, W) -> data URI of a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def base64_uint16(values: NDArray[np.integer[Any]]) -> str:
+    """Little-endian uint16 values as base64."""
+    return base64.b64encode(values.astype("<u2").tobytes()).decode()
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz, or nothing where there is no file. Raises DataError when it is damaged."""
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as handle:
+            return {name: handle[name] for name in handle.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is damaged ({error}). Delete it and run the study again.") from error
