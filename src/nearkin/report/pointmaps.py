@@ -20,7 +20,8 @@ def _quantise(coords: NDArray[np.float32]) -> NDArray[np.uint16]:
     low, high = coords.min(axis=0), coords.max(axis=0)
     span = float((high - low).max()) or 1.0
     scaled = (coords - (low + high) / 2) / span + 0.5
-    return np.clip(scaled * 65535, 0, 65535).astype(np.uint16)
+    out: NDArray[np.uint16] = np.clip(scaled * 65535, 0, 65535).astype(np.uint16)
+    return out
 
 
 def point_maps(
