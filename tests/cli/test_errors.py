@@ -107,6 +107,18 @@ def test_diverging_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     images(tmp_path / "set", 80)
     small = ["--set", "batch_size=16", "--set", "projector=16,16", "--set", "optimizer=adam", "--set", "precision=fp32"]
     done = run(
-        "fit", "set", "-o", "run", "--set", "lr=1e30", "--set", "warmup_epochs=0", *small, "--epochs", "4", "-q", cwd=tmp_path
+        "fit",
+        "set",
+        "-o",
+        "run",
+        "--set",
+        "lr=1e30",
+        "--set",
+        "warmup_epochs=0",
+        *small,
+        "--epochs",
+        "4",
+        "-q",
+        cwd=tmp_path,
     )
     one_line(done, 5, "non-finite at step")
