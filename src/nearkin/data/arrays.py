@@ -20,7 +20,7 @@ _IMAGES = ("images", "x", "X")
 _LABELS = ("labels", "y")
 
 
-def _to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.uint8]:
+def to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.uint8]:
     """(N, H, W), (N, H, W, C) or (N, C, H, W), integers 0..255 or floats in [0, 1] -> uint8 (N, 3, S, S)."""
     if values.dtype.kind not in "uif" or values.ndim not in (3, 4) or len(values) == 0:
         raise DataError(
@@ -82,7 +82,7 @@ def load_npz(path: Path, size: int | None) -> Dataset:
     classes = tuple(str(name) for name in np.unique(np.concatenate(given))) if given else ()
     sets = {}
     for split, (values, labels) in pairs.items():
-        images = _to_images(values, f"{path} ({split})", size)
+        images = to_images(values, f"{path} ({split})", size)
         if labels is not None and len(labels.ravel()) != len(images):
             raise DataError(f"{path} ({split}): {labels.size} labels for {len(images)} images.")
         numbers = None

@@ -1,4 +1,4 @@
-"""Decoded images on disk, so that a second start maps them in about a second."""
+"""Decoded images on disk, keyed by the files' content, so that a second start maps them in about a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from nearkin.data.imageset import Skipped
 
 Decoded = tuple[NDArray[np.uint8], list[str], list[Skipped], list[str]]
-_VERSION = 1
+_VERSION = 2
+_KEY_LENGTH = 32
 
 
 def default_root() -> Path:
@@ -27,20 +28,48 @@ def default_root() -> Path:
 
 
 class Cache:
-    """One cached set: images.npy (memory-mapped) and index.json, in a folder named by the key's digest.
+    """Decoded sets: decoded/KEY/images.npy (memory-mapped) and index.json, KEY a digest of content and settings.
 
+    Reading all files only to hash them would cost most of what the cache saves, so stamps/ remembers which key
+    belongs to which listing (folder, names, sizes, modification times). A moved or copied folder misses the stamp,
+    is hashed, and finds its images by content.
     A cache that cannot be written or read is no error: the set is decoded again.
     """
 
-    def __init__(self, root: Path | None, stamp: str) -> None:
-        key = hashlib.sha256(f"{_VERSION}{stamp}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
-        self.folder = (root or default_root()) / "decoded" / key
+    def __init__(self, root: Path | None) -> None:
+        self.root = root or default_root()
 
-    def load(self) -> Decoded | None:
-        """The cached set, or None where there is none or it is damaged."""
+    def _stamp_file(self, stamp: str) -> Path:
+        return self.root / "stamps" / _digest(stamp)
+
+    def key_of(self, stamp: str) -> str | None:
+        """The content key remembered for this listing, or None."""
         try:
-            index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
-            images = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
+            key = self._stamp_file(stamp).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return None
+        return key if len(key) == _KEY_LENGTH and key.isalnum() else None
+
+    def remember(self, stamp: str, key: str) -> None:
+        """Note that this listing has this content."""
+        try:
+            file = self._stamp_file(stamp)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(key, encoding="ascii")
+        except OSError:
+            return
+
+    @staticmethod
+    def key(contents: str, settings: str) -> str:
+        """The key of a set with this digest of its files, decoded with these settings."""
+        return _digest(f"{_VERSION}\n{contents}\n{settings}")
+
+    def load(self, key: str) -> Decoded | None:
+        """The cached set, or None where there is none or it is damaged."""
+        folder = self.root / "decoded" / key
+        try:
+            index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
             skipped = [Skipped(**item) for item in index["skipped"]]
             paths, notes = list(index["paths"]), list(index["notes"])
         except (OSError, ValueError, KeyError, TypeError, EOFError):
@@ -49,15 +78,24 @@ class Cache:
             return None
         return images, paths, skipped, notes
 
-    def save(self, images: NDArray[np.uint8], paths: list[str], skipped: list[Skipped], notes: list[str]) -> None:
+    def save(
+        self, key: str, images: NDArray[np.uint8], paths: list[str], skipped: list[Skipped], notes: list[str]
+    ) -> None:
         """Write to a temporary folder and rename; silently give up where the disk refuses."""
         index = {"paths": paths, "skipped": [vars(item) for item in skipped], "notes": notes}
+        folder = self.root / "decoded" / key
+        temporary: Path | None = None
         try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix=".tmp-"))
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
             np.save(temporary / "images.npy", images, allow_pickle=False)
             (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
-            shutil.rmtree(self.folder, ignore_errors=True)  # a damaged one would block the rename
-            os.replace(temporary, self.folder)
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one would block the rename
+            os.replace(temporary, folder)
         except OSError:
-            return
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_KEY_LENGTH]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,11 +45,16 @@ def load_files(
         raise DataError(
             f"no images in {source}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files, in sub-folders too."
         )
-    store = Cache(cache, files.stamp + repr(size))
-    held = store.load()
-    if held is None:
-        held = _decode_all(files, size, progress)
-        store.save(*held)
+    store, settings = Cache(cache), repr(size)
+    stamp = f"{files.stamp}{settings}"
+    key = store.key_of(stamp)
+    if key is None or (held := store.load(key)) is None:
+        key = store.key(_contents(files, progress), settings)
+        held = store.load(key)
+        if held is None:
+            held = _decode_all(files, size, progress)
+            store.save(key, *held)
+        store.remember(stamp, key)
     images, kept, skipped, notes = held
     if skipped and strict:
         raise DataError(f"{source}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
@@ -61,10 +67,33 @@ def load_files(
     return Dataset(name, str(source), train, test, fingerprint(train, test), tuple(skipped), (*notes, *more))
 
 
+def _workers() -> int:
+    return min(32, (os.cpu_count() or 1) + 2)
+
+
+def _contents(files: Files, progress: bool) -> str:
+    """A digest of all paths and bytes."""
+
+    def one(path: str) -> bytes:
+        try:
+            return hashlib.sha256(files.read(path)).digest()
+        except ValueError as error:
+            return str(error).encode()
+
+    digest = hashlib.sha256()
+    with (
+        ThreadPoolExecutor(_workers()) as pool,
+        file_bar("hashing files", len(files.paths), enabled=progress) as advance,
+    ):
+        for path, part in zip(files.paths, pool.map(one, files.paths, chunksize=64), strict=True):
+            digest.update(path.encode("utf-8", "surrogateescape") + b"\0" + part)
+            advance()
+    return digest.hexdigest()
+
+
 def _decode_all(
     files: Files, size: int | None, progress: bool
 ) -> tuple[NDArray[np.uint8], list[str], list[Skipped], list[str]]:
-    workers = min(32, (os.cpu_count() or 1) + 2)
     shapes: dict[str, tuple[int, int]] = {}
 
     def measure(path: str) -> None:
@@ -74,7 +103,10 @@ def _decode_all(
             return
 
     notes: list[str] = []
-    with ThreadPoolExecutor(workers) as pool, file_bar("reading images", len(files.paths), enabled=progress) as advance:
+    with (
+        ThreadPoolExecutor(_workers()) as pool,
+        file_bar("decoding images", len(files.paths), enabled=progress) as advance,
+    ):
         if size is None:
             probe = np.random.default_rng(0).permutation(len(files.paths))[:_PROBE]
             list(pool.map(measure, [files.paths[i] for i in probe]))
@@ -134,7 +166,8 @@ def _arrange(
         rows = np.flatnonzero(np.array(split) == which)
         if not len(rows):
             return None
-        picked = images if len(rows) == len(images) else images[rows]
+        run = rows[-1] - rows[0] + 1 == len(rows)  # paths are sorted by split: a slice stays a memory map
+        picked = images[rows[0] : rows[-1] + 1] if run else images[rows]
         return ImageSet(picked, ids[rows], labels[rows] if classes else None, classes)
 
     train, test = part("train"), part("test")

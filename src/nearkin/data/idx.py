@@ -70,7 +70,7 @@ def find_idx(folder: Path) -> dict[str, Path]:
 
 def load_idx(folder: Path, size: int | None) -> Dataset:
     """Load train and test (or whichever is there). Gray images become three equal channels."""
-    from nearkin.data.arrays import _to_images
+    from nearkin.data.arrays import to_images
 
     found = find_idx(folder)
     classes = tuple(str(k) for k in range(10))
@@ -92,7 +92,7 @@ def load_idx(folder: Path, size: int | None) -> Dataset:
             if labels is None or not len(labels) or labels.max() < 10
             else tuple(str(k) for k in range(labels.max() + 1))
         )
-        sets[split] = ImageSet(_to_images(images, str(folder), size), ids, labels, names if labels is not None else ())
+        sets[split] = ImageSet(to_images(images, str(folder), size), ids, labels, names if labels is not None else ())
     train = sets.get("train") or sets["test"]
     test = sets.get("test") if "train" in sets else None
     return Dataset("mnist", str(folder), train, test, fingerprint(train, test))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 SPLITS = {
     "train": "train",
@@ -47,7 +46,7 @@ def read_layout(paths: tuple[str, ...]) -> Layout:
     folder is the class when there are at least two such folders and, on average, two images in each;
     otherwise images are taken as unlabelled.
     """
-    parts = [PurePosixPath(path).parts for path in paths]
+    parts = [tuple(path.split("/")) for path in paths]
     depth = _common_depth(parts)
     rest = [p[depth:] for p in parts]
     notes: list[str] = []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.data.arrays import _to_images
+from nearkin.data.arrays import to_images
 from nearkin.data.cache import default_root
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.imageset import Dataset, ImageSet
@@ -62,5 +62,5 @@ def load_name(name: str, *, size: int | None, cache: Path | None) -> Dataset:
             ) from error
         images, labels, names = _arrays(name, data)
         ids = np.array([f"{split}/{i:05d}" for i in range(len(images))])
-        sets[split] = ImageSet(_to_images(images, name, size), ids, labels, names)
+        sets[split] = ImageSet(to_images(images, name, size), ids, labels, names)
     return Dataset(name, name, sets["train"], sets["test"], fingerprint(sets["train"], sets["test"]))
