@@ -1,0 +1,70 @@
+"""Names and sources."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nearkin import data as nd
+from nearkin.errors import ConfigError, DataError
+
+
+def test_names() -> None:
+    assert nd.names() == ("shapes", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "stl10")
+
+
+@pytest.mark.parametrize("name", [n for n in nd.names() if n != "shapes"])
+def test_without_network_one_line_says_where_files_belong(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(DataError) as caught:
+        nd.load(name, cache=tmp_path)
+    text = str(caught.value)
+    assert "\n" not in text and str(tmp_path / "downloads" / name) in text
+
+
+def test_a_named_set_that_is_there_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    class Small:
+        data = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+        targets = [0, 1] * 10
+        classes = ["cat", "dog"]
+
+        def __init__(self, root: str, train: bool, download: bool) -> None:
+            assert not download
+
+    monkeypatch.setattr(datasets, "CIFAR10", Small)
+    found = nd.load("cifar10", cache=tmp_path)
+    assert found.train.classes == ("cat", "dog") and found.test is not None
+    assert np.array_equal(found.train.images[3], Small.data[3].transpose(2, 0, 1))
+
+
+def test_unknown_source(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Did you mean 'cifar10'"):
+        nd.load("cifar-10")
+    with pytest.raises(DataError, match="no such file or folder"):
+        nd.load("some/where")
+    (tmp_path / "x.txt").write_text("")
+    with pytest.raises(DataError, match="a file of this kind"):
+        nd.load(str(tmp_path / "x.txt"))
+    with pytest.raises(ConfigError, match="--labels is for folders"):
+        nd.load("shapes", labels=tmp_path / "x.txt")
+
+
+def test_describe_counts_duplicates(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
+    images[3] = images[0]
+    np.savez(tmp_path / "x.npz", x_train=images, x_test=images[:2], y_train=[0, 1] * 3, y_test=[0, 1])
+    found = nd.describe(nd.load(str(tmp_path / "x.npz")))
+    assert found["splits"]["train"]["exact_duplicates"] == 1
+    assert found["exact_duplicates_across_splits"] == 2
+    assert found["splits"]["train"]["per_class"] == {"0": 3, "1": 3}
