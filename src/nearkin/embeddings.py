@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -115,11 +116,8 @@ class Embeddings:
             raise DataError(f"{path} is not a readable Parquet file: {error}") from error
         if "embedding" not in table.column_names:
             raise DataError(f"{path} has no column 'embedding'; found: {', '.join(table.column_names)}.")
-        column = table.column("embedding").combine_chunks()
-        n = len(column)
-        flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-        if n == 0 or flat.size % n:
-            raise DataError(f"{path}: column 'embedding' must hold one vector of equal length per row.")
+        flat = _matrix(table.column("embedding").combine_chunks(), path)
+        n = len(flat)
         ids = table.column("id").to_pylist() if "id" in table.column_names else [str(i) for i in range(n)]
         split = table.column("split").to_pylist() if "split" in table.column_names else ["train"] * n
         meta = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
@@ -131,10 +129,24 @@ class Embeddings:
         if known:
             labels = np.array([-1 if name is None else index[str(name)] for name in names], dtype=np.int64)
         return cls(
-            flat.reshape(n, -1),
+            flat,
             np.array(ids, dtype=np.str_),
             labels,
             np.array(split, dtype=np.str_),
             classes if known else (),
             dict(meta.get("provenance", {})),
         )
+
+
+def _matrix(column: Any, path: Path) -> NDArray[np.float32]:
+    """A list column -> float32 (N, D). Raises DataError for anything but equally long vectors of numbers."""
+    kind = column.type
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not listed or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        raise DataError(f"{path}: column 'embedding' must hold lists of numbers; it holds {kind}.")
+    n = len(column)
+    lengths = set(pc.list_value_length(column).to_pylist())
+    if n == 0 or len(lengths) != 1 or lengths <= {0, None}:
+        raise DataError(f"{path}: column 'embedding' must hold one vector of equal length per row.")
+    out: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(n, -1)
+    return out

@@ -1,0 +1,51 @@
+"""Maps: judged like scikit-learn does, planted clusters kept apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness as sklearn_trustworthiness
+
+from nearkin.analyze.maps import K, draw_maps, preservation, trustworthiness
+from nearkin.neighbors import knn
+
+RNG = np.random.default_rng(0)
+
+
+def test_trustworthiness_against_scikit_learn() -> None:
+    Z, flat = RNG.normal(size=(300, 10)).astype(np.float32), RNG.normal(size=(300, 2)).astype(np.float32)
+    flat[:, 0] = Z[:, 0]
+    near = knn(flat, flat, K, metric="l2", exclude_self=True)
+    assert trustworthiness(Z, near, chunk=64) == pytest.approx(
+        sklearn_trustworthiness(Z, flat, n_neighbors=K), abs=1e-4
+    )
+
+
+def test_preservation() -> None:
+    Z = RNG.normal(size=(100, 4)).astype(np.float32)
+    near = knn(Z, Z, 5, exclude_self=True)
+    assert preservation(near, near) == 1
+
+
+def test_pca_equals_scikit_learn_up_to_sign() -> None:
+    Z = (RNG.normal(size=(200, 6)) * [5, 3, 1, 1, 1, 1]).astype(np.float32)
+    found = draw_maps(Z, None)["pca"]
+    theirs = PCA(2).fit_transform(Z)
+    assert np.abs(np.abs(found.coords) - np.abs(theirs)).max() < 1e-2
+    assert found.explained == pytest.approx(PCA(2).fit(Z).explained_variance_ratio_, abs=1e-4)
+    assert found.purity is None
+
+
+def test_tsne_keeps_planted_clusters_apart_and_is_seeded() -> None:
+    y = np.repeat(np.arange(4), 40)
+    Z = (8 * np.eye(4)[y] + RNG.normal(size=(160, 4))).astype(np.float32)
+    a, b = draw_maps(Z, y, seed=1)["tsne"], draw_maps(Z, y, seed=1)["tsne"]
+    assert a.purity is not None and a.purity > 0.95 and np.array_equal(a.coords, b.coords)
+    assert a.trustworthiness is not None and a.trustworthiness > 0.9
+
+
+@pytest.mark.parametrize("Z", [np.ones((50, 4)), np.ones((3, 4)), np.arange(50.0)[:, None]])
+def test_no_map_says_why(Z: np.ndarray) -> None:
+    for item in draw_maps(Z.astype(np.float32), None).values():
+        assert item.skipped and item.trustworthiness is None

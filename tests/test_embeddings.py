@@ -1,0 +1,85 @@
+"""The Parquet file between training and everything after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nearkin.embeddings import Embeddings
+from nearkin.errors import DataError, OutputError
+
+
+def make(n: int = 6, labelled: bool = True) -> Embeddings:
+    Z = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
+    labels = np.array([0, 1, -1] * (n // 3)) if labelled else None
+    ids = np.array([f"a/{i}.png" for i in range(n)])
+    split = np.array(["train", "test"] * (n // 2))
+    return Embeddings(Z, ids, labels, split, ("cat", "dog") if labelled else (), {"layer": "backbone"})
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_round_trip(tmp_path: Path, labelled: bool) -> None:
+    a = make(labelled=labelled)
+    a.save(tmp_path / "e.parquet")
+    b = Embeddings.load(tmp_path / "e.parquet")
+    assert np.array_equal(a.Z, b.Z) and a.ids.tolist() == b.ids.tolist() and a.split.tolist() == b.split.tolist()
+    assert a.classes == b.classes and a.provenance == b.provenance
+    assert (a.labels is None) == (b.labels is None) and (a.labels is None or a.labels.tolist() == b.labels.tolist())  # type: ignore[union-attr]
+
+
+def test_schema_that_others_can_read(tmp_path: Path) -> None:
+    make().save(tmp_path / "e.parquet")
+    schema = pq.read_schema(tmp_path / "e.parquet")
+    assert schema.names == ["id", "label", "split", "embedding"]
+    assert schema.field("embedding").type == pa.list_(pa.float32(), 3)
+    table = pq.read_table(tmp_path / "e.parquet")
+    assert table["label"].to_pylist() == ["cat", "dog", None] * 2
+
+
+def test_foreign_files(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"embedding": [[1.0, 2.0], [3.0, 4.0]]}), tmp_path / "e.parquet")
+    found = Embeddings.load(tmp_path / "e.parquet")
+    assert found.Z.dtype == np.float32 and found.Z.tolist() == [[1, 2], [3, 4]] and not found.labelled
+    pq.write_table(pa.table({"embedding": [[1.0, 2.0], [3.0]]}), tmp_path / "ragged.parquet")
+    with pytest.raises(DataError, match="equal length"):
+        Embeddings.load(tmp_path / "ragged.parquet")
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "none.parquet")
+    with pytest.raises(DataError, match="no column 'embedding'"):
+        Embeddings.load(tmp_path / "none.parquet")
+    with pytest.raises(DataError, match="no embeddings at"):
+        Embeddings.load(tmp_path / "missing.parquet")
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.floats(width=32, allow_nan=False), max_size=3), max_size=4))
+def test_any_list_column_loads_or_raises(tmp_path: Path, rows: list[list[float]]) -> None:
+    pq.write_table(pa.table({"embedding": pa.array(rows, pa.list_(pa.float32()))}), tmp_path / "e.parquet")
+    try:
+        found = Embeddings.load(tmp_path / "e.parquet")
+        assert found.Z.tolist() == rows
+    except DataError:
+        assert len({len(row) for row in rows}) != 1 or not rows[0]
+
+
+def test_parts_and_checks(tmp_path: Path) -> None:
+    a = make()
+    assert a.part("test").ids.tolist() == ["a/1.png", "a/3.png", "a/5.png"] and len(a.part("val")) == 0
+    with pytest.raises(DataError, match="do not match"):
+        Embeddings(a.Z, a.ids[:2], None, a.split)
+    with pytest.raises(DataError, match="labels for"):
+        Embeddings(a.Z, a.ids, np.zeros(2, dtype=np.int64), a.split)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        a.save(tmp_path / "file" / "e.parquet")
+
+
+def test_column_of_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"embedding": [["a"], ["b"]]}), tmp_path / "e.parquet")
+    with pytest.raises(DataError, match="lists of numbers"):
+        Embeddings.load(tmp_path / "e.parquet")
