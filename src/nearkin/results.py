@@ -236,6 +236,11 @@ def convergence(folder: Path, runs: list[dict[str, Any]]) -> dict[str, Any] | No
     }
 
 
+def _signed(value: float) -> str:
+    """One decimal with its sign, the minus a true one."""
+    return f"{value:+.1f}".replace("-", "−")
+
+
 def _verdict(runs: list[dict[str, Any]], table: list[dict[str, Any]], data: dict[str, Any]) -> list[dict[str, str]]:
     """Plain words: what was trained, how good against baselines, what is wrong with it."""
     out: list[dict[str, str]] = []
@@ -251,7 +256,7 @@ def _verdict(runs: list[dict[str, Any]], table: list[dict[str, Any]], data: dict
             best = max(rivals, key=lambda b: b["linear"]["mean"])
             gain = accuracy - best["linear"]["mean"]
             level = "good" if gain > 0.05 else "warn" if gain > 0 else "bad"
-            text += f"; {100 * gain:+.1f} points against the best baseline ({best['title']}, {100 * best['linear']['mean']:.1f} %)."
+            text += f"; {_signed(100 * gain)} points against the best baseline ({best['title']}, {100 * best['linear']['mean']:.1f} %)."
         else:
             level, text = "warn", text + ". No baseline was run, so this number stands alone."
         out.append({"level": level, "text": text})

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 
-def _percent(cell: dict[str, Any] | None) -> str:
+def _percent(cell: dict[str, Any] | None, interval: bool = False) -> str:
     if cell is None:
         return "-"
     text = f"{100 * cell['mean']:.2f}"
-    if cell["interval"]:
-        text += f" [{100 * cell['interval'][0]:.1f}, {100 * cell['interval'][1]:.1f}]"
+    if cell["interval"] and interval:
+        text += f" ±{50 * (cell['interval'][1] - cell['interval'][0]):.1f}"
     return text
 
 
@@ -25,20 +26,19 @@ def _number(cell: dict[str, Any] | None) -> str:
 def print_results(results: dict[str, Any]) -> None:
     """The study's table and verdict."""
     console = Console()
-    table = Table(title="test accuracy in %, with 95 % interval", title_justify="left")
-    for column in ("method", "layer", "dim", "linear", "SGD raw", "kNN", "purity", "RankMe"):
-        table.add_column(
-            column, justify="left" if column in ("method", "layer") else "right", no_wrap=column == "method"
-        )
+    # 80 columns are what a plain terminal has.
+    table = Table(
+        title="test accuracy in %, ± half the 95 % interval", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1)
+    )
+    for column in ("method", "layer", "linear", "SGD raw", "kNN", "RankMe"):
+        table.add_column(column, justify="left" if column in ("method", "layer") else "right", no_wrap=True)
     for row in results["table"]:
         table.add_row(
             escape(row["title"]),
             row["layer"],
-            str(row["dim"]),
-            _percent(row["linear"]),
+            _percent(row["linear"], interval=True),
             _percent(row["linear_sgd"]),
             _percent(row["knn"]),
-            _number(row["purity"]),
             _number(row["rankme"]),
         )
     console.print(table)

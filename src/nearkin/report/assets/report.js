@@ -18,16 +18,18 @@
   }
   // Line charts: drag to zoom, double click to reset, hover to read values.
   document.querySelectorAll(".chart").forEach(box => {
-    const spec = D.charts[+box.dataset.chart], W = 520, H = 250, L = 50, R = 10, T = 26, B = 30;
+    const spec = D.charts[+box.dataset.chart], L = 50, R = 12, T = 28, B = 34;
+    let W = 480, H = 270; // one unit is one pixel, so that text has the page's size on a phone too
     let zoom = null, log = false;
-    const svg = el("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": spec.title }, box);
+    const svg = el("svg", { role: "img", "aria-label": spec.title }, box);
     const tools = document.createElement("div"); tools.className = "tools"; box.appendChild(tools);
     const b = document.createElement("button"); b.textContent = "log scale"; b.setAttribute("aria-pressed", "false"); tools.appendChild(b);
     const read = document.createElement("span"); read.className = "read"; read.textContent = "drag to zoom, double click to reset"; tools.appendChild(read);
     b.onclick = () => { log = !log; b.setAttribute("aria-pressed", log); draw(); };
     let X, Y, inv;
     function draw() {
-      svg.textContent = "";
+      svg.textContent = ""; W = Math.max(260, box.clientWidth - 22); H = Math.round(Math.min(300, Math.max(200, W * .56)));
+      svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
       const fy = v => log ? Math.log10(v) : v, ok = p => p[1] !== null && (!log || p[1] > 0);
       let pts = spec.series.flatMap(s => s.points.filter(p => ok(p) && (!zoom || (p[0] >= zoom[0] && p[0] <= zoom[1]))));
       if (!pts.length) return;
@@ -36,9 +38,9 @@
       if (x1 === x0) { x0 -= .5; x1 += .5; } if (y1 - y0 < 1e-12) { y0 -= .5 * Math.abs(y0) + 1e-6; y1 += .5 * Math.abs(y1) + 1e-6; }
       const pad = (y1 - y0) * .05; y0 -= pad; y1 += pad;
       X = v => L + (v - x0) / (x1 - x0) * (W - L - R); Y = v => H - B - (fy(v) - y0) / (y1 - y0) * (H - T - B); inv = px => x0 + (px - L) / (W - L - R) * (x1 - x0);
-      el("text", { x: L, y: 14, style: "font-weight:600;fill:var(--fg);font-size:12px" }, svg).textContent = spec.title;
+      el("text", { x: L, y: 14, style: "font-weight:600;fill:var(--fg);font-size:14px" }, svg).textContent = spec.title;
       ticks(y0, y1, 5).forEach(t => { const y = H - B - (t - y0) / (y1 - y0) * (H - T - B); el("line", { x1: L, x2: W - R, y1: y, y2: y, class: "axis" }, svg); el("text", { x: L - 5, y: y + 4, "text-anchor": "end" }, svg).textContent = fmt(log ? Math.pow(10, t) : t); });
-      ticks(x0, x1, 6).forEach(t => { el("text", { x: X(t), y: H - B + 15, "text-anchor": "middle" }, svg).textContent = fmt(t); });
+      ticks(x0, x1, W < 360 ? 4 : 6).forEach(t => { el("text", { x: X(t), y: H - B + 16, "text-anchor": "middle" }, svg).textContent = fmt(t); });
       el("text", { x: W - R, y: H - 3, "text-anchor": "end" }, svg).textContent = "epoch";
       spec.series.forEach(s => {
         const p = s.points.filter(q => ok(q) && q[0] >= x0 - 1e-9 && q[0] <= x1 + 1e-9); if (!p.length) return;
@@ -58,7 +60,7 @@
     });
     addEventListener("pointerup", e => { if (start === null) return; const a = inv(start), c = inv(at(e)); if (Math.abs(at(e) - start) > 6) zoom = [Math.min(a, c), Math.max(a, c)]; start = band = null; draw(); });
     svg.addEventListener("dblclick", () => { zoom = null; draw(); });
-    draw();
+    draw(); redraw.push(draw);
   });
   // Maps: points on a canvas; hover names an image, the legend isolates a class.
   const decode = t => { const b = atob(t), n = b.length / 2, o = new Uint16Array(n); for (let i = 0; i < n; i++) o[i] = b.charCodeAt(2 * i) | b.charCodeAt(2 * i + 1) << 8; return o; };
