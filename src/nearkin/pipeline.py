@@ -13,7 +13,7 @@ from nearkin.atomic import read_json, write_json
 from nearkin.data import Splits
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, unknown
-from nearkin.methods import create
+from nearkin.methods import create, method_info
 from nearkin.runfolder import claim
 from nearkin.study import _jsonable, embed_splits, method_settings
 
@@ -76,6 +76,9 @@ def embed_run(
     splits = _splits(data, labels, config.get("image_size"), strict, subset, progress)
     shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
     model = create(config["method"], config["settings"], shape)
+    needs = method_info(config["method"]).needs
+    if needs:
+        model.use_runs({needed: run.parent / f"{needed}-s{config['seed']}" for needed in needs})
     model.load(run, device)
     chosen = layer or model.primary_layer
     if chosen not in model.layers:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nearkin import __version__
+from nearkin.answers import answers
 from nearkin.atomic import read_json
 from nearkin.evaluate.stats import STUDENT, t_interval
 from nearkin.methods import METHODS
@@ -29,7 +30,7 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
     study, data = read_json(folder / "study.json"), read_json(folder / "data.json")
     runs = [_run(path.parent) for path in sorted(folder.glob("runs/*/done.json"))]
     order = {name: k for k, name in enumerate(METHODS)}
-    runs.sort(key=lambda run: (order.get(run["method"], 99), run["seed"]))
+    runs.sort(key=lambda run: (order[run["method"].split("@")[0]], run["method"], run["seed"]))
     table = _table(runs)
     ablation = _ablation(runs)
     faster = convergence(folder, runs) if ablation else None
@@ -49,6 +50,7 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
         "runs": runs,
         "table": table,
         "ablation": ablation,
+        "answers": answers(runs),
         "verdict": _verdict(runs, table, data),
     }
 
@@ -70,9 +72,12 @@ def _run(folder: Path) -> dict[str, Any]:
     record = Record(folder / "metrics.jsonl")
     epochs = record.read(kind="epoch", split="val")
     steps = len(record.read(kind="step"))
+    train = record.read(kind="epoch", split="train")
     seconds = epochs[-1]["seconds"] if epochs else 0.0
     diagnoses = record.read(kind="diagnosis")
     trained = bool(epochs)
+    table = folder / "neighbors.json"
+    purity = read_json(table)["purity"] if table.exists() else None
     return {
         "id": folder.name,
         "method": evaluation["method"],
@@ -83,6 +88,11 @@ def _run(folder: Path) -> dict[str, Any]:
         "seconds": seconds,
         "images_per_s": steps * config["settings"]["batch_size"] / seconds if seconds else None,
         "epochs": epochs[-1]["epoch"] if epochs else 0,
+        # The last epoch's numbers that are no evaluation of the embedding: loss terms, std of the codes or projections.
+        "training": (train[-1] | {k: v for k, v in epochs[-1].items() if k in ("projector_std", "alignment")})
+        if trained and train
+        else {},
+        "neighbor_purity": purity,
         "diagnosis": {k: diagnoses[-1][k] for k in ("state", "message")} if diagnoses else None,
         "evaluation": evaluation,
     }
@@ -189,15 +199,17 @@ def _ablation(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
     if b["linear_sgd"]:
         lost, left = b["linear_sgd"]["accuracy"], b["linear_sgd_standardised"]["accuracy"]
+        whole = a["linear_sgd"]["accuracy"]
+        if lost >= whole - 0.02:
+            meaning = "There is no loss to explain: without the term the raw features are read as well."
+        elif left > lost + 0.5 * (whole - lost):
+            meaning = "Most of the loss is scale: the information is still there, squeezed into tiny differences."
+        else:
+            meaning = "Standardising does not bring it back: most of the information is gone."
         out["Is information lost, or only scale?"] = {
             "statement": (
                 f"The SGD probe reads {100 * lost:.1f} % from the raw features and {100 * left:.1f} % after standardising "
-                f"each dimension (VICReg: {100 * a['linear_sgd']['accuracy']:.1f} % raw). "
-                + (
-                    "Most of the loss is scale: the information is still there, squeezed into tiny differences."
-                    if left > lost + 0.5 * (a["linear_sgd"]["accuracy"] - lost)
-                    else "Standardising does not bring it back: most of the information is gone."
-                )
+                f"each dimension (VICReg: {100 * whole:.1f} % raw). {meaning}"
             ),
             "numbers": {"raw": lost, "standardised": left},
         }

@@ -18,7 +18,7 @@ from nearkin.data import Dataset, ImageSet, Splits
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, unknown
 from nearkin.evaluate.protocol import evaluate
-from nearkin.methods import METHODS, create
+from nearkin.methods import METHODS, create, known_settings, method_info
 from nearkin.results import collect
 from nearkin.runfolder import claim
 from nearkin.train.device import pick_device
@@ -46,8 +46,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         for name in self.methods:
-            if name not in METHODS:
-                raise unknown("method", name, METHODS)
+            method_info(name)
         if not self.methods or not self.seeds:
             raise ConfigError("a study needs at least one method and one seed.")
 
@@ -86,13 +85,12 @@ def run_study(
     _start(config, dataset, splits, ood, out, say)
     for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
         say(f"note: {message}")
-    pairs = [
-        (name, seed) for seed in config.seeds for name in config.methods if seed == config.seeds[0] or _varies(name)
-    ]
+    methods = with_needs(config.methods)
+    pairs = [(name, seed) for seed in config.seeds for name in methods if seed == config.seeds[0] or _varies(name)]
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"
         if not (folder / "done.json").exists():
-            say(f"[{number}/{len(pairs)}] {METHODS[name].title}, seed {seed}")
+            say(f"[{number}/{len(pairs)}] {method_info(name).title}, seed {seed}")
             _run(name, seed, config.settings, splits, folder, device, progress, say)
     _thumbnails(splits, out)
     results = collect(out, config.command)
@@ -100,9 +98,19 @@ def run_study(
     return results
 
 
+def with_needs(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The methods in an order in which each follows the methods whose runs it reads; missing ones are added."""
+    out: dict[str, None] = {}
+    for name in names:
+        for needed in method_info(name).needs:
+            out.setdefault(needed)
+        out.setdefault(name)
+    return tuple(out)
+
+
 def _varies(name: str) -> bool:
     """Whether a method's result depends on the seed (raw pixels' and PCA's does not)."""
-    return METHODS[name].seeded
+    return method_info(name).seeded
 
 
 def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
@@ -143,8 +151,10 @@ def _run(
     """Train (or continue), embed, evaluate one method with one seed."""
     method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))
     write_json(folder / "config.json", {"method": name, "seed": seed, "settings": _jsonable(method.settings)})
+    if method_info(name).needs:
+        method.use_runs({needed: folder.parent / f"{needed}-s{seed}" for needed in method_info(name).needs})
     method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
-    if METHODS[name].trained:
+    if method_info(name).trained:
         say("  test losses, embeddings")
     method.test_losses(splits.test, folder, seed=seed)
     provenance = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
@@ -160,7 +170,7 @@ def _run(
     write_npz(folder / "maps.npz", maps)
     evaluation = {
         "method": name,
-        "title": METHODS[name].title,
+        "title": method_info(name).title,
         "seed": seed,
         "primary_layer": method.primary_layer,
         "layers": layers,
@@ -172,10 +182,16 @@ def _run(
 
 
 def method_settings(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings among ``settings`` that the method knows (baselines take few)."""
-    if METHODS[name].takes_settings:
-        return settings
-    return {}
+    """The settings among ``settings`` that the method knows: a study's are for all of its methods.
+
+    Raises:
+        ConfigError: a name that no method knows.
+    """
+    every = set().union(*(known_settings(other) for other in METHODS))
+    for given in settings:
+        if given not in every:
+            raise unknown("setting", given, sorted(every))
+    return {key: value for key, value in settings.items() if key in known_settings(name)}
 
 
 def _jsonable(settings: dict[str, Any]) -> dict[str, Any]:

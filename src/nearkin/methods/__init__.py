@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nearkin.errors import unknown
+from nearkin.errors import ConfigError, unknown
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,9 @@ class MethodInfo:
 
     Attributes:
         trained: whether ``fit`` runs the training loop (and so leaves curves).
-        seeded: whether results depend on the seed. takes_settings: whether it knows encoder and training settings.
+        seeded: whether results depend on the seed.
         overrides: settings fixed by the name, e.g. the ablation's weight of 0.
+        needs: methods whose runs (of the same seed) this one reads; a study trains them first.
     """
 
     name: str
@@ -26,18 +27,130 @@ class MethodInfo:
     target: str
     overrides: dict[str, Any] = field(default_factory=dict)
     seeded: bool = True
-    takes_settings: bool = True
+    needs: tuple[str, ...] = ()
 
 
+_VICREG = "vicreg:VICReg"
+_LE = "laplacian:LaplacianEigenmaps"
 _INFOS = (
-    MethodInfo("vicreg", "VICReg", True, "invariance, variance and covariance on two views", "vicreg:VICReg"),
+    MethodInfo("vicreg", "VICReg", True, "invariance, variance and covariance on two views", _VICREG),
     MethodInfo(
         "vicreg-novar",
         "VICReg, no variance",
         True,
         "ablation: VICReg without the variance term",
-        "vicreg:VICReg",
+        _VICREG,
         {"variance_weight": 0.0},
+    ),
+    MethodInfo(
+        "vicreg-noinv",
+        "VICReg, no invariance",
+        True,
+        "ablation: VICReg without the invariance term",
+        _VICREG,
+        {"invariance_weight": 0.0},
+    ),
+    MethodInfo(
+        "vicreg-nocov",
+        "VICReg, no covariance",
+        True,
+        "ablation: VICReg without the covariance term",
+        _VICREG,
+        {"covariance_weight": 0.0},
+    ),
+    MethodInfo("vicreg-4views", "VICReg, 4 views", True, "four views per image instead of two", _VICREG, {"n_views": 4}),
+    MethodInfo("ngn", "NGN", True, "positives are neighbours under a frozen VICReg", "ngn:NGN", needs=("vicreg",)),
+    MethodInfo(
+        "ngn-cosine",
+        "NGN, cosine",
+        True,
+        "NGN with cosine instead of L2 neighbours",
+        "ngn:NGN",
+        {"neighbors_metric": "cosine"},
+        needs=("vicreg",),
+    ),
+    MethodInfo(
+        "ngn-augmented",
+        "NGN, augmented",
+        True,
+        "NGN with augmentations on both images",
+        "ngn:NGN",
+        {"augment": True},
+        needs=("vicreg",),
+    ),
+    MethodInfo(
+        "ngn-pixels",
+        "NGN, pixel neighbours",
+        True,
+        "NGN with neighbours under raw pixels",
+        "ngn:NGN",
+        {"neighbors_from": "pixels"},
+    ),
+    MethodInfo(
+        "ngn-oracle",
+        "NGN, same class (oracle)",
+        True,
+        "NGN whose neighbours share the class: uses labels, an upper bound",
+        "ngn:NGN",
+        {"neighbors_from": "labels"},
+    ),
+    MethodInfo("lo", "LO", True, "Latent Optimization: a code per image, no encoder", "lo:LatentOptimization"),
+    MethodInfo(
+        "lo-naive",
+        "LO, code per view",
+        True,
+        "the naive form: a free code per view",
+        "lo:LatentOptimization",
+        {"code_per": "view"},
+    ),
+    MethodInfo(
+        "free-codes",
+        "free codes",
+        True,
+        "a code per image, VICReg's terms on neighbours, no encoder",
+        "free_codes:FreeCodes",
+        needs=("vicreg",),
+    ),
+    MethodInfo("barlow", "Barlow Twins", True, "cross-correlation towards the identity", "barlow:BarlowTwins"),
+    MethodInfo("simclr", "SimCLR", True, "contrast with the rest of the batch", "simclr:SimCLR"),
+    MethodInfo("byol", "BYOL", True, "predict a moving average of oneself", "byol:BYOL"),
+    MethodInfo("simsiam", "SimSiam", True, "predict oneself, gradient stopped", "simsiam:SimSiam"),
+    MethodInfo("wmse", "W-MSE", True, "whitened positives", "wmse:WMSE", {"projector": (1024, 64)}),
+    MethodInfo("lejepa", "LeJEPA", True, "prediction and SIGReg", "lejepa:LeJEPA", {"projector": (1024, 64)}),
+    MethodInfo("supervised", "supervised", True, "ceiling: trained with labels", "supervised:Supervised"),
+    MethodInfo(
+        "le-vicreg",
+        "Laplacian eigenmaps of VICReg",
+        False,
+        "eigenmaps of the neighbour graph of VICReg's features",
+        _LE,
+        {"features_from": "vicreg"},
+        needs=("vicreg",),
+    ),
+    MethodInfo(
+        "le-random",
+        "Laplacian eigenmaps, random net",
+        False,
+        "eigenmaps of the neighbour graph of an untrained encoder's features",
+        _LE,
+        {"features_from": "random"},
+        needs=("random-init",),
+    ),
+    MethodInfo(
+        "le-pixels",
+        "Laplacian eigenmaps of pixels",
+        False,
+        "eigenmaps of the neighbour graph of raw pixels",
+        _LE,
+        seeded=False,
+    ),
+    MethodInfo(
+        "hog",
+        "HOG and colours",
+        False,
+        "baseline: gradient and colour histograms",
+        "hog:HOG",
+        seeded=False,
     ),
     MethodInfo(
         "raw-pixels",
@@ -46,7 +159,6 @@ _INFOS = (
         "baseline: the pixels themselves",
         "baselines:RawPixels",
         seeded=False,
-        takes_settings=False,
     ),
     MethodInfo(
         "pca",
@@ -55,11 +167,30 @@ _INFOS = (
         "baseline: principal components of the pixels",
         "baselines:PixelPCA",
         seeded=False,
-        takes_settings=False,
     ),
     MethodInfo("random-init", "random encoder", False, "baseline: the untrained encoder", "baselines:RandomInit"),
 )
 METHODS: dict[str, MethodInfo] = {info.name: info for info in _INFOS}
+
+
+def method_info(name: str) -> MethodInfo:
+    """The registered method ``name``, or a variant of one: "vicreg@invariance_weight=5+lr=1e-3".
+
+    Raises:
+        ConfigError: unknown method (with "did you mean"), or a variant that is not NAME@SETTING=VALUE.
+    """
+    base, at, tail = name.partition("@")
+    if base not in METHODS:
+        raise unknown("method", base, METHODS)
+    info = METHODS[base]
+    if not at:
+        return info
+    pairs = [part.partition("=") for part in tail.split("+")]
+    if not all(key and equals and value for key, equals, value in pairs):
+        raise ConfigError(f"method '{name}': a variant is written NAME@SETTING=VALUE, several joined by '+'.")
+    overrides = {key: value for key, _, value in pairs}
+    title = f"{info.title}, " + ", ".join(f"{key} {value}" for key, value in overrides.items())
+    return replace(info, name=name, title=title, overrides={**info.overrides, **overrides})
 
 
 def create(name: str, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> Any:
@@ -68,9 +199,18 @@ def create(name: str, settings: dict[str, Any], image_shape: tuple[int, int, int
     Raises:
         ConfigError: unknown method or setting (with "did you mean"), or an illegal value.
     """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    info = METHODS[name]
+    info = method_info(name)
+    return _class(info)({**settings, **info.overrides}, image_shape)
+
+
+def known_settings(name: str) -> set[str]:
+    """Names of the settings that a method takes. Raises ConfigError for an unknown method."""
+    from nearkin.methods.settings import TRAIN_DEFAULTS
+
+    info = method_info(name)
+    return set(_class(info).defaults) | (set(TRAIN_DEFAULTS) if info.trained else set())
+
+
+def _class(info: MethodInfo) -> Any:
     module, attribute = info.target.split(":")
-    cls = getattr(importlib.import_module(f"nearkin.methods.{module}"), attribute)
-    return cls({**settings, **info.overrides}, image_shape)
+    return getattr(importlib.import_module(f"nearkin.methods.{module}"), attribute)

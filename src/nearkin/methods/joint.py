@@ -20,6 +20,7 @@ from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
 from nearkin.train.diagnose import diagnose
 from nearkin.train.loop import SNAPSHOTS, WEIGHTS, train
+from nearkin.train.optim import make_optimizers
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive, generator
 from nearkin.views import get_recipe, make_views, normalize
@@ -48,12 +49,12 @@ class JointNet(nn.Module):
 
 
 class JointEmbedding:
-    """Base of the methods that pull two views of an image together. Subclasses give ``pair_loss``.
+    """Base of the methods that pull views of an image together. Subclasses give ``views_loss``.
 
-    Settings: encoder (name), projector (widths), recipe (views), and every field of TrainConfig.
+    Settings: encoder (name), projector (widths), recipe (views), n_views, and every field of TrainConfig.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"encoder": "fast", "projector": (1024, 1024), "recipe": "reference"}
+    defaults: ClassVar[dict[str, Any]] = {"encoder": "fast", "projector": (1024, 1024), "recipe": "reference", "n_views": 2}
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings)
@@ -67,7 +68,11 @@ class JointEmbedding:
     def _build(self, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "init"))
-            self.net: nn.Module = JointNet(self.settings["encoder"], self.settings["projector"], self.image_size)
+            self.net: nn.Module = self.make_net()
+
+    def make_net(self) -> JointNet:
+        """The net with fresh random weights."""
+        return JointNet(self.settings["encoder"], self.settings["projector"], self.image_size)
 
     @property
     def joint(self) -> JointNet:
@@ -85,19 +90,45 @@ class JointEmbedding:
         """Names of all layers that :meth:`embed` returns."""
         return (*self.joint.encoder.layer_names, "projector")
 
-    def pair_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Projections (B, P) of two views -> scalar loss and detached scalars to log."""
+    def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Projections (B, P) of each view -> scalar loss and detached scalars to log. ``rng`` for losses that sample."""
         raise NotImplementedError
 
-    def loss(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """uint8 (B, 3, H, W) -> loss of two fresh views, which pass through the net as one batch of 2B."""
-        views = torch.cat(make_views(images, self.recipe, rng, n_views=2))
+    def make_pair(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> list[Tensor]:
+        """uint8 (B, 3, H, W), rows int64 (B,) of the training set -> the positives: V views, float (B, 3, H, W)."""
+        return make_views(images, self.recipe, rng, n_views=self.settings["n_views"])
+
+    def held_out_pair(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
+        """Like :meth:`make_pair` for images that are not in the training set."""
+        return make_views(images, self.recipe, rng, n_views=self.settings["n_views"])
+
+    def loss_of_views(
+        self, views: list[Tensor], rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        """Views (B, 3, H, W) -> loss, detached scalars, and the projections of each view. One pass for all views."""
         with self._fabric.autocast():
-            z = self.net(views.contiguous(memory_format=torch.channels_last))
-        return self.pair_loss(*z.chunk(2))
+            z = self.net(torch.cat(views).contiguous(memory_format=torch.channels_last))
+        zs = list(z.chunk(len(views)))
+        loss, terms = self.views_loss(zs, rng)
+        return loss, terms, zs
+
+    def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """uint8 (B, 3, H, W) and their rows in the training set -> loss of fresh views."""
+        loss, terms, _ = self.loss_of_views(self.make_pair(images, rows, rng), rng)
+        return loss, terms
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimisers of the net, as the settings say."""
+        return make_optimizers(self.net, self.config)
+
+    def before_epoch(self, epoch: int) -> None:
+        """Nothing to do for plain joint embedding."""
 
     def after_step(self, step: int) -> None:
         """Nothing to do for plain joint embedding."""
+
+    def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
+        """What has to be ready before the first step (neighbours, schedules). Called by :meth:`fit`."""
 
     def fit(
         self,
@@ -114,11 +145,13 @@ class JointEmbedding:
         Labels are used for the monitoring kNN probe on validation images only.
         """
         self._fabric = make_fabric(device, self.config.precision)
+        run_dir.mkdir(parents=True, exist_ok=True)
         if (run_dir / WEIGHTS).exists():
             self.load(run_dir, device)
+            self.prepare(splits, run_dir, seed)
             return
-        run_dir.mkdir(parents=True, exist_ok=True)
         self._build(seed)
+        self.prepare(splits, run_dir, seed)
         monitor = _Monitor(self, splits, run_dir, seed)
         train(
             self,
@@ -158,22 +191,18 @@ class JointEmbedding:
 
     @torch.no_grad()
     def held_out_losses(self, images: NDArray[np.uint8], seed: int) -> tuple[dict[str, float], NDArray[np.float32]]:
-        """Mean loss terms over batches of held-out images (eval mode, fixed views), and the projections' std."""
+        """Mean loss terms over batches of held-out images (eval mode, fixed views), and the projections (V, M, P)."""
         size = min(self.config.batch_size, len(images))
         rows: list[dict[str, float]] = []
         projections: list[Tensor] = []
         for k in range(len(images) // size):
             batch = torch.from_numpy(np.array(images[k * size : (k + 1) * size])).to(self._fabric.device)
-            views = torch.cat(
-                make_views(batch, self.recipe, generator(self._fabric.device, seed, "eval", k), n_views=2)
-            )
-            with self._fabric.autocast():
-                z = self.net(views.contiguous(memory_format=torch.channels_last))
-            loss, terms = self.pair_loss(*z.chunk(2))
+            rng = generator(self._fabric.device, seed, "eval", k)
+            loss, terms, zs = self.loss_of_views(self.held_out_pair(batch, rng), rng)
             rows.append({"loss": float(loss)} | {name: float(value) for name, value in terms.items()})
-            projections.append(z.float().cpu())
+            projections.append(torch.stack(zs).float().cpu())
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        return means, torch.cat(projections).numpy()
+        return means, torch.cat(projections, dim=1).numpy()
 
     def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
         """Append {"kind": "test"} lines from the stored snapshots, then delete those. Only after training."""
@@ -210,13 +239,10 @@ class _Monitor:
         layer = self.method.primary_layer
         z = self.method.embed(self.val.images, (layer,))[layer]
         measured = health(z).to_dict()
-        size = min(self.method.config.batch_size, len(self.val))
-        pairs = projections.reshape(-1, 2, size, projections.shape[1])
+        every = projections.reshape(-1, projections.shape[-1])
         line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "split": "val", "seconds": seconds} | means
-        line |= measured | {"dim": z.shape[1], "projector_std": float(projections.std(axis=0).mean())}
-        line["alignment"] = alignment(
-            pairs[:, 0].reshape(-1, pairs.shape[-1]), pairs[:, 1].reshape(-1, pairs.shape[-1])
-        )
+        line |= measured | {"dim": z.shape[1], "projector_std": float(every.std(axis=0).mean())}
+        line["alignment"] = alignment(projections[0], projections[1])
         if self.val.labels is not None and self.bank.labels is not None:
             from nearkin.evaluate.knn import knn_accuracy
 

@@ -8,7 +8,7 @@ from typing import Any
 from nearkin.errors import ConfigError, unknown
 from nearkin.train.config import TrainConfig
 
-_TRAIN_DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+TRAIN_DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
 
 
 def _convert(name: str, value: Any, default: Any) -> Any:
@@ -34,7 +34,7 @@ def resolve(defaults: dict[str, Any], given: dict[str, Any], *, train: bool = Tr
     Raises:
         ConfigError: unknown name (with "did you mean") or a value of the wrong type.
     """
-    known = (_TRAIN_DEFAULTS if train else {}) | defaults
+    known = (TRAIN_DEFAULTS if train else {}) | defaults
     for name in given:
         if name not in known:
             raise unknown("setting", name, sorted(known))
@@ -43,4 +43,4 @@ def resolve(defaults: dict[str, Any], given: dict[str, Any], *, train: bool = Tr
 
 def train_config(settings: dict[str, Any]) -> TrainConfig:
     """The TrainConfig inside resolved ``settings``."""
-    return TrainConfig(**{name: settings[name] for name in _TRAIN_DEFAULTS})
+    return TrainConfig(**{name: settings[name] for name in TRAIN_DEFAULTS})

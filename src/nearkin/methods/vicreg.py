@@ -19,6 +19,7 @@ Deviation: none in the loss. Both views pass through the net in one batch, so Ba
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -51,25 +52,30 @@ def _covariance(z: Tensor) -> Tensor:
 
 
 def vicreg_terms(
-    z1: Tensor, z2: Tensor, *, gamma: float = 1.0, epsilon: float = 1e-4, convention: str = "official"
+    *zs: Tensor, gamma: float = 1.0, epsilon: float = 1e-4, convention: str = "official"
 ) -> VICRegTerms:
-    """The three terms of VICReg for projections ``z1``, ``z2`` (N, D), N >= 2, of two views of N images.
+    """The three terms of VICReg for projections (N, D), N >= 2, of two or more views of N images.
 
+    With more than two views, the invariance term is the mean over all pairs of views, and variance and covariance
+    are means over views times two, so that the weights keep their meaning.
     Statistics are computed in float32 (float64 input stays float64) whatever the surrounding autocast.
 
     Raises:
-        ConfigError: unknown convention, or fewer than 2 rows (no variance exists).
+        ConfigError: unknown convention, fewer than 2 views, or fewer than 2 rows (no variance exists).
     """
     if convention not in CONVENTIONS:
         raise unknown("VICReg convention", convention, CONVENTIONS)
-    if len(z1) < 2:
-        raise ConfigError(f"VICReg needs at least 2 images in a batch to estimate a variance; got {len(z1)}.")
-    with torch.autocast(z1.device.type, enabled=False):
-        if z1.dtype != torch.float64:
-            z1, z2 = z1.float(), z2.float()
-        difference = (z1 - z2).square()
-        variance = _variance(z1, gamma, epsilon) + _variance(z2, gamma, epsilon)
-        covariance = _covariance(z1) + _covariance(z2)
+    if len(zs) < 2:
+        raise ConfigError(f"VICReg needs at least 2 views; got {len(zs)}.")
+    if len(zs[0]) < 2:
+        raise ConfigError(f"VICReg needs at least 2 images in a batch to estimate a variance; got {len(zs[0])}.")
+    with torch.autocast(zs[0].device.type, enabled=False):
+        if zs[0].dtype != torch.float64:
+            zs = tuple(z.float() for z in zs)
+        pairs = list(combinations(zs, 2))
+        difference = torch.stack([(a - b).square() for a, b in pairs]).mean(dim=0)
+        variance = 2 * torch.stack([_variance(z, gamma, epsilon) for z in zs]).mean()
+        covariance = 2 * torch.stack([_covariance(z) for z in zs]).mean()
         if convention == "official":
             return VICRegTerms(difference.mean(), variance / 2, covariance)
         return VICRegTerms(difference.sum(dim=1).mean(), variance, covariance)
@@ -81,6 +87,8 @@ class VICReg(JointEmbedding):
     invariance_weight, variance_weight, covariance_weight: 25, 25, 1 in the paper; any may be 0.
     gamma: target standard deviation per dimension. epsilon: added to the variance under the root.
     convention: "official" or "paper", see the module's text.
+    n_views: 2 in the paper; more views per image and fewer images per step, in the spirit of EMP-SSL (Tong et al.
+        2023), whose own loss (total coding rate) is not used here.
     """
 
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {
@@ -92,9 +100,11 @@ class VICReg(JointEmbedding):
         "convention": "official",
     }
 
-    def pair_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.settings
-        terms = vicreg_terms(gather(z1), gather(z2), gamma=s["gamma"], epsilon=s["epsilon"], convention=s["convention"])
+        terms = vicreg_terms(
+            *(gather(z) for z in zs), gamma=s["gamma"], epsilon=s["epsilon"], convention=s["convention"]
+        )
         weighted = {name: s[f"{name}_weight"] * term for name, term in terms._asdict().items()}
         loss = torch.stack(list(weighted.values())).sum()
         logged = terms._asdict() | {f"weighted_{name}": value for name, value in weighted.items()}

@@ -74,17 +74,17 @@ def _build_reference(image_size: int) -> Encoder:
     return Encoder(net, width, head, _REFERENCE_WIDTH)
 
 
-def _fast(*widths: int) -> Callable[[int], Encoder]:
+def _fast(*widths: int, features: int) -> Callable[[int], Encoder]:
     def build(image_size: int) -> Encoder:
-        net = FastNet(image_size, widths)
+        net = FastNet(image_size, widths, features)
         return Encoder(net, net.num_features)
 
     return build
 
 
 _BUILDERS: dict[str, Callable[[int], Encoder]] = {
-    "fast": _fast(64, 128, 512),
-    "fast-tiny": _fast(32, 64, 256),
+    "fast": _fast(64, 128, 256, features=1024),
+    "fast-tiny": _fast(32, 64, 256, features=1024),
     "resnet18-small": _build_resnet18,
     "reference": _build_reference,
 }

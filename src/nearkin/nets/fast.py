@@ -36,11 +36,13 @@ class FastNet(nn.Module):
 
     Args:
         image_size: S, side of the square input in pixels (at least 8).
-        widths: channels of each stage; the last is the feature width.
-    Shapes: (B, 3, S, S) -> (B, widths[-1]).
+        widths: channels of each stage.
+        features: F, feature width. Where it exceeds the last stage's, a 1x1 convolution widens the last map before
+            pooling: a wide feature vector helps linear rules and costs far less than a wide stage.
+    Shapes: (B, 3, S, S) -> (B, F).
     """
 
-    def __init__(self, image_size: int, widths: Sequence[int] = (64, 128, 512)) -> None:
+    def __init__(self, image_size: int, widths: Sequence[int], features: int) -> None:
         super().__init__()
         stride = max(1, round(image_size / 16))
         kernel = 2 * stride if stride > 1 else 3
@@ -49,7 +51,11 @@ class FastNet(nn.Module):
         blocks = [Block(widths[0], widths[0], 1)]
         blocks += [Block(a, b, 2) for a, b in zip(widths[:-1], widths[1:], strict=True)]
         self.blocks = nn.Sequential(*blocks)
-        self.num_features = widths[-1]
+        self.widen: nn.Module = nn.Identity()
+        if features != widths[-1]:
+            conv = nn.Conv2d(widths[-1], features, 1, bias=False)
+            self.widen = nn.Sequential(conv, nn.BatchNorm2d(features), nn.ReLU(inplace=True))
+        self.num_features = features
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.mean(self.blocks(self.stem(x)), dim=(2, 3))
+        return torch.mean(self.widen(self.blocks(self.stem(x))), dim=(2, 3))

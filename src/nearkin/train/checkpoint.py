@@ -59,5 +59,8 @@ def restore_optimizers(optimizers: list[torch.optim.Optimizer], tensors: dict[st
             prefix = f"optimizer.{k}.{index}."
             for name, value in tensors.items():
                 if name.startswith(prefix):
+                    if value.ndim == 0 and not value.is_floating_point():  # a plain int (SparseAdam's step)
+                        optimizer.state[p][name.removeprefix(prefix)] = int(value)
+                        continue
                     shaped = torch.empty_like(p).copy_(value) if value.shape == p.shape else value.clone()
                     optimizer.state[p][name.removeprefix(prefix)] = shaped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 
 import torch
@@ -21,11 +22,14 @@ def pick_device(name: str = "auto") -> str:
     return name
 
 
+@functools.cache
 def native_bf16(device: str) -> bool:
     """Whether bf16 arithmetic is native: elsewhere (CPUs without avx512_bf16 or AMX) it is slower than fp32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capability = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch 2.11
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    capability = torch.cpu.get_capabilities()
     return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nearkin.errors import ConfigError, TrainingError
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
-from nearkin.train.optim import make_optimizers, set_lr
+from nearkin.train.optim import set_lr
 from nearkin.train.progress import step_bar
 from nearkin.train.record import Record
 from nearkin.train.seeding import epoch_order, generator
@@ -31,14 +31,20 @@ class Trainable(Protocol):
 
     net: nn.Module
 
-    def loss(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """uint8 (B, 3, H, W) -> scalar loss with gradient, and detached scalars to log."""
+    def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """uint8 (B, 3, H, W), int64 (B,) rows in the set -> scalar loss with gradient, and detached scalars to log."""
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimisers, each group with its "peak_lr"."""
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called before the first step of each epoch (0-based), and after a resume inside one."""
 
     def after_step(self, step: int) -> None:
         """Called after each optimiser step (moving averages and the like)."""
 
 
-def _device_images(images: NDArray[np.uint8], device: torch.device) -> Callable[[NDArray[np.int64]], Tensor]:
+def device_images(images: NDArray[np.uint8], device: torch.device) -> Callable[[NDArray[np.int64]], Tensor]:
     """A function index -> uint8 batch on the device; the whole set moves to a GPU once if it fits in half its memory."""
     if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
         resident = torch.from_numpy(np.ascontiguousarray(images)).to(device)
@@ -109,9 +115,9 @@ def train(
         raise ConfigError(f"batch_size {config.batch_size} is larger than the {n} training images; use at most {n}.")
     device = fabric.device
     trainable.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizers = make_optimizers(trainable.net, config)
+    optimizers = trainable.optimizers()
     parameters = [p for p in trainable.net.parameters() if p.requires_grad]
-    fetch = _device_images(images, device)
+    fetch = device_images(images, device)
     record = Record(run_dir / "metrics.jsonl")
     per_epoch = n // config.batch_size
     total = config.epochs * per_epoch
@@ -134,10 +140,12 @@ def train(
         while step < total:
             epoch = step // per_epoch
             order = epoch_order(n, seed, epoch)
+            trainable.before_epoch(epoch)
             for k in range(step % per_epoch, per_epoch):
                 index = order[k * config.batch_size : (k + 1) * config.batch_size]
                 lr = set_lr(optimizers, config.lr_factor(step, per_epoch))
-                loss, terms = trainable.loss(fetch(index), generator(device, seed, "views", step))
+                rows = torch.from_numpy(index).to(device, non_blocking=True)
+                loss, terms = trainable.loss(fetch(index), rows, generator(device, seed, "views", step))
                 for p in parameters:
                     p.grad = None
                 fabric.backward(loss)

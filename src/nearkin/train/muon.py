@@ -12,13 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nearkin.train.device import native_bf16
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(g: Tensor, steps: int = 5) -> Tensor:
-    """Push the singular values of ``g`` (R, C) towards 1 by ``steps`` quintic Newton-Schulz iterations, in float32."""
+    """Push the singular values of ``g`` (R, C) towards 1 by ``steps`` quintic Newton-Schulz iterations.
+
+    In bf16 where that is native (the iteration corrects its own rounding), else float32. Returns float32.
+    """
     a, b, c = _COEFFICIENTS
-    x = g.float()
+    x = g.to(torch.bfloat16 if native_bf16(g.device.type) else torch.float32)
     x = x / (x.norm() + 1e-7)
     tall = x.size(0) > x.size(1)
     if tall:
@@ -26,7 +31,7 @@ def orthogonalize(g: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    out: Tensor = x.T if tall else x
+    out: Tensor = (x.T if tall else x).float()
     return out
 
 

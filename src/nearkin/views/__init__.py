@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from nearkin.views.pipeline import make_views, normalize
+from nearkin.views.pipeline import ViewParameters, make_views, normalize, render, sample_view
 from nearkin.views.recipes import RECIPES, Recipe, get_recipe
 
-__all__ = ["RECIPES", "Recipe", "get_recipe", "make_views", "normalize"]
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "ViewParameters",
+    "get_recipe",
+    "make_views",
+    "normalize",
+    "render",
+    "sample_view",
+]

@@ -52,8 +52,8 @@ class ViewParameters(NamedTuple):
     sigma: Tensor  # float32 (B,), 0 = no blur
     threshold: Tensor  # float32 (B,), inf = no solarize
 
-    def rows(self, part: slice) -> ViewParameters:
-        """Return the parameters of some of the images."""
+    def rows(self, part: slice | Tensor) -> ViewParameters:
+        """Return the parameters of some of the images, by slice or int64 index."""
         return ViewParameters(
             self.boxes[part],
             self.flip[part],
@@ -136,7 +136,7 @@ def make_views(
         parameters = sample_view(recipe, b, height, width, generator)
         if generator.device != images.device:
             parameters = parameters.to(images.device)
-        out.append(_render(images, recipe, parameters, dtype, size, memory_format))
+        out.append(render(images, recipe, parameters, dtype, size, memory_format))
     return out
 
 
@@ -167,14 +167,15 @@ def _statistics(recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _render(
+def render(
     images: Tensor,
     recipe: Recipe,
     parameters: ViewParameters,
-    dtype: torch.dtype,
-    size: int | None,
-    memory_format: torch.memory_format,
+    dtype: torch.dtype = torch.float32,
+    size: int | None = None,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
+    """The view that ``parameters`` (of :func:`sample_view`) describe: uint8 (B, 3, H, W) -> (B, 3, S, S), normalised."""
     b, _, height, width = images.shape
     shape = (height, width) if size is None else (size, size)
     out = torch.empty((b, 3, *shape), dtype=dtype, device=images.device, memory_format=memory_format)

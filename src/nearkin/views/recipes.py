@@ -148,10 +148,13 @@ CIFAR = Recipe("cifar", interpolation="bicubic", solarize_p=0.1)
 """solo-learn's CIFAR recipe for VICReg (its vicreg.yaml): symmetric, solarize p 0.1 on both views, no blur. Deviation:
 its bicubic is Pillow's (a = -0.5), ours torch's (a = -0.75)."""
 
+SIMPLE = Recipe("simple")
+"""Crop, flip, jitter and gray only: the reference study's views without blur, which hides much of a 32 x 32 image."""
+
 NONE = Recipe("none", crop=False, flip_p=0.0, jitter_p=0.0, gray_p=0.0)
 """No augmentation: every view is the normalised image."""
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (REFERENCE, CIFAR, NONE)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (REFERENCE, CIFAR, SIMPLE, NONE)}
 
 
 def get_recipe(name: str) -> Recipe:

@@ -1,0 +1,180 @@
+"""Free codes: no encoder at all. One free vector per image, trained by VICReg's terms on pairs of neighbours.
+
+The fourth cell of the 2x2 of {shared encoder, code per image} x {augmentations, neighbours}: VICReg has an encoder and
+augmentations, NGN an encoder and neighbours, LO codes and augmentations, this codes and neighbours. With Z the table of
+codes and n(i) a random one of image i's k nearest neighbours (found as for NGN, by frozen features):
+
+    loss = invariance(z_i, z_n(i)) + variance + covariance over the batch            (vicreg.py)
+
+It is a stochastic relative of Laplacian eigenmaps: the invariance term is the graph's smoothness f' L f, variance and
+covariance stand for the constraint of uncorrelated unit-variance columns. Pixels are never seen by the loss.
+
+An image outside the training set gets the mean of its k nearest training images' codes. Only the batch's rows (and their
+neighbours) move in a step: the optimiser is torch's SparseAdam.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nearkin.data.imageset import ImageSet, Splits
+from nearkin.errors import ConfigError, DataError
+from nearkin.methods.neighborhood import Features, frozen_features, pixel_features, same_class, train_neighbors
+from nearkin.methods.settings import resolve, train_config
+from nearkin.methods.vicreg import VICReg, vicreg_terms
+from nearkin.neighbors import knn
+from nearkin.train.checkpoint import load_tensors
+from nearkin.train.device import make_fabric
+from nearkin.train.loop import WEIGHTS, train
+from nearkin.train.record import Record
+from nearkin.train.seeding import derive
+
+
+class CodeTable(nn.Module):
+    """N codes of width D, standard normal at first; row gradients are sparse."""
+
+    def __init__(self, n: int, dim: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(n, dim, sparse=True)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        out: Tensor = self.table(rows)
+        return out
+
+
+def sparse_adam(table: nn.Module, lr: float) -> torch.optim.Optimizer:
+    """Adam that touches only the rows that had a gradient (dense Adam moves absent rows through momentum)."""
+    optimizer = torch.optim.SparseAdam(list(table.parameters()), lr=lr)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer
+
+
+class FreeCodes:
+    """Settings: code_dim (128), code_lr (0.02), neighbors_from, neighbors_k, neighbors_metric, VICReg's weights."""
+
+    defaults: ClassVar[dict[str, Any]] = {
+        name: VICReg.defaults[name]
+        for name in ("invariance_weight", "variance_weight", "covariance_weight", "gamma", "epsilon", "convention")
+    } | {
+        "code_dim": 128,
+        "code_lr": 0.02,
+        "neighbors_from": "vicreg",
+        "neighbors_k": 3,
+        "neighbors_metric": "l2",
+    }
+    primary_layer = "codes"
+    layers = ("codes",)
+
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        self.settings = resolve(self.defaults, settings)
+        self.config = dataclasses.replace(train_config(self.settings), keep=0)  # snapshots serve test losses only
+        self.shape = image_shape
+        self.runs: dict[str, Path] = {}
+        self._features: Features = pixel_features
+
+    def use_runs(self, runs: dict[str, Path]) -> None:
+        """Run folders by method name, as the study trained them before this one."""
+        self.runs = runs
+
+    def fit(
+        self,
+        splits: Splits,
+        run_dir: Path,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = True,
+        title: str = "",
+    ) -> None:
+        """Train the table, resuming inside ``run_dir``."""
+        s, train_set = self.settings, splits.train
+        if not 1 <= s["neighbors_k"] < len(train_set):
+            raise ConfigError(f"neighbors_k is {s['neighbors_k']}; with {len(train_set)} images: 1..{len(train_set) - 1}.")
+        self._fabric = make_fabric("cpu", "fp32")  # a table lookup gains nothing on a GPU
+        if s["neighbors_from"] != "labels":
+            self._features = frozen_features(s["neighbors_from"], self.runs, self.shape, device)
+        self._train_features = self._features(train_set.images)
+        self._train_ids = f"{len(train_set)}:{train_set.ids[0]}:{train_set.ids[-1]}"
+        if not (run_dir / WEIGHTS).exists():
+            run_dir.mkdir(parents=True, exist_ok=True)
+            if s["neighbors_from"] == "labels":
+                self._neighbors = same_class(train_set, s["neighbors_k"], seed)
+            else:
+                self._neighbors = train_neighbors(self._train_features, s["neighbors_k"], s["neighbors_metric"])
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derive(seed, "init"))
+                self.net = CodeTable(len(train_set), s["code_dim"])
+            record = Record(run_dir / "metrics.jsonl")
+
+            def monitor(epoch: int, seconds: float) -> None:
+                z = self.net.table.weight.detach().numpy()
+                std = float(z.std(axis=0).mean())
+                record.append(
+                    {"kind": "epoch", "epoch": epoch, "split": "val", "seconds": seconds, "projector_std": std}
+                )
+
+            train(
+                self,
+                train_set.images,
+                self.config,
+                run_dir,
+                seed=seed,
+                fabric=self._fabric,
+                on_eval=monitor,
+                progress=progress,
+                title=title,
+            )
+        self._codes = load_codes(run_dir, len(train_set))
+
+    def load(self, run_dir: Path, device: str = "auto") -> None:
+        """Refused: codes belong to their training images. Raises ConfigError."""
+        raise ConfigError("free codes embed the images of their own study only; there is no encoder to reuse.")
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """SparseAdam on the table."""
+        return [sparse_adam(self.net.table, self.settings["code_lr"])]
+
+    def before_epoch(self, epoch: int) -> None:
+        """Nothing to do."""
+
+    def after_step(self, step: int) -> None:
+        """Nothing to do."""
+
+    def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Codes of the rows against codes of one neighbour each. The images are not looked at."""
+        s = self.settings
+        pick = torch.randint(self._neighbors.shape[1], (len(rows),), generator=rng)
+        others = torch.from_numpy(self._neighbors[rows.numpy(), pick.numpy()])
+        z1, z2 = self.net(torch.cat([rows, others])).chunk(2)
+        terms = vicreg_terms(z1, z2, gamma=s["gamma"], epsilon=s["epsilon"], convention=s["convention"])
+        weighted = [s[f"{name}_weight"] * term for name, term in terms._asdict().items()]
+        return torch.stack(weighted).sum(), {name: term.detach() for name, term in terms._asdict().items()}
+
+    def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
+        """uint8 (N, 3, H, W) -> {"codes": float32 (N, code_dim)}: the mean of the k nearest training images' codes.
+
+        Training images too are embedded by their neighbours (themselves among them), so that a probe is fitted on the
+        kind of code that it is tested on.
+        """
+        queries = self._features(images)
+        found = knn(queries, self._train_features, self.settings["neighbors_k"], metric=self.settings["neighbors_metric"])
+        return {"codes": self._codes[found.indices].mean(axis=1)}
+
+    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
+        """Test images have no codes of their own, hence no loss."""
+
+
+def load_codes(run_dir: Path, n: int, name: str = "table.weight") -> NDArray[np.float32]:
+    """The table of a finished run. Raises DataError when it belongs to another number of images."""
+    codes = load_tensors(run_dir / WEIGHTS)[0][name].numpy()
+    if len(codes) != n:
+        raise DataError(f"{run_dir / WEIGHTS} holds codes of {len(codes)} images; this data set has {n} training images.")
+    return codes  # type: ignore[no-any-return]

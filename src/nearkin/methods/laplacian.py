@@ -1,0 +1,123 @@
+"""Laplacian eigenmaps as a method: no net, no training; images are nodes of a neighbour graph (graph/laplacian.py).
+
+The graph is built on at most ``max_nodes`` training images (10,000, as in the reference study); every other image,
+validation and test included, gets its coordinates by the Nystrom extension, so nothing transductive enters the test.
+``features_from`` says where distances come from: "pixels", "random" (the untrained encoder, as in the known protocol), or
+a trained run ("vicreg" in a study, or a run folder).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nearkin.atomic import write_json
+from nearkin.data.imageset import ImageSet, Splits
+from nearkin.errors import ConfigError
+from nearkin.graph import SpectralEmbedding
+from nearkin.methods.neighborhood import Features, frozen_features
+from nearkin.methods.settings import resolve
+from nearkin.train.checkpoint import load_tensors, save_tensors
+from nearkin.train.loop import WEIGHTS
+
+
+class LaplacianEigenmaps:
+    """Settings: features_from, dim (64), graph_k (15), graph_metric, graph_weights ("heat" or "binary"), max_nodes."""
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "features_from": "pixels",
+        "dim": 64,
+        "graph_k": 15,
+        "graph_metric": "l2",
+        "graph_weights": "heat",
+        "max_nodes": 10_000,
+    }
+    primary_layer = "eigenmap"
+    layers = ("eigenmap",)
+
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        self.settings = resolve(self.defaults, settings, train=False)
+        self.shape = image_shape
+        self.runs: dict[str, Path] = {}
+        if self.settings["max_nodes"] < 3:
+            raise ConfigError(f"max_nodes is {self.settings['max_nodes']}; a graph needs at least 3.")
+
+    def use_runs(self, runs: dict[str, Path]) -> None:
+        """Run folders by method name, as the study trained them before this one."""
+        self.runs = runs
+
+    def _source(self, device: str) -> Features:
+        source = self.settings["features_from"]
+        return frozen_features("random-init" if source == "random" else source, self.runs, self.shape, device)
+
+    def fit(
+        self,
+        splits: Splits,
+        run_dir: Path,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = True,
+        title: str = "",
+    ) -> None:
+        """Build the graph and its eigenvectors on training images; say in graph.json how it was connected."""
+        if not (run_dir / WEIGHTS).exists():
+            s = self.settings
+            pick = np.sort(np.random.default_rng([seed, 11]).permutation(len(splits.train))[: s["max_nodes"]])
+            Z = self._source(device)(splits.train.images[pick])
+            dim = min(s["dim"], len(Z) - 2)
+            k = min(s["graph_k"], len(Z) - 1)
+            found = SpectralEmbedding.fit(
+                Z, dim, k=k, metric=s["graph_metric"], weights=s["graph_weights"], seed=seed
+            )
+            tensors = {
+                "nodes": torch.from_numpy(found.nodes),
+                "vectors": torch.from_numpy(found.vectors),
+                "eigenvalues": torch.from_numpy(found.eigenvalues),
+            }
+            meta = {"n_components": found.n_components, "k": found.k, "scale": found.scale}
+            save_tensors(run_dir / WEIGHTS, tensors, meta)
+            write_json(
+                run_dir / "graph.json",
+                meta
+                | {"nodes": len(Z), "dim": dim, "eigenvalues": found.eigenvalues.tolist()}
+                | {"note": _connection(found.n_components)},
+            )
+        self.load(run_dir, device)
+
+    def load(self, run_dir: Path, device: str = "auto") -> None:
+        """Load nodes and eigenvectors."""
+        tensors, meta = load_tensors(run_dir / WEIGHTS)
+        s = self.settings
+        self._features = self._source(device)
+        self._embedding = SpectralEmbedding(
+            tensors["nodes"].numpy(),
+            tensors["vectors"].numpy(),
+            tensors["eigenvalues"].numpy(),
+            meta["n_components"],
+            meta["k"],
+            s["graph_metric"],
+            s["graph_weights"],
+            meta["scale"],
+        )
+
+    def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
+        """uint8 (N, 3, H, W) -> {"eigenmap": float32 (N, dim)}, all by Nystrom."""
+        parts = [
+            self._embedding.transform(self._features(images[start : start + 4096]))
+            for start in range(0, len(images), 4096)
+        ]
+        return {"eigenmap": np.concatenate(parts).astype(np.float32)}
+
+    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
+        """There is no loss."""
+
+
+def _connection(count: int) -> str:
+    if count == 1:
+        return "the neighbour graph is connected"
+    return f"the neighbour graph had {count} components; they were joined by their shortest edges"

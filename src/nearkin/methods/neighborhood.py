@@ -1,0 +1,85 @@
+"""Where neighbours come from: frozen features of another run, raw pixels, or (explicitly) labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.atomic import read_json
+from nearkin.data.imageset import ImageSet
+from nearkin.errors import ConfigError, DataError
+from nearkin.neighbors import knn
+
+Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+_HINT = (
+    "Give a run folder (written by 'nearkin fit', or found in a study's runs/), 'pixels', or 'labels' (an oracle); "
+    "in a study, 'vicreg' means the study's own VICReg run"
+)
+
+
+def pixel_features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 (N, 3, H, W) -> float32 (N, 3 * H * W) in [0, 1]."""
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def frozen_features(source: str, runs: dict[str, Path], shape: tuple[int, int, int], device: str) -> Features:
+    """images -> features under ``source``: "pixels", the name of a run in ``runs``, or the path of a run folder.
+
+    Raises:
+        ConfigError: no such run. DataError: a damaged one.
+    """
+    if source == "pixels":
+        return pixel_features
+    folder = runs.get(source, Path(source))
+    if not (folder / "config.json").exists():
+        raise ConfigError(f"no frozen representation '{source}' to find neighbours under. {_HINT}.")
+    from nearkin.methods import create
+
+    config = read_json(folder / "config.json")
+    model = create(config["method"], config["settings"], shape)
+    model.load(folder, device)
+    layer = model.primary_layer
+
+    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        out: NDArray[np.float32] = model.embed(images, (layer,))[layer]
+        return out
+
+    return features
+
+
+def train_neighbors(features: NDArray[np.float32], k: int, metric: str) -> NDArray[np.int64]:
+    """The k exact nearest of every training image among the others: int64 (N, k)."""
+    return knn(features, features, k, metric=metric, exclude_self=True).indices
+
+
+def same_class(train: ImageSet, k: int, seed: int) -> NDArray[np.int64]:
+    """An oracle's neighbours: k random other images of the same class, int64 (N, k). Needs labels.
+
+    Raises:
+        DataError: images without labels, or a class with fewer than 2 images.
+    """
+    if train.labels is None or (train.labels < 0).any():
+        raise DataError("oracle neighbours (neighbors_from=labels) need a label for every training image.")
+    rng = np.random.default_rng([seed, 7])
+    out = np.empty((len(train), k), dtype=np.int64)
+    for label in np.unique(train.labels):
+        rows = np.flatnonzero(train.labels == label)
+        if len(rows) < 2:
+            raise DataError(f"class '{train.classes[label]}' has one image; an oracle's neighbour needs another.")
+        # A random step of 1 .. n-1 around the circle of the class never lands on the image itself.
+        step = rng.integers(1, len(rows), (len(rows), k))
+        out[rows] = rows[(np.arange(len(rows))[:, None] + step) % len(rows)]
+    return out
+
+
+def purity(neighbors: NDArray[np.int64], labels: NDArray[np.int64] | None) -> float | None:
+    """Share of neighbours with the image's own class; None without labels. Reported, never used."""
+    if labels is None:
+        return None
+    known = labels >= 0
+    if not known.any():
+        return None
+    return float((labels[neighbors[known]] == labels[known][:, None]).mean())

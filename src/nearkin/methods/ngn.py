@@ -1,0 +1,136 @@
+"""NGN (No Generated Neighbours): VICReg whose positives are real images, nearest neighbours, instead of augmentations.
+
+The reference study's question: is the encoder good because augmentations generate neighbours that are surely of the same
+content? For every training image its k nearest neighbours under a frozen representation are found once (exact search);
+in each step one of them, at random, is the second view. Nothing is augmented. The loss is VICReg's (vicreg.py).
+
+Two things change at once against VICReg: positives may be of another class (neighbour purity says how often), and no
+invariance to crop, colour and flip is taught. The options separate them: ``augment`` adds the augmentations back,
+``neighbors_from=labels`` (an oracle) makes the purity 1, ``neighbors_from=pixels`` needs no trained net,
+``neighbors_metric`` is the study's suspect (L2) against cosine, ``refresh_epochs`` renews the neighbours under the net
+that is being trained.
+
+Held-out positives (validation and test losses) are an image's nearest training image under the same features; with the
+oracle, under raw pixels, because labels of held-out images enter nowhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearkin.atomic import write_json
+from nearkin.data.imageset import Splits
+from nearkin.errors import ConfigError, unknown
+from nearkin.methods.neighborhood import (
+    Features,
+    frozen_features,
+    pixel_features,
+    purity,
+    same_class,
+    train_neighbors,
+)
+from nearkin.methods.vicreg import VICReg
+from nearkin.neighbors import METRICS, knn
+from nearkin.train.checkpoint import load_tensors, save_tensors
+from nearkin.train.loop import device_images
+from nearkin.train.record import Record
+from nearkin.views import make_views, normalize
+
+NEIGHBORS = "neighbors.safetensors"
+
+
+class NGN(VICReg):
+    """NGN. Settings: VICReg's, and the following.
+
+    neighbors_from: "vicreg" (the study's run), a run folder, "pixels" or "labels". neighbors_k: k (3 in the study).
+    neighbors_metric: "l2" or "cosine". augment: also augment both images. refresh_epochs: 0 = never.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = VICReg.defaults | {
+        "neighbors_from": "vicreg",
+        "neighbors_k": 3,
+        "neighbors_metric": "l2",
+        "augment": False,
+        "refresh_epochs": 0,
+    }
+
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        super().__init__(settings, image_shape)
+        s = self.settings
+        if s["neighbors_metric"] not in METRICS:
+            raise unknown("neighbors_metric", s["neighbors_metric"], METRICS)
+        if s["neighbors_k"] < 1 or s["refresh_epochs"] < 0:
+            raise ConfigError("neighbors_k must be at least 1 and refresh_epochs at least 0.")
+        self.runs: dict[str, Path] = {}
+        self._features: Features = pixel_features
+
+    def use_runs(self, runs: dict[str, Path]) -> None:
+        """Run folders by method name, as the study trained them before this one."""
+        self.runs = runs
+
+    def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
+        """Compute the features that neighbours are found under."""
+        s = self.settings
+        train = splits.train
+        if s["neighbors_k"] >= len(train):
+            raise ConfigError(f"neighbors_k is {s['neighbors_k']}; with {len(train)} training images it must be smaller.")
+        self._run_dir, self._seed, self._train = run_dir, seed, train
+        self._fetch = device_images(train.images, self._fabric.device)
+        shape: tuple[int, int, int] = (3, self.image_size, self.image_size)
+        if s["neighbors_from"] != "labels":
+            self._features = frozen_features(s["neighbors_from"], self.runs, shape, self._fabric.device.type)
+        self._train_features = self._features(train.images)
+        self._epoch = -1
+
+    def before_epoch(self, epoch: int) -> None:
+        """Renew the neighbours where ``refresh_epochs`` says so; the table on disk makes a resume exact."""
+        every = self.settings["refresh_epochs"]
+        due = epoch // every * every if every else 0
+        if due == self._epoch:
+            return
+        path = self._run_dir / NEIGHBORS
+        if path.exists():
+            tensors, meta = load_tensors(path)
+            if meta["epoch"] == due and meta["fingerprint"] == self._digest():
+                self._neighbors, self._epoch = tensors["neighbors"].numpy(), due
+                return
+        self._neighbors, self._epoch = self._find(due), due
+        save_tensors(path, {"neighbors": torch.from_numpy(self._neighbors)}, {"epoch": due, "fingerprint": self._digest()})
+        share = purity(self._neighbors, self._train.labels)
+        Record(self._run_dir / "neighbors.jsonl").append({"kind": "neighbors", "epoch": due, "purity": share})
+        write_json(self._run_dir / "neighbors.json", {"purity": share, "k": self.settings["neighbors_k"], "epoch": due})
+
+    def _digest(self) -> str:
+        return f"{len(self._train)}:{self._train.ids[0]}:{self._train.ids[-1]}"
+
+    def _find(self, epoch: int) -> NDArray[np.int64]:
+        s = self.settings
+        if s["neighbors_from"] == "labels":
+            return same_class(self._train, s["neighbors_k"], self._seed + epoch)
+        features = self._train_features
+        if epoch > 0:
+            features = self.embed(self._train.images, (self.primary_layer,))[self.primary_layer]
+            self.net.train()
+        return train_neighbors(features, s["neighbors_k"], s["neighbors_metric"])
+
+    def _views(self, images: Tensor, others: Tensor, rng: torch.Generator) -> list[Tensor]:
+        if self.settings["augment"]:
+            return [make_views(x, self.recipe, rng, n_views=1)[0] for x in (images, others)]
+        return [normalize(x, self.recipe) for x in (images, others)]
+
+    def make_pair(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> list[Tensor]:
+        pick = torch.randint(self._neighbors.shape[1], (len(rows),), generator=rng, device=rng.device)
+        others = self._neighbors[rows.cpu().numpy(), pick.cpu().numpy()]
+        return self._views(images, self._fetch(others), rng)
+
+    def held_out_pair(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
+        queries = self._features(images.cpu().numpy())
+        metric = self.settings["neighbors_metric"]
+        nearest = knn(queries, self._train_features, 1, metric=metric).indices[:, 0]
+        return self._views(images, self._fetch(nearest), rng)

@@ -1,0 +1,72 @@
+"""A supervised encoder: the ceiling that methods without labels are measured against.
+
+Cross-entropy on one augmented view per image, with the same encoder, views and training settings. Labels enter here and
+nowhere else in training; the name and the report say so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nearkin.data.imageset import Splits
+from nearkin.errors import DataError
+from nearkin.methods.joint import JointEmbedding, JointNet
+from nearkin.views import make_views
+
+
+class Supervised(JointEmbedding):
+    """Settings: those of JointEmbedding (the projector is replaced by one linear layer) and of training."""
+
+    defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults
+    _classes = 2
+
+    def make_net(self) -> JointNet:
+        net = JointNet(self.settings["encoder"], (self._classes,), self.image_size)
+        net.projector = nn.Sequential(nn.Linear(net.encoder.out_features, self._classes))
+        return net
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The encoder's layers; logits are no embedding."""
+        return self.joint.encoder.layer_names
+
+    def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
+        labels = splits.train.labels
+        if labels is None or (labels < 0).any():
+            raise DataError("method 'supervised' needs a label for every training image.")
+        self._labels = torch.from_numpy(labels).to(self._fabric.device)
+
+    def fit(self, splits: Splits, run_dir: Path, **options: Any) -> None:
+        """Train; see :meth:`JointEmbedding.fit`."""
+        self._classes = max(2, len(splits.train.classes))
+        self._build(seed=0)
+        super().fit(splits, run_dir, **options)
+
+    def load(self, run_dir: Path, device: str = "auto") -> None:
+        """Load the weights; the number of classes is read off them."""
+        from nearkin.train.checkpoint import load_tensors
+        from nearkin.train.loop import WEIGHTS
+
+        self._classes = len(load_tensors(run_dir / WEIGHTS)[0]["projector.0.bias"])
+        self._build(seed=0)
+        super().load(run_dir, device)
+
+    def make_pair(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> list[Tensor]:
+        self._rows: Tensor | None = rows
+        return make_views(images, self.recipe, rng, n_views=1)
+
+    def held_out_pair(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
+        self._rows = None
+        return make_views(images, self.recipe, rng, n_views=2)
+
+    def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        if self._rows is None:  # held-out labels stay out of training: the logged loss is the predictions' entropy
+            p = torch.softmax(zs[0].float(), dim=1)
+            entropy = -(p * torch.log(p + 1e-12)).sum(dim=1).mean()
+            return entropy, {"entropy": entropy.detach()}
+        loss = nn.functional.cross_entropy(zs[0].float(), self._labels[self._rows])
+        return loss, {"entropy": loss.detach()}

@@ -1,0 +1,78 @@
+"""W-MSE: whiten each view's batch, then pull positives together.
+
+Ermolov, Siarohin, Sangineto, Sebe: "Whitening for Self-Supervised Representation Learning", ICML 2021, equations 3 to 6.
+Within random sub-batches of w_size images, each view is whitened by the inverse Cholesky factor of its covariance
+(identity covariance afterwards), and
+
+    loss = mean over images of |w_1 / |w_1| - w_2 / |w_2||^2
+
+averaged over w_iter random partitions. Whitening replaces VICReg's variance and covariance terms by a hard constraint.
+Deviations: a ridge of 1e-4 times the mean variance keeps the factor real; images that fill no sub-batch are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nearkin.errors import ConfigError
+from nearkin.methods.gather import gather
+from nearkin.methods.joint import JointEmbedding
+
+RIDGE = 1e-4
+
+
+def whiten(z: Tensor) -> Tensor:
+    """(N, D), N > D -> (N, D) with mean 0 and covariance (divisor N - 1) equal to the identity up to the ridge."""
+    z = z - z.mean(dim=0)
+    covariance = z.T @ z / (len(z) - 1)
+    ridge = RIDGE * covariance.diagonal().mean().detach() + torch.finfo(z.dtype).tiny
+    eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    factor = torch.linalg.cholesky(covariance + ridge * eye)
+    return torch.linalg.solve_triangular(factor, z.T, upper=False).T
+
+
+def wmse(z1: Tensor, z2: Tensor, order: Tensor, w_size: int) -> Tensor:
+    """Loss of one partition: ``order`` int64 (N,) is cut into sub-batches of ``w_size``. float32 scalar."""
+    with torch.autocast(z1.device.type, enabled=False):
+        a, b = (z if z.dtype == torch.float64 else z.float() for z in (z1, z2))
+        parts = []
+        for k in range(len(order) // w_size):
+            rows = order[k * w_size : (k + 1) * w_size]
+            u, v = (torch.nn.functional.normalize(whiten(z[rows]), dim=1) for z in (a, b))
+            parts.append((u - v).square().sum(dim=1).mean())
+        return torch.stack(parts).mean()
+
+
+class WMSE(JointEmbedding):
+    """W-MSE. Settings: those of JointEmbedding and of training, w_size (images per whitening) and w_iter.
+
+    The projector's last width must be below w_size (the paper: 64 and 128 on CIFAR-10).
+    """
+
+    defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {
+        "projector": (1024, 64),
+        "w_size": 128,
+        "w_iter": 1,
+    }
+
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        super().__init__(settings, image_shape)
+        width, s = self.settings["projector"][-1], self.settings
+        if not width < s["w_size"] <= s["batch_size"]:
+            raise ConfigError(
+                f"W-MSE whitens {width} dimensions with w_size {s['w_size']} images of a batch of {s['batch_size']}; "
+                "it needs projector width < w_size <= batch_size, e.g. projector=1024,64 and w_size=128."
+            )
+
+    def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        z1, z2 = gather(zs[0]), gather(zs[1])
+        size = min(self.settings["w_size"], len(z1))
+        losses = []
+        for _ in range(self.settings["w_iter"]):
+            order = torch.randperm(len(z1), generator=rng, device=rng.device).to(z1.device)
+            losses.append(wmse(z1, z2, order, size))
+        loss = torch.stack(losses).mean()
+        return loss, {"whitened_mse": loss.detach()}

@@ -1,0 +1,50 @@
+"""A small decoder: a code and a view's parameters in, the view out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Decoder(nn.Module):
+    """Code (B, D) and conditions (B, C) -> image (B, 3, S, S), normalised like the views.
+
+    A linear layer to S/8 x S/8 maps, then three times: nearest up-sampling, 3x3 convolution, GroupNorm, GELU. At every
+    scale two extra channels hold where each output pixel lies in the original image (from the crop's box and flip), so
+    that a shared code can be drawn from any crop. GroupNorm instead of BatchNorm: an image's code must not depend on
+    which images are optimised beside it.
+
+    Args:
+        code_dim: D. condition_dim: C. image_size: S, a multiple of 8 or rounded up and cropped. width: channels at S/8.
+    """
+
+    def __init__(self, code_dim: int, condition_dim: int, image_size: int, width: int = 128) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.base = -(-image_size // 8)
+        self.width = width
+        self.start = nn.Linear(code_dim + condition_dim, width * self.base * self.base)
+        widths = (width, width // 2, width // 4, width // 8)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a + 2, b, 3, 1, 1), nn.GroupNorm(4, b), nn.GELU())
+            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.last = nn.Conv2d(widths[-1], 3, 3, 1, 1)
+
+    def forward(self, code: Tensor, condition: Tensor, where: Tensor) -> Tensor:
+        """``where`` (B, 4): left, top, right, bottom of the view in the original image, in [-1, 1]; left > right: flipped."""
+        h = self.start(torch.cat([code, condition], dim=1)).view(len(code), self.width, self.base, self.base)
+        h = nn.functional.gelu(h)
+        for stage in self.stages:
+            h = nn.functional.interpolate(h, scale_factor=2.0, mode="nearest")
+            h = stage(torch.cat([h, _positions(where, h.shape[-1]).to(h.dtype)], dim=1))
+        out: Tensor = self.last(h)[:, :, : self.image_size, : self.image_size]
+        return out
+
+
+def _positions(where: Tensor, side: int) -> Tensor:
+    """(B, 4) -> (B, 2, side, side): x and y of every pixel's centre in the original image."""
+    t = (torch.arange(side, device=where.device, dtype=torch.float32) + 0.5) / side
+    x = where[:, 0:1] + (where[:, 2:3] - where[:, 0:1]) * t
+    y = where[:, 1:2] + (where[:, 3:4] - where[:, 1:2]) * t
+    return torch.stack([x[:, None].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=1)

@@ -1,0 +1,97 @@
+"""LO: what the decoder is told, per-row optimisation, test-time inference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nearkin.errors import ConfigError
+from nearkin.methods import create
+from nearkin.methods.free_codes import CodeTable, sparse_adam
+from nearkin.methods.lo import positions
+from nearkin.methods.pyramid import laplacian_pyramid, pyramid_l1
+from nearkin.nets.decoder import Decoder
+from nearkin.views import get_recipe, sample_view
+from tests.methods.test_contract import TINY, make_splits
+
+
+def test_pyramid_sums_back_to_the_image() -> None:
+    x = torch.randn(2, 3, 16, 16)
+    *bands, low = laplacian_pyramid(x)
+    for band in reversed(bands):
+        low = band + torch.nn.functional.interpolate(low, size=band.shape[-2:], mode="bilinear", align_corners=False)
+    torch.testing.assert_close(low, x)
+    assert float(pyramid_l1(x, x).max()) == 0 and pyramid_l1(x, x + 1).shape == (2,)
+
+
+def test_a_constant_shift_costs_its_size_once() -> None:
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(pyramid_l1(x, x + 0.5), torch.full((2,), 0.5), atol=1e-5, rtol=0)
+
+
+def test_positions_of_crop_and_flip() -> None:
+    p = sample_view(get_recipe("none"), 2, 32, 32, torch.Generator().manual_seed(0))
+    p = p._replace(boxes=torch.tensor([[0, 0, 32, 32], [16, 8, 8, 16]]), flip=torch.tensor([False, True]))
+    assert positions(p, 32, 32).tolist() == [[-1, -1, 1, 1], [0.5, 0.0, -0.5, 0.5]]
+
+
+def test_only_the_batchs_rows_move() -> None:
+    table = CodeTable(10, 4)
+    before = table.table.weight.detach().clone()
+    optimizer = sparse_adam(table.table, 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        table(torch.tensor([1, 5])).square().sum().backward()
+        optimizer.step()
+    moved = (table.table.weight.detach() != before).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == [1, 5]
+
+
+def test_decoder_handles_sizes_that_are_no_multiple_of_8() -> None:
+    d = Decoder(4, 6, 28, width=32)
+    out = d(torch.randn(2, 4), torch.zeros(2, 6), torch.tensor([[-1.0, -1, 1, 1]]).expand(2, 4))
+    assert out.shape == (2, 3, 28, 28)
+
+
+SETTINGS = {k: TINY[k] for k in ("batch_size", "precision", "decoder_width", "code_dim", "distill_epochs")} | {
+    "infer_steps": 5,
+    "optimizer": "adamw",
+    "epochs": 3,
+}
+
+
+def test_inference_is_per_image_and_reconstruction_falls(tmp_path: Path) -> None:
+    splits = make_splits()
+    method = create("lo", SETTINGS | {"epochs": 20}, (3, 16, 16))
+    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    whole = method.infer(splits.test.images)
+    alone = method.infer(splits.test.images[7:8])
+    assert np.allclose(whole[7], alone[0], atol=1e-4)
+    lines = [line for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if '"split": "train"' in line]
+    import json
+
+    curve = [json.loads(line)["reconstruction"] for line in lines]
+    assert curve[-1] < 0.8 * curve[0]
+
+
+def test_codes_of_another_set_are_refused(tmp_path: Path) -> None:
+    splits = make_splits()
+    method = create("lo", SETTINGS, (3, 16, 16))
+    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    from dataclasses import replace
+
+    from nearkin.errors import DataError
+
+    smaller = replace(splits, train=splits.train.take(np.arange(32)))
+    with pytest.raises(DataError, match="codes of 48 images; this data set has 32"):
+        create("lo", SETTINGS, (3, 16, 16)).fit(smaller, tmp_path, seed=0, device="cpu", progress=False)
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(ConfigError, match="multiple of 32"):
+        create("lo", {"decoder_width": 20}, (3, 16, 16))
+    with pytest.raises(ConfigError, match="Did you mean 'view'"):
+        create("lo", {"code_per": "vew"}, (3, 16, 16))

@@ -1,0 +1,81 @@
+"""NGN: the right neighbours, as options say, and clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nearkin.data.imageset import ImageSet
+from nearkin.errors import ConfigError, DataError
+from nearkin.methods import create
+from nearkin.methods.neighborhood import purity, same_class, train_neighbors
+from nearkin.train.device import make_fabric
+from tests.methods.test_contract import TINY, make_splits
+
+SETTINGS = {k: v for k, v in TINY.items() if k in ("encoder", "projector", "batch_size", "epochs", "precision")}
+
+
+def test_exact_neighbors_and_purity() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 20)
+    Z = (6 * y[:, None] + rng.normal(size=(40, 3))).astype(np.float32)
+    near = train_neighbors(Z, 3, "l2")
+    d = np.square(Z[:, None] - Z[None]).sum(2)
+    np.fill_diagonal(d, np.inf)
+    assert np.array_equal(near, np.argsort(d, axis=1)[:, :3])
+    assert purity(near, y) == 1 and purity(near, None) is None
+    assert purity(near, np.where(np.arange(40) == 3, y, -1)) == 1
+
+
+def test_oracle_neighbours_share_the_class_and_are_others() -> None:
+    y = np.array([0, 1, 2] * 10)
+    items = ImageSet(np.zeros((30, 3, 8, 8), np.uint8), np.arange(30).astype(str), y, ("a", "b", "c"))
+    near = same_class(items, 5, seed=0)
+    assert (y[near] == y[:, None]).all() and (near != np.arange(30)[:, None]).all()
+    lonely = ImageSet(items.images[:3], items.ids[:3], np.array([0, 0, 1]), ("a", "b"))
+    with pytest.raises(DataError, match="one image"):
+        same_class(lonely, 1, seed=0)
+
+
+def test_second_view_is_a_neighbour_unaugmented(tmp_path: Path) -> None:
+    splits = make_splits()
+    method = create("ngn-pixels", SETTINGS, (3, 16, 16))
+    method._fabric = make_fabric("cpu", "fp32")
+    method.prepare(splits, tmp_path, seed=0)
+    method.before_epoch(0)
+    rows = torch.arange(10)
+    images = torch.from_numpy(splits.train.images[:10])
+    from nearkin.views import normalize
+
+    seen = set()
+    for step in range(30):
+        first, second = method.make_pair(images, rows, torch.Generator().manual_seed(step))
+        assert torch.equal(first, normalize(images, method.recipe))
+        candidates = normalize(torch.from_numpy(splits.train.images[method._neighbors[4]]), method.recipe)
+        hits = [k for k in range(3) if torch.equal(second[4], candidates[k])]
+        assert len(hits) == 1
+        seen |= set(hits)
+    assert seen == {0, 1, 2}
+
+
+def test_refresh_renews_neighbours_and_records_purity(tmp_path: Path) -> None:
+    splits = make_splits()
+    method = create("ngn-pixels", SETTINGS | {"refresh_epochs": 2, "epochs": 5}, (3, 16, 16))
+    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    text = (tmp_path / "neighbors.jsonl").read_text()
+    assert [line.split('"epoch": ')[1][0] for line in text.splitlines()] == ["0", "2", "4"]
+
+
+def test_refusals(tmp_path: Path) -> None:
+    splits = make_splits()
+    with pytest.raises(ConfigError, match="no frozen representation 'vicreg'"):
+        create("ngn", SETTINGS, (3, 16, 16)).fit(splits, tmp_path, device="cpu", progress=False)
+    with pytest.raises(ConfigError, match="neighbors_k is 48"):
+        create("ngn-pixels", SETTINGS | {"neighbors_k": 48}, (3, 16, 16)).fit(
+            splits, tmp_path, device="cpu", progress=False
+        )
+    with pytest.raises(ConfigError, match="Did you mean 'cosine'"):
+        create("ngn", SETTINGS | {"neighbors_metric": "cosin"}, (3, 16, 16))

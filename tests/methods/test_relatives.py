@@ -1,0 +1,141 @@
+"""Each relative's loss against its paper's formula, written out plainly in numpy and float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nearkin.errors import ConfigError
+from nearkin.methods import create
+from nearkin.methods.barlow import barlow_terms
+from nearkin.methods.byol import BYOL, BYOLNet
+from nearkin.methods.lejepa import epps_pulley, sigreg
+from nearkin.methods.predictor import cosine_distance
+from nearkin.methods.simclr import nt_xent
+from nearkin.methods.vicreg import vicreg_terms
+from nearkin.methods.wmse import whiten, wmse
+
+RNG = np.random.default_rng(0)
+
+
+def pair(n: int = 24, d: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    a = RNG.normal(size=(n, d)) * RNG.uniform(0.5, 2, d) + 0.3
+    return torch.from_numpy(a), torch.from_numpy(a + 0.5 * RNG.normal(size=(n, d)))
+
+
+def test_barlow_twins() -> None:
+    a, b = pair()
+    za, zb = ((z.numpy() - z.numpy().mean(0)) / np.sqrt(z.numpy().var(0) + 1e-5) for z in (a, b))
+    c = np.array([[np.mean(za[:, i] * zb[:, j]) for j in range(6)] for i in range(6)])
+    on = sum((1 - c[i, i]) ** 2 for i in range(6))
+    off = sum(c[i, j] ** 2 for i in range(6) for j in range(6) if i != j)
+    got = barlow_terms(a, b)
+    assert float(got[0]) == pytest.approx(on) and float(got[1]) == pytest.approx(off)
+
+
+def test_barlow_is_zero_for_white_equal_views() -> None:
+    z = whiten(pair(200, 4)[0])
+    on, off = barlow_terms(z, z)
+    assert float(on) < 1e-3 and float(off) < 1e-6
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5])
+def test_nt_xent(tau: float) -> None:
+    a, b = pair(8)
+    z = np.concatenate([a.numpy(), b.numpy()])
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    total = 0.0
+    for i in range(16):
+        j = (i + 8) % 16
+        others = sum(math.exp(z[i] @ z[k] / tau) for k in range(16) if k != i)
+        total += -math.log(math.exp(z[i] @ z[j] / tau) / others)
+    assert float(nt_xent(a, b, tau)) == pytest.approx(total / 16, rel=1e-6)
+
+
+def test_cosine_distance_and_no_gradient_to_the_target() -> None:
+    p, t = (z.clone().requires_grad_() for z in pair())
+    loss = cosine_distance(p, t)
+    x, y = p.detach().numpy(), t.detach().numpy()
+    cos = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+    assert float(loss.detach()) == pytest.approx((1 - cos).mean(), rel=1e-5)
+    loss.backward()
+    assert p.grad is not None and t.grad is None
+
+
+def test_byol_loss_is_the_squared_distance_of_unit_vectors() -> None:
+    p, t = pair()
+    u, v = (torch.nn.functional.normalize(z, dim=1) for z in (p, t))
+    assert float(2 * cosine_distance(p, t)) == pytest.approx(float((u - v).square().sum(1).mean()), rel=1e-5)
+
+
+SMALL = {"encoder": "fast-tiny", "projector": (16, 8), "batch_size": 8}
+
+
+def test_byol_target_moves_by_the_schedule() -> None:
+    method = create("byol", SMALL | {"epochs": 10, "tau": 0.9}, (3, 32, 32))
+    assert isinstance(method, BYOL) and isinstance(method.net, BYOLNet)
+    method._steps = 100
+    assert method.tau(0) == pytest.approx(0.9) and method.tau(50) == pytest.approx(0.95) and method.tau(100) == 1
+    net = method.net
+    online, target = next(net.encoder.parameters()), next(net.target_encoder.parameters())
+    assert not target.requires_grad
+    before = target.clone()
+    with torch.no_grad():
+        online += 1
+    net.move_target(0.75)
+    torch.testing.assert_close(target, 0.75 * before + 0.25 * online.detach())
+
+
+def test_whitening_gives_the_identity() -> None:
+    z, _ = pair(200, 6)
+    w = whiten(z @ torch.from_numpy(RNG.normal(size=(6, 6))))
+    covariance = np.cov(w.numpy(), rowvar=False)
+    assert np.abs(covariance - np.eye(6)).max() < 1e-2 and np.abs(w.numpy().mean(0)).max() < 1e-9
+
+
+def test_wmse() -> None:
+    a, b = pair(20, 4)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    expected = []
+    for rows in (order[:10], order[10:]):
+        u, v = (whiten(z[rows]).numpy() for z in (a, b))
+        u, v = u / np.linalg.norm(u, axis=1, keepdims=True), v / np.linalg.norm(v, axis=1, keepdims=True)
+        expected.append(np.square(u - v).sum(1).mean())
+    assert float(wmse(a, b, order, 10)) == pytest.approx(np.mean(expected))
+
+
+def test_wmse_needs_more_images_than_dimensions() -> None:
+    with pytest.raises(ConfigError, match="projector width < w_size"):
+        create("wmse", SMALL | {"batch_size": 32}, (3, 32, 32))
+
+
+def test_epps_pulley_against_a_fine_integral() -> None:
+    x = RNG.normal(size=(50, 2)) * [1.0, 2.0] + [0.0, 0.5]
+    t = np.linspace(-3, 3, 4001)
+    for column in range(2):
+        phi = np.exp(1j * t[:, None] * x[:, column]).mean(axis=1)
+        gap = np.abs(phi - np.exp(-(t**2) / 2)) ** 2 * np.exp(-(t**2) / 2)
+        expected = 50 * np.trapezoid(gap, t)
+        assert float(epps_pulley(torch.from_numpy(x))[column]) == pytest.approx(expected, rel=0.02)
+
+
+def test_sigreg_prefers_a_gaussian() -> None:
+    directions = torch.nn.functional.normalize(torch.from_numpy(RNG.normal(size=(8, 64))), dim=0)
+    normal = float(sigreg(torch.from_numpy(RNG.normal(size=(2000, 8))), directions))
+    scaled = float(sigreg(torch.from_numpy(2 * RNG.normal(size=(2000, 8))), directions))
+    point = float(sigreg(torch.zeros(2000, 8, dtype=torch.float64), directions))
+    assert normal < 2 < scaled < point
+
+
+def test_many_views_reduce_to_two() -> None:
+    a, b = pair()
+    two, doubled = vicreg_terms(a, b), vicreg_terms(a, b, a, b)
+    assert float(doubled.variance) == pytest.approx(float(two.variance))
+    assert float(doubled.covariance) == pytest.approx(float(two.covariance))
+    # Of the six pairs among (a, b, a, b), four are (a, b) and two are equal.
+    assert float(doubled.invariance) == pytest.approx(float(two.invariance) * 4 / 6)
+    with pytest.raises(ConfigError, match="at least 2 views"):
+        vicreg_terms(a)

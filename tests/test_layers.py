@@ -1,0 +1,76 @@
+"""The architecture, checked: imports go one way, and what reads embeddings never sees a model."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import nearkin
+
+ROOT = Path(nearkin.__file__).parent
+# What each package or module may import of nearkin. Everything may import errors.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "atomic": set(),
+    "runfolder": {"atomic"},
+    "embeddings": set(),
+    "neighbors": set(),
+    "graph": {"neighbors"},
+    "presets": set(),
+    "data": set(),
+    "views": set(),
+    "nets": set(),
+    "train": {"atomic"},
+    "methods": {"data", "views", "nets", "train", "neighbors", "evaluate", "atomic", "graph"},
+    "evaluate": {"analyze", "embeddings", "neighbors"},
+    "analyze": {"embeddings", "neighbors"},
+    "study": {"data", "embeddings", "evaluate", "methods", "results", "runfolder", "atomic", "train"},
+    "answers": {"evaluate"},
+    "results": {"answers", "methods", "evaluate", "train", "atomic"},
+    "pipeline": {"data", "analyze", "embeddings", "methods", "study", "runfolder", "atomic"},
+    "report": {"atomic"},
+    "cli": {"presets", "study", "pipeline", "report", "data", "embeddings", "evaluate", "atomic", "train"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nearkin":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("nearkin.")}
+    return found - {"errors", "__version__"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_go_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    extra = _imports(path) - ALLOWED[package] - {package}
+    assert not extra, f"{package} must not import {sorted(extra)}"
+
+
+def test_no_cycle() -> None:
+    done: set[str] = set()
+    while len(done) < len(ALLOWED):
+        free = {name for name, needs in ALLOWED.items() if name not in done and needs <= done}
+        assert free, f"cycle among {sorted(set(ALLOWED) - done)}"
+        done |= free
+
+
+def test_files_stay_short() -> None:
+    lengths = {
+        p.relative_to(ROOT).as_posix(): len(p.read_text(encoding="utf-8").splitlines()) for p in ROOT.rglob("*.py")
+    }
+    assert max(lengths.values()) <= 330, max(lengths, key=lambda name: lengths[name])
+
+
+def test_no_pickle() -> None:
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "torch.load" not in text and "import pickle" not in text and "allow_pickle=True" not in text, path

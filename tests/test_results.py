@@ -1,0 +1,99 @@
+"""What results.json concludes from runs, on made-up runs whose right conclusion is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nearkin.results import _ablation, _table, _verdict
+
+
+def layer(
+    accuracy: float | None = 0.6, std: float = 1.0, rank: float = 50.0, sgd: float = 0.5, standard: float = 0.5
+) -> dict[str, Any]:
+    def s(value: float | None) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        return {"accuracy": value, "interval": [value - 0.01, value + 0.01], "interval_kind": "Wilson 95% over images"}
+
+    labelled = accuracy is not None
+    return {
+        "dim": 8,
+        "health": {"std_mean": std, "rankme": rank},
+        "linear": s(accuracy),
+        "linear_sgd": s(sgd if labelled else None),
+        "linear_sgd_standardised": s(standard if labelled else None),
+        "knn": s(accuracy),
+        "entanglement": {"purity": 0.5} if labelled else None,
+        "clusters": {"silhouette": 0.1, "class_silhouette": 0.05},
+    }
+
+
+def run(method: str, seed: int = 0, trained: bool = True, state: str = "healthy", **numbers: Any) -> dict[str, Any]:
+    return {
+        "id": f"{method}-s{seed}",
+        "method": method,
+        "title": method,
+        "seed": seed,
+        "trained": trained,
+        "diagnosis": {"state": state, "message": "m"} if trained else None,
+        "evaluation": {"primary_layer": "z", "layers": {"z": layer(**numbers)}},
+    }
+
+
+DATA = {"classes": ["a", "b"], "skipped": [], "subset": None}
+
+
+def test_table_over_seeds_has_a_t_interval() -> None:
+    row = _table([run("vicreg", s, accuracy=a) for s, a in enumerate((0.70, 0.72, 0.74))])[0]
+    assert row["linear"]["mean"] == pytest.approx(0.72) and row["linear"]["n_seeds"] == 3
+    assert row["linear"]["interval"] == pytest.approx([0.72 - 0.0497, 0.72 + 0.0497], abs=1e-3)
+    assert "seeds" in row["linear"]["interval_kind"]
+    single = _table([run("vicreg")])[0]
+    assert "images" in single["linear"]["interval_kind"] and single["linear"]["n_seeds"] == 1
+
+
+def test_verdict_compares_with_the_best_baseline() -> None:
+    runs = [
+        run("vicreg", accuracy=0.6),
+        run("pca", trained=False, accuracy=0.4),
+        run("raw", trained=False, accuracy=0.3),
+    ]
+    first = _verdict(runs, _table(runs), DATA)[0]
+    assert first["level"] == "good" and "+20.0 points" in first["text"] and "pca" in first["text"]
+    runs[0] = run("vicreg", accuracy=0.35)
+    first = _verdict(runs, _table(runs), DATA)[0]
+    assert first["level"] == "bad" and "−5.0 points" in first["text"]
+
+
+def test_verdict_warns() -> None:
+    runs = [run("vicreg", state="collapsing")]
+    texts = [v["text"] for v in _verdict(runs, _table(runs), DATA | {"subset": 100})]
+    assert any("collapsing" in t for t in texts) and any("One seed" in t for t in texts)
+    assert any("subset of 100" in t for t in texts) and any("No baseline" in t for t in texts)
+    runs = [run("vicreg", accuracy=None)]
+    texts = [v["text"] for v in _verdict(runs, _table(runs), DATA | {"classes": []})]
+    assert any("no labels" in t for t in texts)
+
+
+@pytest.mark.parametrize(
+    ("without", "collapses", "scale_only"),
+    [
+        ({"std": 0.01, "rank": 5.0, "sgd": 0.1, "standard": 0.45}, "Yes", True),
+        ({"std": 0.01, "rank": 5.0, "sgd": 0.1, "standard": 0.12}, "Yes", False),
+        ({"std": 0.9, "rank": 45.0, "sgd": 0.5, "standard": 0.5}, "No", False),
+    ],
+)
+def test_ablation_tells_scale_from_information(without: dict[str, float], collapses: str, scale_only: bool) -> None:
+    out = _ablation([run("vicreg"), run("vicreg-novar", **without)])
+    assert out["Does it collapse without the variance term?"]["statement"].startswith(collapses)
+    text = out["Is information lost, or only scale?"]["statement"]
+    if collapses == "Yes":
+        assert ("Most of the loss is scale" in text) == scale_only
+    else:
+        assert "no loss" in text.lower()
+
+
+def test_no_ablation_without_both_runs() -> None:
+    assert _ablation([run("vicreg")]) == {}
