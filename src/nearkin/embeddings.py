@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,10 +105,15 @@ class Embeddings:
 
     @classmethod
     def load(cls, path: Path) -> Embeddings:
-        """Read embeddings written by :meth:`save`, or any Parquet with an ``embedding`` list column.
+        """Read embeddings written by :meth:`save`, any Parquet with an ``embedding`` list column, .npy or .npz.
 
-        Raises DataError when the file is missing, is no Parquet, or lacks the column.
+        A .npy holds (N, D) numbers; an .npz holds them as ``embedding`` (or its only array) and may hold ``id`` or
+        ``ids``, ``split``, and ``label`` or ``labels`` (names or whole numbers).
+
+        Raises DataError when the file is missing, unreadable, lacks the vectors, or holds values that are not finite.
         """
+        if path.suffix in (".npy", ".npz"):
+            return _load_numpy(path)
         try:
             table = pq.read_table(path)
         except FileNotFoundError as error:
@@ -149,4 +155,54 @@ def _matrix(column: Any, path: Path) -> NDArray[np.float32]:
     if n == 0 or len(lengths) != 1 or lengths <= {0, None}:
         raise DataError(f"{path}: column 'embedding' must hold one vector of equal length per row.")
     out: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(n, -1)
-    return out
+    return _finite(out, path)
+
+
+def _finite(Z: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
+    bad = np.flatnonzero(~np.isfinite(Z).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{path}: {len(bad)} of {len(Z)} vectors hold NaN or infinity, first in row {bad[0]}. Leave those rows out."
+        )
+    return Z
+
+
+def _load_numpy(path: Path) -> Embeddings:
+    try:
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"embedding": loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
+    except FileNotFoundError as error:
+        raise DataError(f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'.") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable {path.suffix} file of numbers: {error}") from error
+    if "embedding" not in arrays and len(arrays) == 1:
+        arrays = {"embedding": next(iter(arrays.values()))}
+    Z = arrays.get("embedding")
+    if Z is None or Z.ndim != 2 or 0 in Z.shape or Z.dtype.kind not in "fiu":
+        found = ", ".join(f"{name} {value.dtype}{value.shape}" for name, value in arrays.items())
+        raise DataError(f"{path} must hold an array 'embedding' (N, D) of numbers; found: {found}.")
+    n = len(Z)
+    ids, split = _column(arrays, path, n, "id", "ids"), _column(arrays, path, n, "split")
+    named = _column(arrays, path, n, "label", "labels")
+    classes, labels = (), None
+    if named is not None:
+        names, labels = np.unique(named.astype(np.str_), return_inverse=True)
+        classes, labels = tuple(names.tolist()), labels.astype(np.int64)
+    return Embeddings(
+        _finite(Z.astype(np.float32), path),
+        np.arange(n).astype(np.str_) if ids is None else ids.astype(np.str_),
+        labels,
+        np.full(n, "train") if split is None else split.astype(np.str_),
+        classes,
+    )
+
+
+def _column(arrays: dict[str, NDArray[Any]], path: Path, n: int, *names: str) -> NDArray[Any] | None:
+    """The first of the named arrays that is there. Raises DataError when it is not one value per row."""
+    for name in names:
+        if name in arrays:
+            if arrays[name].shape != (n,):
+                raise DataError(f"{path}: array '{name}' has shape {arrays[name].shape}; expected ({n},).")
+            return arrays[name]
+    return None

@@ -1,0 +1,80 @@
+"""One Parquet table per embedding, one row per image, to which every use adds its columns.
+
+Column names follow Embedding Atlas's conventions, so that ``embedding-atlas FILE`` opens it too: path, split, label, x, y,
+cluster, anomaly_score (higher = more anomalous), near_duplicate_set (-1 = none) and neighbors, a struct
+{"ids": [row numbers], "distances": [...]}.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nearkin.embeddings import Embeddings
+from nearkin.errors import DataError, OutputError
+from nearkin.neighbors import Neighbors
+
+COLUMNS = ("path", "split", "label", "x", "y", "cluster", "anomaly_score", "near_duplicate_set", "neighbors")
+
+
+def neighbors_column(found: Neighbors) -> pa.Array:
+    """Neighbours (N, k) as a struct column {"ids": list of int64, "distances": list of float32}."""
+    n, k = found.indices.shape
+    offsets = pa.array(np.arange(0, (n + 1) * k, k, dtype=np.int32))
+    ids = pa.ListArray.from_arrays(offsets, pa.array(found.indices.ravel()))
+    distances = pa.ListArray.from_arrays(offsets, pa.array(found.distances.ravel()))
+    return pa.StructArray.from_arrays([ids, distances], ["ids", "distances"])
+
+
+def add_columns(path: Path, embeddings: Embeddings, columns: dict[str, NDArray[Any] | pa.Array]) -> None:
+    """Write ``columns`` (each of length N) beside path, split and label, keeping what the file already holds.
+
+    Raises:
+        DataError: the file there is no table of these images (other paths), or a column's length differs.
+        OutputError: the disk refuses.
+    """
+    n = len(embeddings)
+    for name, values in columns.items():
+        if len(values) != n:
+            raise DataError(f"table column '{name}' has {len(values)} values for {n} images.")
+    labels = embeddings.labels
+    names = [None] * n if labels is None else [embeddings.classes[k] if k >= 0 else None for k in labels]
+    table: dict[str, Any] = {
+        "path": pa.array(embeddings.ids.tolist(), pa.string()),
+        "split": pa.array(embeddings.split.tolist(), pa.string()),
+        "label": pa.array(names, pa.string()),
+    }
+    if path.exists():
+        before = read_table(path)
+        if before.column("path").to_pylist() != embeddings.ids.tolist():
+            raise DataError(f"{path} is a table of other images. Choose another -o.")
+        table |= {name: before.column(name) for name in before.column_names if name not in table}
+    table |= {name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in columns.items()}
+    rank = {name: k for k, name in enumerate(COLUMNS)}
+    ordered = {name: table[name] for name in sorted(table, key=lambda name: (rank.get(name, len(rank)), name))}
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(ordered), temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}. Free space or choose another -o.") from error
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a table. Raises DataError when it is missing, no Parquet, or has no column "path"."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise DataError(f"no table at {path}.") from error
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+    if "path" not in table.column_names:
+        raise DataError(f"{path} has no column 'path'; found: {', '.join(table.column_names)}.")
+    return table
