@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.methods.test_contract import TINY, make_splits
 from torch import Tensor
 
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError
 from nearkin.methods import create
 from nearkin.methods.vicreg import VICReg
-from tests.methods.test_contract import TINY, make_splits
 
 SMALL: dict[str, Any] = {k: TINY[k] for k in ("encoder", "projector", "batch_size", "epochs", "precision")}
 
@@ -51,6 +51,17 @@ def test_methods_of_two_views_refuse_another_number(name: str) -> None:
     for n in (1, 4):
         with pytest.raises(ConfigError, match=f"n_views is {n}"):
             create(name, known | {"n_views": n}, (3, 16, 16))
+
+
+def test_supervised_names_its_two_losses_differently(tmp_path: Path) -> None:
+    """Held-out labels enter nowhere, so the held-out number is another one than training's and must not share its name."""
+    from nearkin.train.record import Record
+
+    create("supervised", SMALL, (3, 16, 16)).fit(make_splits(), tmp_path, device="cpu", progress=False)
+    record = Record(tmp_path / "metrics.jsonl")
+    train, val = record.read(kind="epoch", split="train")[-1], record.read(kind="epoch", split="val")[-1]
+    assert "cross_entropy" in train and "prediction_entropy" not in train
+    assert "prediction_entropy" in val and "cross_entropy" not in val
 
 
 def test_one_view_is_refused_where_more_than_two_are_legal() -> None:
