@@ -39,6 +39,11 @@ def frozen_features(source: str, runs: dict[str, Path], shape: tuple[int, int, i
     from nearkin.methods import create
 
     config = read_json(folder / "config.json")
+    side = config.get("image_size", shape[1])
+    if side != shape[1]:
+        raise ConfigError(
+            f"the run {folder} was made with images of {side} pixels; these have {shape[1]}. Use --size {side}."
+        )
     model = create(config["method"], config["settings"], shape)
     model.load(folder, device)
     layer = model.primary_layer
