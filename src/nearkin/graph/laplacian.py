@@ -141,7 +141,8 @@ class SpectralEmbedding:
         w /= w.sum(axis=1, keepdims=True)
         mean = np.einsum("mk,mkd->md", w, self.vectors[found.indices])
         factor = 1 - self.eigenvalues  # negative for the last eigenvectors of a small graph
-        return mean / np.where(np.abs(factor) > 1e-6, factor, 1e-6)
+        out: NDArray[np.float64] = mean / np.where(np.abs(factor) > 1e-6, factor, 1e-6)
+        return out
 
 
 def _smallest(graph: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

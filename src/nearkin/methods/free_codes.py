@@ -176,4 +176,4 @@ def load_codes(run_dir: Path, n: int, name: str = "table.weight") -> NDArray[np.
     codes = load_tensors(run_dir / WEIGHTS)[0][name].numpy()
     if len(codes) != n:
         raise DataError(f"{run_dir / WEIGHTS} holds codes of {len(codes)} images; this data set has {n} training images.")
-    return codes  # type: ignore[no-any-return]
+    return codes

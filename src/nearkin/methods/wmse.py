@@ -32,7 +32,8 @@ def whiten(z: Tensor) -> Tensor:
     eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     factor, failed = torch.linalg.cholesky_ex(covariance + ridge * eye)
     factor = torch.where(failed == 0, factor, torch.nan)  # the loop reports a non-finite loss; an exception would not
-    return torch.linalg.solve_triangular(factor, z.T, upper=False).T
+    out: Tensor = torch.linalg.solve_triangular(factor, z.T, upper=False).T
+    return out
 
 
 def wmse(z1: Tensor, z2: Tensor, order: Tensor, w_size: int) -> Tensor:
