@@ -28,7 +28,13 @@ class HOG(RawPixels):
         except ImportError as error:
             raise ConfigError("method 'hog' needs scikit-image: pip install 'nearkin[baselines]'.") from error
         gradients = [
-            hog(image.transpose(1, 2, 0), orientations=9, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1)
+            hog(
+                image.transpose(1, 2, 0),
+                orientations=9,
+                pixels_per_cell=(8, 8),
+                cells_per_block=(2, 2),
+                channel_axis=-1,
+            )
             for image in images
         ]
         bins = images.reshape(len(images), 3, -1).astype(np.int64) * BINS // 256

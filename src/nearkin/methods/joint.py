@@ -54,7 +54,12 @@ class JointEmbedding:
     Settings: encoder (name), projector (widths), recipe (views), n_views, and every field of TrainConfig.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"encoder": "fast", "projector": (1024, 1024), "recipe": "reference", "n_views": 2}
+    defaults: ClassVar[dict[str, Any]] = {
+        "encoder": "fast",
+        "projector": (1024, 1024),
+        "recipe": "reference",
+        "n_views": 2,
+    }
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings)

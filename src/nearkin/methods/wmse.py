@@ -31,7 +31,8 @@ def whiten(z: Tensor) -> Tensor:
     ridge = RIDGE * covariance.diagonal().mean().detach() + torch.finfo(z.dtype).tiny
     eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     factor = torch.linalg.cholesky(covariance + ridge * eye)
-    return torch.linalg.solve_triangular(factor, z.T, upper=False).T
+    out: Tensor = torch.linalg.solve_triangular(factor, z.T, upper=False).T
+    return out
 
 
 def wmse(z1: Tensor, z2: Tensor, order: Tensor, w_size: int) -> Tensor:
