@@ -123,7 +123,9 @@ def test_needs_come_first_and_once() -> None:
 
 
 def test_settings_go_to_the_methods_that_know_them() -> None:
-    assert "lr" in method_settings("vicreg", {"lr": 1, "components": 3}) and "components" not in known_settings("vicreg")
+    assert "lr" in method_settings("vicreg", {"lr": 1, "components": 3}) and "components" not in known_settings(
+        "vicreg"
+    )
     assert method_settings("pca", {"lr": 1, "components": 3}) == {"components": 3}
     with pytest.raises(ConfigError, match="Did you mean 'code_dim'"):
         method_settings("vicreg", {"code_dm": 3})
@@ -150,7 +152,10 @@ def test_variants_carry_their_settings() -> None:
 
     info = method_info("vicreg@invariance_weight=5+lr=1e-3")
     assert info.title == "VICReg, invariance_weight 5, lr 1e-3"
-    assert create("vicreg@invariance_weight=5", {"invariance_weight": 25}, (3, 16, 16)).settings["invariance_weight"] == 5.0
+    assert (
+        create("vicreg@invariance_weight=5", {"invariance_weight": 25}, (3, 16, 16)).settings["invariance_weight"]
+        == 5.0
+    )
     assert with_needs(("ngn@neighbors_k=10",)) == ("vicreg", "ngn@neighbors_k=10")
     for bad in ("vicreg@", "vicreg@lr", "vicreg@lr=1+", "vicreg@=1"):
         with pytest.raises(ConfigError, match="NAME@SETTING=VALUE"):

@@ -70,7 +70,8 @@ class BYOL(JointEmbedding):
 
     def tau(self, step: int) -> float:
         """The moving average's factor after ``step`` (0-based)."""
-        return 1 - (1 - float(self.settings["tau"])) * (math.cos(math.pi * step / self._steps) + 1) / 2
+        start: float = self.settings["tau"]
+        return 1 - (1 - start) * (math.cos(math.pi * step / self._steps) + 1) / 2
 
     def loss_of_views(
         self, views: list[Tensor], rng: torch.Generator

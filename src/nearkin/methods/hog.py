@@ -34,7 +34,13 @@ class HOG(RawPixels):
         from skimage.feature import hog
 
         gradients = [
-            hog(image.transpose(1, 2, 0), orientations=9, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1)
+            hog(
+                image.transpose(1, 2, 0),
+                orientations=9,
+                pixels_per_cell=(8, 8),
+                cells_per_block=(2, 2),
+                channel_axis=-1,
+            )
             for image in images
         ]
         bins = images.reshape(len(images), 3, -1) // (256 // BINS)

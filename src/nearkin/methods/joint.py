@@ -57,7 +57,12 @@ class JointEmbedding:
 
     most_views: ClassVar[int | None] = None
 
-    defaults: ClassVar[dict[str, Any]] = {"encoder": "fast", "projector": (1024, 1024), "recipe": "reference", "n_views": 2}
+    defaults: ClassVar[dict[str, Any]] = {
+        "encoder": "fast",
+        "projector": (1024, 1024),
+        "recipe": "reference",
+        "n_views": 2,
+    }
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings)

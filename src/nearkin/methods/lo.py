@@ -193,7 +193,10 @@ class LatentOptimization:
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The decoder's optimiser as configured, and SparseAdam on the codes."""
-        return [*make_optimizers(self.net.decoder, self.config), sparse_adam(self.net.codes.table, self.settings["code_lr"])]
+        return [
+            *make_optimizers(self.net.decoder, self.config),
+            sparse_adam(self.net.codes.table, self.settings["code_lr"]),
+        ]
 
     def before_epoch(self, epoch: int) -> None:
         """Nothing to do."""

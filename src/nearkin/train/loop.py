@@ -31,7 +31,7 @@ class Trainable(Protocol):
 
     @property
     def net(self) -> nn.Module:
-        """What is trained."""
+        """What is trained; its state is what a checkpoint holds."""
 
     def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """uint8 (B, 3, H, W), int64 (B,) rows in the set -> scalar loss with gradient, and detached scalars to log."""
