@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.methods.test_contract import TINY, make_splits
 from torch import Tensor
 
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError
 from nearkin.methods import create
 from nearkin.methods.vicreg import VICReg
+from tests.methods.test_contract import TINY, make_splits
 
 SMALL: dict[str, Any] = {k: TINY[k] for k in ("encoder", "projector", "batch_size", "epochs", "precision")}
 
