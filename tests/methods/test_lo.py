@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.methods.test_contract import TINY, make_splits
 
 from nearkin.errors import ConfigError
 from nearkin.methods import create
@@ -16,6 +15,7 @@ from nearkin.methods.lo import positions
 from nearkin.methods.pyramid import laplacian_pyramid, pyramid_l1
 from nearkin.nets.decoder import Decoder
 from nearkin.views import get_recipe, sample_view
+from tests.methods.test_contract import TINY, make_splits
 
 
 def test_pyramid_sums_back_to_the_image() -> None:

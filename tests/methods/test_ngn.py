@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.methods.test_contract import TINY, make_splits
 
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, DataError
 from nearkin.methods import create
 from nearkin.methods.neighborhood import purity, same_class, train_neighbors
 from nearkin.train.device import make_fabric
+from tests.methods.test_contract import TINY, make_splits
 
 SETTINGS = {k: v for k, v in TINY.items() if k in ("encoder", "projector", "batch_size", "epochs", "precision")}
 

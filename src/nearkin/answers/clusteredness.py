@@ -40,6 +40,11 @@ def spearman(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float,
     return rho, low, high
 
 
+def _rho(row: dict[str, Any]) -> str:
+    low, high = row["interval"]
+    return f"{row['rho']:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
+
+
 def clusteredness(runs: list[Run]) -> dict[str, Any] | None:
     """Which number that needs no probe predicts the probe, over runs?"""
     scored = [run for run in runs if linear(run) is not None]
@@ -67,15 +72,14 @@ def clusteredness(runs: list[Run]) -> dict[str, Any] | None:
     across = [row for row in rows if row["scope"] == "all methods"]
     best = max(across or rows, key=lambda row: abs(row["rho"]))
     shape = next((row for row in across if row["predictor"] == "silhouette of k-means"), None)
-    text = f"Over {best['n']} runs, {best['predictor']} goes best with the probe: rank correlation {best['rho']:+.2f}"
-    text += f" [{best['interval'][0]:+.2f}, {best['interval'][1]:+.2f}]."
+    text = f"Over {best['n']} runs, {best['predictor']} goes best with the probe: rank correlation {_rho(best)}."
     if shape is not None and shape is not best:
         low, high = shape["interval"]
         verdict = "says little" if low < 0 < high else "goes with it" if shape["rho"] > 0 else "goes against it"
-        text += f" How clustered the embedding is (silhouette of k-means) {verdict}: {shape['rho']:+.2f} [{low:+.2f}, {high:+.2f}]."
+        text += f" How clustered the embedding is (silhouette of k-means) {verdict}: {_rho(shape)}."
     return {
         "question": "Does how clustered an embedding is predict how strong it is?",
-        "statement": text.replace("-", "−"),
+        "statement": text,
         "caveat": (
             "Purity and the silhouette of classes read the same labels as the probe; only silhouette of k-means, RankMe, "
             "uniformity, alignment and loss need none. A correlation over methods mixes families; few runs, wide intervals."

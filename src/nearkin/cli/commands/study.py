@@ -70,9 +70,10 @@ def study(
     folder = out or Path("runs") / f"{name}-{preset}"
     results = run_study(config, folder, fresh=fresh, progress=not quiet, say=typer.echo)
     from nearkin.cli.tables import print_results
-    from nearkin.report import build
+    from nearkin.report import build, write_markdown
 
     print_results(results)
+    write_markdown(folder)
     typer.echo(f"report: {build(folder)}")
 
 
