@@ -47,6 +47,8 @@ def test_nearest_and_farthest_occurrence_against_brute_force() -> None:
     out = np.linalg.norm(Z - Z.mean(axis=0), axis=1)
     for name, counts in (("nearest/mean", expected_near), ("farthest/mean", expected_far)):
         assert found.correlations[name] == pytest.approx(stats.spearmanr(counts, out).statistic, abs=1e-3)
+        percentile = (out[:, None] > out).mean(axis=1) + 0.5 / 200
+        assert found.percentiles[name] == pytest.approx((percentile * counts).sum() / 2000, abs=1e-3)
     assert found.candidates == 199
     assert found.farthest_images[0].count == expected_far.max() and found.hubs[0].count == expected_near.max()
 
@@ -61,6 +63,7 @@ def test_high_dimensional_gaussian_has_hubs_and_every_remedy_helps() -> None:
     assert found.remedies["none"].nearest == found.nearest and found.remedies["none"].precision is None
     # Hubs are near the mean, the farthest are far from it, and they are the same few for every query.
     assert (found.correlations["nearest/mean"] or 0) < -0.5 and (found.correlations["farthest/mean"] or 0) > 0.5
+    assert found.percentiles["farthest/mean"] > 0.85 and found.percentiles["nearest/mean"] < 0.35
     assert found.farthest.top_slots > 0.15 and found.farthest.distinct < 800
     assert np.mean([item.percentile for item in found.hubs]) < 0.1
     assert np.mean([item.percentile for item in found.farthest_images]) > 0.9

@@ -58,6 +58,9 @@ class Hubness:
     nearest, farthest: of the lists of k nearest and k farthest. distances as in :class:`nearkin.neighbors.Neighbors`.
     correlations: Spearman's rank correlation of "nearest" and "farthest" counts with the distance from the "mean" of the
         vectors and from the "pixel mean", e.g. "farthest/mean", in [-1, 1]; None where a side is constant.
+    percentiles: mean percentile of those distances over all places of the lists, same keys, in [0, 1]: 0.5 where the lists
+        do not care, near 1 where they hold the outermost images. Unlike a rank correlation it is not weakened by the many
+        images that appear never.
     composition: share of each class among "all" images, "hubs", "anti-hubs" and the places of the "farthest" lists;
         empty without labels.
     hubs, antihubs, farthest_images: the most extreme, at most 20 each; anti-hubs by distance from the mean.
@@ -73,6 +76,7 @@ class Hubness:
     nearest: Occurrence
     farthest: Occurrence
     correlations: dict[str, float | None]
+    percentiles: dict[str, float]
     composition: dict[str, dict[str, float]]
     hubs: tuple[Listed, ...]
     antihubs: tuple[Listed, ...]
@@ -120,16 +124,15 @@ def hubness(
     near_counts, far_counts = occurrence(found.first(k).indices, n), occurrence(far.indices, n)
     # For cosine the vectors live on the sphere: the mean that matters is that of the directions.
     out = distance_from_mean(unit_rows(Z) if metric == "cosine" else Z)
-    out_pixels = None if pixels is None else distance_from_mean(pixels)
-    places = {"mean": out} | ({} if out_pixels is None else {"pixel mean": out_pixels})
-    correlations = {
-        f"{name}/{place}": _spearman(counts, values)
+    places = {"mean": out} | ({} if pixels is None else {"pixel mean": distance_from_mean(pixels)})
+    sides = {
+        f"{name}/{place}": (counts, values)
         for name, counts in (("nearest", near_counts), ("farthest", far_counts))
         for place, values in places.items()
     }
 
     def listed(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Listed, ...]:
-        return _listed(embeddings, rows[:LISTED], counts, out, out_pixels)
+        return _listed(embeddings, rows[:LISTED], counts, {name: _percentiles(v) for name, v in places.items()})
 
     most, antihubs = _by(-near_counts), np.flatnonzero(near_counts == 0)
     return Hubness(
@@ -139,7 +142,8 @@ def hubness(
         found.indices.shape[1],
         summarise(near_counts, k),
         summarise(far_counts, k),
-        correlations,
+        {name: _spearman(*side) for name, side in sides.items()},
+        {name: float(np.average(_percentiles(values), weights=counts)) for name, (counts, values) in sides.items()},
         _composition(embeddings, near_counts, far_counts, k),
         listed(most[near_counts[most] > HUB_SIZE * k], near_counts),
         listed(antihubs[_by(-out[antihubs])], near_counts),
@@ -172,24 +176,29 @@ def _spearman(a: NDArray[Any], b: NDArray[Any]) -> float | None:
     return float(spearmanr(a, b).statistic)
 
 
+def _percentiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of images with a smaller value, equal ones counting half: (N,), in [0, 1]."""
+    from scipy.stats import rankdata
+
+    ranks: NDArray[np.float64] = rankdata(values)
+    return (ranks - 0.5) / len(values)
+
+
 def _listed(
     embeddings: Embeddings,
     rows: NDArray[np.int64],
     counts: NDArray[np.int64],
-    out: NDArray[np.float64],
-    out_pixels: NDArray[np.float64] | None,
+    percentiles: dict[str, NDArray[np.float64]],
 ) -> tuple[Listed, ...]:
-    def percentile(values: NDArray[np.float64], row: int) -> float:
-        return float((values < values[row]).mean())
-
+    pixels = percentiles.get("pixel mean")
     return tuple(
         Listed(
             str(embeddings.ids[row]),
             int(row),
             label_of(embeddings, int(row)),
             int(counts[row]),
-            percentile(out, row),
-            None if out_pixels is None else percentile(out_pixels, row),
+            float(percentiles["mean"][row]),
+            None if pixels is None else float(pixels[row]),
         )
         for row in rows
     )
