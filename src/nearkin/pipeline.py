@@ -15,7 +15,6 @@ from nearkin.analyze.maps import draw_maps
 from nearkin.atomic import read_json, write_json
 from nearkin.data import Skipped, Splits
 from nearkin.data.decode import to_square
-from nearkin.data.folder import choose_size
 from nearkin.data.single import read_images
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, unknown
@@ -128,7 +127,7 @@ def embed_files(run: Path, paths: Sequence[Path], *, layer: str | None, device: 
         like: provenance of the embeddings that these vectors are to be compared with. It names the layer, where ``layer``
             is None, and another method, seed or settings than the run's are refused.
     Raises:
-        ConfigError: the run is not the one of ``like``, or has no such layer.
+        ConfigError: the run is not the one of ``like``, has no such layer, or its image size cannot be found.
         DataError: no run there, an unreadable file, a folder without readable images.
     """
     config = read_json(run / "config.json")
@@ -139,7 +138,7 @@ def embed_files(run: Path, paths: Sequence[Path], *, layer: str | None, device: 
                 f"{name}: vectors of two runs cannot be compared. Give the run that made them."
             )
     names, decoded, skipped = read_images(paths)
-    size = config.get("image_size") or _study_size(run) or choose_size([image.size for image in decoded])
+    size = config.get("image_size") or _study_size(run)
     images = np.stack([to_square(image, size) for image in decoded])
     model = _loaded(run, config, (3, size, size), device)
     if layer is None and like.get("layer") in model.layers:
@@ -148,10 +147,14 @@ def embed_files(run: Path, paths: Sequence[Path], *, layer: str | None, device: 
     return Files(tuple(names), images, model.embed(images, (chosen,))[chosen], chosen, tuple(skipped))
 
 
-def _study_size(run: Path) -> int | None:
-    """The image size of the study that a run belongs to (its data.json), or None."""
+def _study_size(run: Path) -> int:
+    """The image size of the study that a run belongs to: its data.json says so."""
     described = run.resolve().parent.parent / "data.json"
-    return int(read_json(described)["image_shape"][1]) if described.exists() else None
+    if not described.exists():
+        raise ConfigError(
+            f"--run {run} does not say its image size; leave it in its study, or make it with 'nearkin fit'."
+        )
+    return int(read_json(described)["image_shape"][1])
 
 
 def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images: int, seed: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_files_and_folders_are_embedded_by_the_run(root: Path, tmp_path: Path) -
     assert first[:1] + first[2:] == ["nearest", "dark", "dark/04.png"]  # a file is no row: its twin is found, at 0
     assert float(first[1]) < 1e-6
     assert html.read_text().count("data:image/png") == 2 * 2 * 3
+
+
+def test_a_run_inside_a_study_takes_its_image_size_from_there(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "study" / "runs" / "pca-s0"
+    shutil.copytree(root / "run", run)
+    config = json.loads((run / "config.json").read_text())
+    del config["image_size"]
+    (run / "config.json").write_text(json.dumps(config))
+    Image.new("RGB", (50, 40), (9, 9, 9)).save(tmp_path / "other.png")
+    args = ("search", root / "e.parquet", tmp_path / "other.png", "--run", run, "--k", 1, "--no-farthest")
+    assert "does not say its image size" in refused(ConfigError, *args)
+    (tmp_path / "study" / "data.json").write_text(json.dumps({"image_shape": [3, 16, 16]}))
+    assert "dark" in call(*args)
 
 
 def test_queries_that_are_refused(root: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+STRONG = 1.4  # skewness above which hubs are called strong
 HUB_SIZE = 2  # a hub stands in more than twice as many lists as the mean, as in scikit-hubness
 
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nearkin.analyze.hubness import Hubness, Listed
+from nearkin.analyze.occurrence import STRONG
 from nearkin.analyze.precision import Measured, Precision
 from nearkin.analyze.retrieval import Answer, Hit, Retrieval
 from nearkin.report.sheet import Cell, Row, Section
@@ -75,7 +76,7 @@ def print_hubness(found: Hubness) -> None:
         say(f"note: {found.note}")
     say(
         f"{found.n:,} images, lists of the {found.k} nearest ({found.metric}): skewness {near.skewness:.2f} "
-        f"({'strong' if near.skewness > 1.4 else 'weak'} hubs)"
+        f"({'' if near.skewness > STRONG else 'no '}strong hubs)"
     )
     say(
         f"{near.hubs:,} hubs take {100 * near.hub_slots:.1f} % of the places; {100 * near.antihubs:.1f} % of the images "
