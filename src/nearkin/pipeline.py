@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearkin import data as nd
 from nearkin.analyze.maps import draw_maps
@@ -73,9 +75,43 @@ def embed_run(
 ) -> Embeddings:
     """Embed a set with a finished run and save one layer as Parquet."""
     config = read_json(run / "config.json")
-    splits = _splits(data, labels, config.get("image_size"), strict, subset, progress)
-    shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
-    model = create(config["method"], config["settings"], shape)
+    splits = _splits(data, labels, image_size(run), strict, subset, progress)
+    model, chosen = _open(run, config, tuple(splits.train.images.shape[1:]), layer, device)
+    made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
+    claim(out.parent)
+    made.save(out)
+    return made
+
+
+def embedder(
+    run: Path, shape: tuple[int, ...], *, layer: str | None = None, device: str = "auto"
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """A finished run as a function: images uint8 (N, *shape) -> one layer's vectors float32 (N, D).
+
+    Args:
+        shape: (3, H, W) of the images, as large as those the run was trained on (:func:`image_size`).
+    """
+    model, chosen = _open(run, read_json(run / "config.json"), shape, layer, device)
+
+    def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = model.embed(images, (chosen,))[chosen]
+        return vectors
+
+    return embed
+
+
+def image_size(run: Path) -> int | None:
+    """Side of the images that a run was trained on: its own record or its study's; None where neither says."""
+    own = read_json(run / "config.json").get("image_size")
+    study = run.parent.parent / "data.json"
+    if own is None and study.exists():
+        own = read_json(study).get("image_shape", [None])[-1]
+    return None if own is None else int(own)
+
+
+def _open(run: Path, config: dict[str, Any], shape: tuple[int, ...], layer: str | None, device: str) -> tuple[Any, str]:
+    """Load a run's method; return it and the layer asked for (default: the one for downstream use)."""
+    model = create(config["method"], config["settings"], (shape[0], shape[1], shape[2]))
     needs = method_info(config["method"]).needs
     if needs:
         model.use_runs({needed: run.parent / f"{needed}-s{config['seed']}" for needed in needs})
@@ -83,10 +119,7 @@ def embed_run(
     chosen = layer or model.primary_layer
     if chosen not in model.layers:
         raise unknown("layer", chosen, model.layers)
-    made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
-    claim(out.parent)
-    made.save(out)
-    return made
+    return model, chosen
 
 
 def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images: int, seed: int) -> str:

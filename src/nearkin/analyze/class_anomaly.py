@@ -95,9 +95,7 @@ def _combine(nearest: NDArray[np.float32], score: str) -> NDArray[np.float64]:
     return out
 
 
-def per_class(
-    scores: NDArray[np.float64], labels: NDArray[np.int64], classes: tuple[str, ...], kind: str
-) -> PerClass:
+def per_class(scores: NDArray[np.float64], labels: NDArray[np.int64], classes: tuple[str, ...], kind: str) -> PerClass:
     """AUROC for each class from scores (classes, M) of M test images with labels int64 (M,), -1 = left out.
 
     kind "one-class": scores[c] treats class c as normal, all others are anomalies (the mean over classes is what the

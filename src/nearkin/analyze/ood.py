@@ -108,7 +108,8 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int = _POINTS) 
         return curve
     walked = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(curve, axis=0)).sum(axis=1))])
     keep = np.searchsorted(walked, np.linspace(0, walked[-1], points - 1))
-    return curve[np.unique(np.concatenate([keep, [0, len(curve) - 1]]))]
+    kept: NDArray[np.float64] = curve[np.unique(np.concatenate([keep, [0, len(curve) - 1]]))]
+    return kept
 
 
 def _rows(order: NDArray[np.int64], scores: NDArray[np.float64], n_in: int) -> tuple[tuple[str, int, float], ...]:

@@ -80,7 +80,7 @@ def _moments(Z: NDArray[np.float32], seed: int) -> tuple[NDArray[np.float64], ND
     return mean, z.T @ z / len(z)
 
 
-def _rank(values: NDArray[np.float64]) -> float | None:
+def _rank(values: NDArray[Any]) -> float | None:
     values = np.maximum(values, 0)
     top = float(values.max())
     if not top > 0:

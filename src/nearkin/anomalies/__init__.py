@@ -5,13 +5,14 @@ that need no learning, against out-of-distribution sets in the same JSON shape; 
 verdict. ``anomaly_table`` does all of it at once.
 """
 
-from nearkin.anomalies.compare import Entry, anomaly_table, compare
+from nearkin.anomalies.against import against, class_tables
+from nearkin.anomalies.compare import Entry, anomaly_table, compare, table_of
 from nearkin.anomalies.judge import judge_embeddings, judge_trivial
 from nearkin.anomalies.maps import JointMap, joint_map
 from nearkin.anomalies.probe import probe_predicts_auc
 from nearkin.anomalies.published import PUBLISHED
-from nearkin.anomalies.rank import inside_rows, rank
-from nearkin.anomalies.sets import InSet, OodSet, digit_sets
+from nearkin.anomalies.rank import has_unseen, inside_rows, rank, train_rows
+from nearkin.anomalies.sets import InSet, OodSet, digit_sets, foreign_sets
 
 __all__ = [
     "PUBLISHED",
@@ -19,13 +20,19 @@ __all__ = [
     "InSet",
     "JointMap",
     "OodSet",
+    "against",
     "anomaly_table",
+    "class_tables",
     "compare",
     "digit_sets",
+    "foreign_sets",
+    "has_unseen",
     "inside_rows",
     "joint_map",
     "judge_embeddings",
     "judge_trivial",
     "probe_predicts_auc",
     "rank",
+    "table_of",
+    "train_rows",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,11 @@ from nearkin.analyze.trivial import TRIVIAL
 from nearkin.anomalies.judge import judge_embeddings, judge_trivial
 from nearkin.anomalies.probe import probe_predicts_auc
 from nearkin.anomalies.published import NEAR_CAVEAT, ONE_CLASS_CAVEAT, PUBLISHED
+from nearkin.anomalies.rank import inside_rows, train_rows
 from nearkin.anomalies.sets import InSet, OodSet
 from nearkin.anomalies.verdict import verdict
+from nearkin.data import ImageSet
+from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError
 
 PRIMARY = "knn-norm"  # fixed before any figure was seen
@@ -88,6 +91,7 @@ def anomaly_table(
     *,
     accuracies: Mapping[str, float] | None = None,
     scores: Sequence[str] = tuple(SCORES),
+    k: int | None = None,
     seed: int = 0,
     curves: bool = False,
 ) -> dict[str, Any]:
@@ -111,13 +115,38 @@ def anomaly_table(
         if missing:
             raise ConfigError(f"method '{name}': no vectors for {', '.join(missing)}.")
         found = judge_embeddings(
-            vectors["train"], vectors["test"], vectors, inside, sets, scores=scores, seed=seed, curves=curves
+            vectors["train"], vectors["test"], vectors, inside, sets, scores=scores, k=k, seed=seed, curves=curves
         )
         entries.append(Entry(name, seed, found, name, (accuracies or {}).get(name)))
     trivial = judge_trivial(inside, sets, seed=seed, curves=curves)
     primary = PRIMARY if PRIMARY in scores else scores[0]
     details = {entry.method: entry.found for entry in entries} | {"trivial": trivial}
     return compare(entries, trivial, sets, primary=primary) | {"details": details}
+
+
+def table_of(
+    embeddings: Embeddings,
+    images: ImageSet,
+    ood: Mapping[str, NDArray[np.float32]],
+    sets: Sequence[OodSet],
+    *,
+    name: str,
+    train_split: str = "train",
+    scores: Sequence[str] = tuple(SCORES),
+    k: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """:func:`anomaly_table` of one embedding with splits and its images, which are in the embedding's order."""
+    mask = train_rows(embeddings, train_split)
+    rows, _ = inside_rows(embeddings, train_split)
+    parts = [images.take(np.flatnonzero(which)) for which in (mask, rows)]
+    if embeddings.labels is not None:  # the file's own labels count, not those of the folder the images came from
+        parts = [
+            replace(part, labels=embeddings.labels[which], classes=embeddings.classes)
+            for part, which in zip(parts, (mask, rows), strict=True)
+        ]
+    vectors = {"train": embeddings.Z[mask], "test": embeddings.Z[rows], **ood}
+    return anomaly_table({name: vectors}, InSet(*parts), sets, scores=scores, k=k, seed=seed, curves=True)
 
 
 def _rows(found: dict[str, Any], kind: str, entry: Entry | None) -> list[dict[str, Any]]:
@@ -145,8 +174,15 @@ def _probe(rows: Sequence[dict[str, Any]], primary: str) -> dict[str, Any]:
     for where in dict.fromkeys(row["set"] for row in rows):
         pairs: dict[str, list[tuple[float, float]]] = {}
         for row in rows:
-            if row["kind"] == "learned" and row["set"] == where and row["score"] == primary and row["accuracy"] is not None:
+            if (
+                row["kind"] == "learned"
+                and row["set"] == where
+                and row["score"] == primary
+                and row["accuracy"] is not None
+            ):
                 pairs.setdefault(row["method"], []).append((row["accuracy"], row["AUROC"]))
-        means = [(float(np.mean([a for a, _ in group])), float(np.mean([b for _, b in group]))) for group in pairs.values()]
+        means = [
+            (float(np.mean([a for a, _ in group])), float(np.mean([b for _, b in group]))) for group in pairs.values()
+        ]
         out[where] = probe_predicts_auc(means)
     return out

@@ -29,8 +29,8 @@ def describe_digits(scores: NDArray[np.float64], item: OodSet) -> dict[str, Any]
     varied = n > 2 and np.ptp(scores) > 0 and np.ptp(item.thickness) > 0
     labels = item.items.labels
     rows = []
-    for k, name in enumerate(item.items.classes if labels is not None else ()):
-        mine = labels == k
+    for k, name in enumerate(item.items.classes):
+        mine = labels == k if labels is not None else np.zeros(n, dtype=bool)
         if mine.any():
             rows.append(
                 {

@@ -31,6 +31,7 @@ def judge_embeddings(
     sets: Sequence[OodSet],
     *,
     scores: Sequence[str] = tuple(SCORES),
+    k: int | None = None,
     seed: int = 0,
     curves: bool = True,
 ) -> dict[str, Any]:
@@ -38,7 +39,8 @@ def judge_embeddings(
 
     Args:
         train, test: float32 (N, D), (M, D), vectors of ``inside``'s images. ood: set name -> vectors of its images.
-        scores: of :data:`nearkin.analyze.anomaly.SCORES`. curves: keep ROC and PR curves and histograms.
+        scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :func:`nearkin.analyze.anomaly.score_sets`; the tables
+            over classes keep each score's own k. curves: keep ROC and PR curves and histograms.
     Returns:
         JSON-able, see :func:`_shape`; "spread" compares each OOD set's variance with the test set's.
     Raises:
@@ -51,7 +53,7 @@ def judge_embeddings(
         if item.name not in ood:
             raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
         _same_length(item.name, ood[item.name], len(item.items))
-    found = score_sets(train, {_TEST: test, **{item.name: ood[item.name] for item in sets}}, scores, seed=seed)
+    found = score_sets(train, {_TEST: test, **{item.name: ood[item.name] for item in sets}}, scores, k=k, seed=seed)
     classwise: PerClassScores = {}
     if inside.labels:
         a, _, classes = inside.labels

@@ -35,11 +35,15 @@ class JointMap:
             "names": list(self.names),
             "member": self.member.tolist(),
             "rows": self.rows.tolist(),
-            "maps": {kind: item | {"explained": item["explained"] and list(item["explained"])} for kind, item in maps.items()},
+            "maps": {
+                kind: item | {"explained": item["explained"] and list(item["explained"])} for kind, item in maps.items()
+            },
         }
 
 
-def joint_map(sets: Mapping[str, NDArray[np.float32]], *, most: int = 2000, seed: int = 0, n_jobs: int = -1) -> JointMap:
+def joint_map(
+    sets: Mapping[str, NDArray[np.float32]], *, most: int = 2000, seed: int = 0, n_jobs: int = -1
+) -> JointMap:
     """PCA and t-SNE of several sets (N, D) drawn together, at most ``most`` images of each, a seeded choice."""
     rng = np.random.default_rng(seed)
     rows = [np.sort(rng.permutation(len(Z))[:most]) for Z in sets.values()]

@@ -22,7 +22,12 @@ def probe_predicts_auc(pairs: Sequence[tuple[float, float]], *, seed: int = 0) -
     n = len(pairs)
     x, y = (np.array([pair[side] for pair in pairs], dtype=np.float64) for side in (0, 1))
     if n < LEAST:
-        return {"n": n, "rho": None, "p": None, "statement": f"{n} methods are too few to say; at least {LEAST} are needed."}
+        return {
+            "n": n,
+            "rho": None,
+            "p": None,
+            "statement": f"{n} methods are too few to say; at least {LEAST} are needed.",
+        }
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         which = "accuracy" if np.ptp(x) == 0 else "AUROC"
         return {"n": n, "rho": None, "p": None, "statement": f"the {which} is the same for all {n} methods."}

@@ -54,6 +54,11 @@ def rank(
     return out
 
 
+def has_unseen(embeddings: Embeddings, train_split: str) -> bool:
+    """Whether there are in-distribution rows that scores do not learn from."""
+    return not bool((inside_rows(embeddings, train_split)[0] & train_rows(embeddings, train_split)).any())
+
+
 def inside_rows(embeddings: Embeddings, train_split: str) -> tuple[NDArray[np.bool_], str]:
     """In-distribution rows that OOD images are told from, and a line that says which.
 

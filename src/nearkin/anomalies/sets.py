@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin import data as nd
 from nearkin.analyze.strokes import stroke_thickness
-from nearkin.analyze.variants import SHORTCUT_FREE, VARIANTS, as_gray, digit_variants
+from nearkin.analyze.variants import SHORTCUT_FREE, VARIANTS, as_gray, digit_variants, is_gray
 from nearkin.data import ImageSet
-from nearkin.errors import DataError
+from nearkin.errors import DataError, unknown
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,46 @@ def digit_sets(
         note = VARIANTS[variant]
         sets.append(OodSet(f"{name}-{variant}", items, note, variant in SHORTCUT_FREE, thickness))
     return sets
+
+
+def foreign_sets(
+    source: str,
+    size: int | None,
+    *,
+    split: str = "test",
+    backgrounds: NDArray[np.uint8] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[OodSet]:
+    """Load out-of-distribution images at side ``size``; with ``backgrounds``, also the variants of gray digits.
+
+    Args:
+        split: "test" (all images where the set has no test split), "train" or "all".
+    Raises:
+        ConfigError: unknown split. DataError: what :func:`nearkin.data.load` raises; coloured images with ``backgrounds``.
+    """
+    loaded = _part(nd.load(source, size=size, progress=progress), split)
+    name = (Path(source).parent if Path(source).name in ("raw", "") else Path(source)).stem.lower() or "ood"
+    if backgrounds is not None:
+        native = _part(nd.load(source, progress=progress), split)
+        return digit_sets(loaded, native, backgrounds, name=name, seed=seed)
+    thickness = stroke_thickness(as_gray(loaded.images)) if _strokes(loaded.images) else None
+    return [OodSet(name, loaded, "as loaded", thickness=thickness)]
+
+
+def _part(dataset: nd.Dataset, split: str) -> ImageSet:
+    if split not in ("test", "train", "all"):
+        raise unknown("--ood-split", split, ("test", "train", "all"))
+    if dataset.test is None or split == "train":
+        return dataset.train
+    if split == "test":
+        return dataset.test
+    a, b = dataset.train, dataset.test
+    labels = None if a.labels is None or b.labels is None else np.concatenate([a.labels, b.labels])
+    images, ids = np.concatenate([a.images, b.images]), np.concatenate([a.ids, b.ids])
+    return ImageSet(images, ids, labels, a.classes if labels is not None else ())
+
+
+def _strokes(images: NDArray[np.uint8]) -> bool:
+    """Whether images look like bright strokes on black: gray, and black along the border of most."""
+    return is_gray(images) and float((images[:, 0, 0] < 16).mean()) > 0.9
