@@ -16,9 +16,10 @@ from nearkin.atomic import read_json, write_json
 from nearkin.data import Skipped, Splits
 from nearkin.data.decode import to_square
 from nearkin.data.single import read_images
+from nearkin.embedder import image_size, open_run
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, unknown
-from nearkin.methods import create, method_info
+from nearkin.methods import create
 from nearkin.runfolder import claim
 from nearkin.study import _jsonable, embed_splits, method_settings
 
@@ -78,30 +79,12 @@ def embed_run(
 ) -> Embeddings:
     """Embed a set with a finished run and save one layer as Parquet."""
     config = read_json(run / "config.json")
-    splits = _splits(data, labels, config.get("image_size"), strict, subset, progress)
-    model = _loaded(run, config, tuple(splits.train.images.shape[1:]), device)
-    chosen = _layer(model, layer)
+    splits = _splits(data, labels, image_size(run), strict, subset, progress)
+    model, chosen = open_run(run, tuple(splits.train.images.shape[1:]), layer=layer, device=device)
     made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
     claim(out.parent)
     made.save(out)
     return made
-
-
-def _loaded(run: Path, config: dict[str, Any], shape: tuple[int, int, int], device: str) -> Any:
-    """The method of a finished run with its weights."""
-    model = create(config["method"], config["settings"], shape)
-    needs = method_info(config["method"]).needs
-    if needs:
-        model.use_runs({needed: run.parent / f"{needed}-s{config['seed']}" for needed in needs})
-    model.load(run, device)
-    return model
-
-
-def _layer(model: Any, layer: str | None) -> str:
-    chosen: str = layer or model.primary_layer
-    if chosen not in model.layers:
-        raise unknown("layer", chosen, model.layers)
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -138,23 +121,12 @@ def embed_files(run: Path, paths: Sequence[Path], *, layer: str | None, device: 
                 f"{name}: vectors of two runs cannot be compared. Give the run that made them."
             )
     names, decoded, skipped = read_images(paths)
-    size = config.get("image_size") or _study_size(run)
+    size = image_size(run)
     images = np.stack([to_square(image, size) for image in decoded])
-    model = _loaded(run, config, (3, size, size), device)
+    model, chosen = open_run(run, (3, size, size), layer=layer, device=device)
     if layer is None and like.get("layer") in model.layers:
-        layer = like["layer"]
-    chosen = _layer(model, layer)
+        chosen = like["layer"]
     return Files(tuple(names), images, model.embed(images, (chosen,))[chosen], chosen, tuple(skipped))
-
-
-def _study_size(run: Path) -> int:
-    """The image size of the study that a run belongs to: its data.json says so."""
-    described = run.resolve().parent.parent / "data.json"
-    if not described.exists():
-        raise ConfigError(
-            f"--run {run} does not say its image size; leave it in its study, or make it with 'nearkin fit'."
-        )
-    return int(read_json(described)["image_shape"][1])
 
 
 def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images: int, seed: int) -> str:
