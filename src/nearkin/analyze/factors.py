@@ -21,7 +21,8 @@ _GROUP_OF = {
     "contrast": COLOUR,
     "saturation": COLOUR,
     "foreground_hue": COLOUR,
-    "object_position": POSITION,
+    "object_x": POSITION,
+    "object_y": POSITION,
     "x": POSITION,
     "y": POSITION,
 }
@@ -89,12 +90,12 @@ def pixel_factors(images: NDArray[np.uint8]) -> tuple[Factor, ...]:
     Args:
         images: uint8 (N, 3, H, W).
     Returns:
-        float32 (N, C), all in [0, 1]:
+        float32 (N, C), C = 1 unless stated, all in [0, 1]:
         mean_colour (C = 3) and border_colour (3): mean RGB of the image and of its outer ring, a sixteenth of the
         shorter side wide. brightness, contrast: mean and standard deviation of luma. saturation: mean HSV saturation.
         edge_density: share of pixels whose luma gradient (Sobel) is at least 0.1 per pixel.
         object_size: share of pixels at an RGB distance of more than 0.25 from the border's colour.
-        object_position (y, x): their centroid as a share of the height and width; the middle where there are none.
+        object_y, object_x: their centroid as a share of the height and width; the middle where there are none.
     Raises:
         DataError: no images of that kind.
     """
@@ -132,7 +133,8 @@ def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         "saturation": saturation.mean(axis=(1, 2)),
         "edge_density": (gradient >= EDGE).mean(axis=(1, 2)),
         "object_size": inside.mean(axis=(1, 2)),
-        "object_position": middle,
+        "object_y": middle[:, 0],
+        "object_x": middle[:, 1],
     }
     return {name: values.astype(np.float32).reshape(len(x), -1) for name, values in found.items()}
 
