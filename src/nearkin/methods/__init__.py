@@ -122,8 +122,8 @@ _INFOS = (
     MethodInfo("simclr", "SimCLR", True, "contrast with the rest of the batch", "simclr:SimCLR"),
     MethodInfo("byol", "BYOL", True, "predict a moving average of oneself", "byol:BYOL"),
     MethodInfo("simsiam", "SimSiam", True, "predict oneself, gradient stopped", "simsiam:SimSiam"),
-    MethodInfo("wmse", "W-MSE", True, "whitened positives", "wmse:WMSE", {"projector": (1024, 64)}),
-    MethodInfo("lejepa", "LeJEPA", True, "prediction and SIGReg", "lejepa:LeJEPA", {"projector": (1024, 64)}),
+    MethodInfo("wmse", "W-MSE", True, "whitened positives", "wmse:WMSE"),
+    MethodInfo("lejepa", "LeJEPA", True, "prediction and SIGReg", "lejepa:LeJEPA"),
     MethodInfo(
         "supervised",
         "supervised (labels)",
@@ -156,7 +156,6 @@ _INFOS = (
         False,
         "eigenmaps of the neighbour graph of raw pixels",
         _LE,
-        seeded=False,
     ),
     MethodInfo(
         "hog",

@@ -52,6 +52,7 @@ class BYOLNet(PredictorNet):
 class BYOL(JointEmbedding):
     """BYOL. Settings: those of JointEmbedding and of training, predictor_hidden, and tau (start, in [0, 1))."""
 
+    most_views = 2
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {"predictor_hidden": 1024, "tau": 0.99}
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:

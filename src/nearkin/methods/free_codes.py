@@ -104,7 +104,6 @@ class FreeCodes:
         if s["neighbors_from"] != "labels":
             self._features = frozen_features(s["neighbors_from"], self.runs, self.shape, device)
         self._train_features = self._features(train_set.images)
-        self._train_ids = f"{len(train_set)}:{train_set.ids[0]}:{train_set.ids[-1]}"
         if not (run_dir / WEIGHTS).exists():
             run_dir.mkdir(parents=True, exist_ok=True)
             if s["neighbors_from"] == "labels":

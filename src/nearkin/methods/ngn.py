@@ -52,6 +52,7 @@ class NGN(VICReg):
     neighbors_metric: "l2" or "cosine". augment: also augment both images. refresh_epochs: 0 = never.
     """
 
+    most_views = 2
     defaults: ClassVar[dict[str, Any]] = VICReg.defaults | {
         "neighbors_from": "vicreg",
         "neighbors_k": 3,

@@ -166,7 +166,8 @@ def train(
                 if device.type == "cpu" or len(log.pending) >= 50:
                     log.flush()
                     bar(step, float(loss.detach()))
-                if time.monotonic() - saved_at > config.checkpoint_seconds:
+                # Not after an epoch's last step: a kill before its evaluation is logged would lose that for good.
+                if step % per_epoch and time.monotonic() - saved_at > config.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
             log.flush()

@@ -92,9 +92,9 @@ def anomalies(
         if run is None:
             result |= _vectors(loaded, ood, common)
         else:
-            from nearkin.pipeline import image_size
+            from nearkin.embedder import image_size
 
-            size = image_size(run) or (None if pictures is None else pictures.images.shape[-1])
+            size = image_size(run)
             back = pictures.images[train_rows(loaded, train_split)] if variants and pictures is not None else None
             sets = foreign_sets(ood, size, split=ood_split, backgrounds=back, seed=seed, progress=not quiet)
             result |= _images(loaded, pictures, sets, run, layer, device, common)
@@ -162,7 +162,7 @@ def _images(
     """Numbers against foreign images: the whole table where there are images of both kinds, else the scores alone."""
     from nearkin.anomalies import against, has_unseen, table_of
     from nearkin.cli.anomaly_output import print_against, print_table
-    from nearkin.pipeline import embedder
+    from nearkin.embedder import embedder
 
     shape = sets[0].items.images.shape[1:]
     embed = embedder(run, shape, layer=layer or loaded.provenance.get("layer"), device=device)
