@@ -182,7 +182,7 @@ def test_joint_map_keeps_sets_apart_that_are_apart() -> None:
 
 def test_bad_input() -> None:
     vectors = oracle()
-    with pytest.raises(DataError, match="no vectors for the set 'mnist-padded'"):
+    with pytest.raises(DataError, match="no vectors for the set 'mnist-bilinear'"):
         judge_embeddings(vectors["train"], vectors["test"], {"mnist": vectors["mnist"]}, INSIDE, SETS, scores=("knn2",))
     with pytest.raises(DataError, match="'test' has 79 vectors for 80 images"):
         judge_embeddings(vectors["train"], vectors["test"][1:], vectors, INSIDE, SETS)
