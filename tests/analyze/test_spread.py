@@ -30,10 +30,11 @@ def test_a_collapsed_set_and_a_shifted_one() -> None:
     inside = cloud(2000, 0)
     point = np.tile(inside.mean(axis=0), (50, 1)) + np.float32(7)
     found = spread(inside, point)
+    assert found.norm_ratio is not None and found.norm_ratio > 1.5
     assert found.variance_ratio == 0 and found.effective_rank_out is None and found.outside is None
     assert found.mean_shift == pytest.approx(7 * np.sqrt(5) / np.sqrt((SCALES**2).sum()), rel=0.05)
     shrunk = spread(inside, inside * np.float32(0.1))
-    assert shrunk.variance_ratio == pytest.approx(0.01, rel=1e-3)
+    assert shrunk.variance_ratio == pytest.approx(0.01, rel=1e-3) and shrunk.norm_ratio == pytest.approx(0.1)
 
 
 def test_variance_off_the_components_is_seen() -> None:
@@ -48,7 +49,7 @@ def test_variance_off_the_components_is_seen() -> None:
 def test_constant_sets_divide_by_nothing() -> None:
     same = np.full((20, 4), 1e6, dtype=np.float32)
     found = spread(same, same)
-    assert found.variance_ratio is None and found.per_component == ()
+    assert found.variance_ratio is None and found.per_component == () and found.norm_ratio == 1
     json.dumps(found.to_dict(), allow_nan=False)
     with pytest.raises(DataError, match="same width"):
         spread(same, same[:, :2])

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import rotate
 
 from nearkin.analyze.strokes import stroke_thickness
-from nearkin.analyze.variants import SHORTCUT_FREE, VARIANTS, digit_variants, is_gray, padded, recoloured, resized
+from nearkin.analyze.variants import VARIANTS, digit_variants, is_gray, padded, recoloured, resized, shortcut_free
 from nearkin.errors import DataError
 
 
@@ -41,8 +41,12 @@ def test_thickness_of_nothing_and_of_everything() -> None:
 
 def test_variants_are_what_they_say() -> None:
     digits = bars((2, 4))
-    found = digit_variants(digits, 32, backgrounds())
-    assert set(found) == set(VARIANTS) and set(SHORTCUT_FREE) <= set(VARIANTS)
+    found = digit_variants(digits, 32, backgrounds(), unseen=np.zeros((1, 3, 32, 32), np.uint8))
+    assert set(found) == set(VARIANTS) and shortcut_free(found) == "recoloured-unseen"
+    assert (found["recoloured-unseen"][:, :, 0] == 0).all() and (found["recoloured"][:, :, 0] > 0).any()
+    assert (
+        shortcut_free(digit_variants(digits, 32, backgrounds())) == "recoloured" and shortcut_free(["padded"]) is None
+    )
     assert all(images.shape == (2, 3, 32, 32) and images.dtype == np.uint8 for images in found.values())
     assert (found["padded"][:, :, 2:30, 2:30] == digits[:, None]).all()
     assert found["padded"].sum() == 3 * int(digits.sum(dtype=np.int64))

@@ -49,6 +49,15 @@ INSIDE = InSet(photos(160, 0), photos(80, 1))
 SETS = digit_sets(digits(60, 16), digits(60, 12), INSIDE.train.images)
 
 
+def test_the_fair_variant_decides_where_there_is_one() -> None:
+    unseen = photos(20, 5).images
+    sets = {s.name: s for s in digit_sets(digits(9, 16), digits(9, 12), INSIDE.train.images, unseen=unseen, name="d")}
+    assert [name for name, item in sets.items() if item.shortcut_free] == ["d-recoloured-unseen"]
+    assert [item.name for item in SETS if item.shortcut_free] == ["mnist-recoloured"]
+    corner = sets["d-recoloured-unseen"].items.images[:, :, 0, 0]
+    assert {tuple(c) for c in corner.tolist()} <= {tuple(c) for c in unseen[:, :, 0, 0].tolist()}
+
+
 def blobs(labels: NDArray[np.int64] | None, n: int, seed: int) -> NDArray[np.float32]:
     """Classes far apart; what has no class lies where none is."""
     centre = np.full((n, 6), -6.0) if labels is None else 6 * np.eye(4, 6)[labels]

@@ -91,7 +91,14 @@ def test_images_against_images_with_trivial_scores_and_variants(work: Path, tmp_
                "--json", tmp_path / "n.json", "--html", tmp_path / "s.html")  # fmt: skip
     found = json.loads((tmp_path / "n.json").read_text())
     sets = [item["name"] for item in found["table"]["sets"]]
-    assert sets == ["bars", "bars-bilinear", "bars-padded", "bars-inverted", "bars-recoloured"]
+    assert sets == [
+        "bars",
+        "bars-bilinear",
+        "bars-padded",
+        "bars-inverted",
+        "bars-recoloured",
+        "bars-recoloured-unseen",
+    ]
     assert {row["method"] for row in found["table"]["rows"]} == {"run", "trivial"}
     assert found["ood"]["bars"]["knn2"]["AUROC"] == 1 and found["table"]["verdict"]["methods"][0]["earned"] is False
     assert found["table"]["details"]["run"]["digits"]["bars"]["knn2"]["per_digit"][0]["digit"] == "0"
