@@ -21,6 +21,8 @@ class Spread:
     per_component: variance of out over in along the first 10 principal components of in.
     outside: share of out's variance off the components that hold 95 % of in's, in [0, 1]; about .05 for in itself. None
         if either set is constant.
+    norm_ratio: mean length of out's vectors over that of in's; short vectors are near everything in L2, whatever they
+        show. None if in is all zero.
     mean_shift: distance of the two means over the square root of in's total variance. None if in is constant.
     effective_rank_in, effective_rank_out: (sum of variances)^2 / sum of squared variances along the principal components of
         each set (participation ratio), in [1, D]; None for a constant set.
@@ -29,6 +31,7 @@ class Spread:
     variance_ratio: float | None
     per_component: tuple[float, ...]
     outside: float | None
+    norm_ratio: float | None
     mean_shift: float | None
     effective_rank_in: float | None
     effective_rank_out: float | None
@@ -53,8 +56,10 @@ def spread(inside: NDArray[np.float32], outside: NDArray[np.float32], *, seed: i
     values, vectors = np.linalg.eigh(covariance)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     total, out_total = float(values.sum()), float(np.trace(out_covariance))
+    length = float(np.linalg.norm(inside, axis=1).mean(dtype=np.float64))
+    ratio = float(np.linalg.norm(outside, axis=1).mean(dtype=np.float64)) / length if length > 0 else None
     if not total > 0:
-        return Spread(None, (), None, None, None, _rank(np.linalg.eigvalsh(out_covariance)))
+        return Spread(None, (), None, ratio, None, None, _rank(np.linalg.eigvalsh(out_covariance)))
     along = np.einsum("dk,de,ek->k", vectors, out_covariance, vectors, optimize=True)
     kept = int(np.searchsorted(np.cumsum(values) / total, 0.95)) + 1
     shown = min(_SHOWN, int((values > 1e-9 * values[0]).sum()))
@@ -62,6 +67,7 @@ def spread(inside: NDArray[np.float32], outside: NDArray[np.float32], *, seed: i
         variance_ratio=out_total / total,
         per_component=tuple(float(v) for v in along[:shown] / values[:shown]),
         outside=min(1.0, max(0.0, 1 - float(along[:kept].sum()) / out_total)) if out_total > 0 else None,
+        norm_ratio=ratio,
         mean_shift=float(np.linalg.norm(out_mean - mean) / np.sqrt(total)),
         effective_rank_in=_rank(values),
         effective_rank_out=_rank(np.linalg.eigvalsh(out_covariance)),

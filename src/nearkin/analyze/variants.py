@@ -1,10 +1,14 @@
 """Variants of gray digits, each of which takes one shortcut away from an anomaly detector.
 
 Digits on black differ from photographs in their background, colour, brightness and smoothness before they differ in
-content. ``recoloured`` lays the strokes over in-distribution images, so that only the content is left as a clue.
+content. The recoloured variants lay the strokes over in-distribution images, so that only the content is left as a clue.
+Over training images the test is unfair to neighbour scores, which hold each background itself without the digit; over
+in-distribution images that no score has seen it is fair.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +20,26 @@ VARIANTS: dict[str, str] = {
     "padded": "zero-padded instead of resized",
     "inverted": "resized bilinearly, dark strokes on white",
     "recoloured": "padded, strokes in a random colour over in-distribution training images",
+    "recoloured-unseen": "padded, strokes in a random colour over in-distribution images that no score has seen",
 }
-SHORTCUT_FREE = ("recoloured",)
 _CHUNK = 2000
 
 
 def digit_variants(
-    digits: NDArray[np.uint8], size: int, backgrounds: NDArray[np.uint8], *, seed: int = 0
+    digits: NDArray[np.uint8],
+    size: int,
+    backgrounds: NDArray[np.uint8],
+    *,
+    unseen: NDArray[np.uint8] | None = None,
+    seed: int = 0,
 ) -> dict[str, NDArray[np.uint8]]:
     """All :data:`VARIANTS` of gray digits at their native size.
 
     Args:
         digits: uint8 (N, h, w), bright strokes on black, or (N, 3, h, w) with equal channels; h, w <= ``size``.
-        size: side of the results. backgrounds: uint8 (B, 3, size, size), in-distribution images.
+        size: side of the results. backgrounds: uint8 (B, 3, size, size), training images.
+        unseen: the same, in-distribution images in neither the training nor the test set; without them the variant
+            "recoloured-unseen" is left out.
     Returns:
         name -> uint8 (N, 3, size, size).
     Raises:
@@ -37,12 +48,20 @@ def digit_variants(
     gray = as_gray(digits)
     small = padded(gray, size)
     large = resized(gray, size)
-    return {
+    out = {
         "bilinear": three(large),
         "padded": three(small),
         "inverted": three(255 - large),
         "recoloured": recoloured(small, backgrounds, seed=seed),
     }
+    if unseen is not None:
+        out["recoloured-unseen"] = recoloured(small, unseen, seed=seed)
+    return out
+
+
+def shortcut_free(made: Iterable[str]) -> str | None:
+    """The fairest of the variants made that leaves no shortcut; None if there is none."""
+    return next((name for name in ("recoloured-unseen", "recoloured") if name in made), None)
 
 
 def as_gray(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -91,9 +110,6 @@ def recoloured(gray: NDArray[np.uint8], backgrounds: NDArray[np.uint8], *, seed:
     """Strokes alpha-blended in one random RGB colour per digit over random backgrounds: uint8 (N, 3, S, S).
 
     out = a colour + (1 - a) background with a = gray / 255. Colours are uniform in RGB, so some digits are hard to see.
-    With training images as backgrounds, the training set holds each background itself, without the digit: that pulls
-    neighbour scores down and makes the test harder, never easier, for a detector that looks at backgrounds.
-
     Args:
         gray: uint8 (N, S, S). backgrounds: uint8 (B, 3, S, S); drawn with replacement.
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,17 +30,16 @@ def probe_predicts_auc(pairs: Sequence[tuple[float, float]], *, seed: int = 0) -
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         which = "accuracy" if np.ptp(x) == 0 else "AUROC"
         return {"n": n, "rho": None, "p": None, "statement": f"the {which} is the same for all {n} methods."}
-    rho = float(stats.spearmanr(x, y).statistic)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.ConstantInputWarning)
-        tested = stats.permutation_test(
-            (x,),
-            lambda values: stats.spearmanr(values, y).statistic,
-            permutation_type="pairings",
-            n_resamples=9999,
-            rng=np.random.default_rng(seed),
-        )
-    p = float(tested.pvalue)
+    a, b = (stats.zscore(stats.rankdata(values)) for values in (x, y))  # Spearman's rho is the mean of their products
+    tested = stats.permutation_test(
+        (a,),
+        lambda values, axis: (values * b).mean(axis=axis),
+        vectorized=True,
+        permutation_type="pairings",
+        n_resamples=9999,
+        rng=np.random.default_rng(seed),
+    )
+    rho, p = float(tested.statistic), float(tested.pvalue)
     says = "goes with it" if rho > 0 else "goes against it"
     text = f"over {n} methods the rank correlation is {rho:+.2f} (p = {p:.2f}, permutations)".replace("-", "−")
     verdict = "probe accuracy says little about it" if p > 0.05 else f"probe accuracy {says}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin import data as nd
 from nearkin.analyze.strokes import stroke_thickness
-from nearkin.analyze.variants import SHORTCUT_FREE, VARIANTS, as_gray, digit_variants, is_gray
+from nearkin.analyze.variants import VARIANTS, as_gray, digit_variants, is_gray, shortcut_free
 from nearkin.data import ImageSet
 from nearkin.errors import DataError, unknown
 
@@ -39,7 +39,7 @@ class OodSet:
     Attributes:
         name: short, unique. items: the images, as large as the in-distribution ones.
         note: how they were made, one line.
-        shortcut_free: whether background, colour and smoothness no longer give the images away.
+        shortcut_free: whether background, colour and smoothness no longer give the images away, and the verdict reads it.
         thickness: stroke thickness in pixels of the native digit, float64 (N,); None for what has no strokes.
     """
 
@@ -55,13 +55,21 @@ class OodSet:
 
 
 def digit_sets(
-    loaded: ImageSet, native: ImageSet, backgrounds: NDArray[np.uint8], *, name: str = "mnist", seed: int = 0
+    loaded: ImageSet,
+    native: ImageSet,
+    backgrounds: NDArray[np.uint8],
+    *,
+    unseen: NDArray[np.uint8] | None = None,
+    name: str = "mnist",
+    seed: int = 0,
 ) -> list[OodSet]:
     """Gray digits as loaded at the in-distribution size, and every variant that takes a shortcut away.
 
     Args:
         loaded: digits as ``nearkin.data.load(..., size=S)`` gives them (bicubic). native: the same at their own size.
-        backgrounds: uint8 (B, 3, S, S), in-distribution training images for the variant "recoloured".
+        backgrounds: uint8 (B, 3, S, S), training images for the variant "recoloured".
+        unseen: the same, in-distribution images in neither the training nor the test set (validation images), for
+            "recoloured-unseen", which then is the set without shortcuts that the verdict reads.
     Raises:
         DataError: coloured images, or the two sets hold other images.
     """
@@ -70,12 +78,13 @@ def digit_sets(
     size = loaded.images.shape[-1]
     gray = as_gray(native.images)
     thickness = stroke_thickness(gray)
-    made = digit_variants(gray, size, backgrounds, seed=seed)
+    made = digit_variants(gray, size, backgrounds, unseen=unseen, seed=seed)
+    fair = shortcut_free(made)
     sets = [OodSet(name, loaded, "as loaded: resized (bicubic), three equal channels", thickness=thickness)]
     for variant, images in made.items():
         items = ImageSet(images, loaded.ids, loaded.labels, loaded.classes)
         note = VARIANTS[variant]
-        sets.append(OodSet(f"{name}-{variant}", items, note, variant in SHORTCUT_FREE, thickness))
+        sets.append(OodSet(f"{name}-{variant}", items, note, variant == fair, thickness))
     return sets
 
 
@@ -85,6 +94,7 @@ def foreign_sets(
     *,
     split: str = "test",
     backgrounds: NDArray[np.uint8] | None = None,
+    unseen: NDArray[np.uint8] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> list[OodSet]:
@@ -92,6 +102,7 @@ def foreign_sets(
 
     Args:
         split: "test" (all images where the set has no test split), "train" or "all".
+        backgrounds, unseen: as in :func:`digit_sets`.
     Raises:
         ConfigError: unknown split. DataError: what :func:`nearkin.data.load` raises; coloured images with ``backgrounds``.
     """
@@ -99,7 +110,7 @@ def foreign_sets(
     name = (Path(source).parent if Path(source).name in ("raw", "") else Path(source)).stem.lower() or "ood"
     if backgrounds is not None:
         native = _part(nd.load(source, progress=progress), split)
-        return digit_sets(loaded, native, backgrounds, name=name, seed=seed)
+        return digit_sets(loaded, native, backgrounds, unseen=unseen, name=name, seed=seed)
     thickness = stroke_thickness(as_gray(loaded.images)) if _strokes(loaded.images) else None
     return [OodSet(name, loaded, "as loaded", thickness=thickness)]
 

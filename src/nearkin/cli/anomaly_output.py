@@ -76,7 +76,10 @@ def print_table(table: dict[str, Any]) -> None:
     for name, item in table["details"].items():
         for where, found in item.get("spread", {}).items():
             if found["variance_ratio"] is not None:
-                text = f"{name}, {where}: variance {found['variance_ratio']:.3f} of the in-distribution test set's"
+                text = (
+                    f"{name}, {where}: variance {found['variance_ratio']:.2f} and mean length {found['norm_ratio']:.2f} of the "
+                    "in-distribution test set's"
+                )
                 console.print(escape(text), highlight=False)
     for text in table["verdict"]["text"]:
         console.print(escape(text), highlight=False)

@@ -95,8 +95,14 @@ def anomalies(
             from nearkin.embedder import image_size
 
             size = image_size(run)
-            back = pictures.images[train_rows(loaded, train_split)] if variants and pictures is not None else None
-            sets = foreign_sets(ood, size, split=ood_split, backgrounds=back, seed=seed, progress=not quiet)
+            back = unseen = None
+            if variants and pictures is not None:
+                known = train_rows(loaded, train_split)
+                rest = ~known & ~inside_rows(loaded, train_split)[0]
+                back, unseen = pictures.images[known], pictures.images[rest] if rest.any() else None
+            sets = foreign_sets(
+                ood, size, split=ood_split, backgrounds=back, unseen=unseen, seed=seed, progress=not quiet
+            )
             result |= _images(loaded, pictures, sets, run, layer, device, common)
     if one_class:
         tables = class_tables(loaded, train_split=train_split, scores=names)
