@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nearkin.cli.commands import data, embed, evaluate, fit, map_, report, study
+from nearkin.cli.commands import anomalies, data, embed, evaluate, fit, hubs, map_, report, search, study
 
 app = typer.Typer(
     name="nearkin",
@@ -20,6 +20,9 @@ app.command("fit")(fit.fit)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("map")(map_.map_)
+app.command("search")(search.search)
+app.command("hubs")(hubs.hubs)
+app.command("anomalies")(anomalies.anomalies)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
 
