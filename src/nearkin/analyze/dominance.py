@@ -125,7 +125,11 @@ def dominance(
     if dominant:
         head = f"Neighbours agree most in {dominant}"
     else:
-        head = f"{groups[0].capitalize()} and {groups[1]} are too close to call" if first else "Neighbours agree in nothing"
+        head = (
+            f"{groups[0].capitalize()} and {groups[1]} are too close to call"
+            if first
+            else "Neighbours agree in nothing"
+        )
     text = f"{head}: {listed} (0: like random images, 1: the same)."
     beyond = [f"{_label(row)} {row.given_class:.2f}" for row in rows if row.given_class is not None]
     if beyond:
@@ -136,7 +140,9 @@ def dominance(
     shown = [item for item in every if any(item.factor == row.factor for row in rows)]
     gains = shown[0].group if shown and shown[0].interval is not None and shown[0].interval[0] > 0 else None
     if shown:
-        changes = ", ".join(f"{item.factor.replace('_', ' ')} {item.value:+.2f}{_range(item.interval)}" for item in shown)
+        changes = ", ".join(
+            f"{item.factor.replace('_', ' ')} {item.value:+.2f}{_range(item.interval)}" for item in shown
+        )
         text += f" Against {name} they gain {f'most in {gains}' if gains else 'in nothing for certain'}: {changes}."
     return Dominance(lead, dominant, every, gains, text)
 

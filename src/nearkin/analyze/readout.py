@@ -153,7 +153,9 @@ def _ridge(
     guess = np.asarray(model.predict(x_test)).reshape(len(x_test), -1) * scale
     alphas = np.atleast_1d(model.alpha_)
     edges = np.cumsum([0, *(t.shape[1] for t in targets)])
-    return [(guess[:, a:b], float(np.exp(np.log(alphas[a:b]).mean()))) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [
+        (guess[:, a:b], float(np.exp(np.log(alphas[a:b]).mean()))) for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
 
 
 def _categories(

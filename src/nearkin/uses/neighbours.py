@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nearkin.analyze.agreement import FactorAgreement, neighbor_agreement
-from nearkin.analyze.dominance import statement
+from nearkin.analyze.dominance import dominance
 from nearkin.analyze.factors import known_factors, pixel_factors, pixel_vectors
 from nearkin.analyze.hubness import CANDIDATES, K, hubness
 from nearkin.analyze.precision import precision_at_k
@@ -61,7 +61,7 @@ def neighbour_uses(
             "retrieval": search(part, queries, k=min(5, len(part) - 1)).to_dict(),
             "precision": None if precision is None else precision.to_dict(),
             "hubs": hubs.to_dict(),
-            "factors": agreed.to_dict() | {"statement": statement(agreed, pixels)},
+            "factors": agreed.to_dict() | {"statement": dominance(agreed, pixels).text},
         }
         write_json(path, found)
         out.append(found)

@@ -21,13 +21,16 @@ def cluster(
     k: Annotated[str, typer.Option("--k", help="k-means: number of clusters, or auto (by silhouette).")] = "10",
     algorithm: Annotated[str, typer.Option("--algorithm", help="kmeans or hdbscan.")] = "kmeans",
     min_size: Annotated[
-        int | None, typer.Option("--min-size", help="HDBSCAN: smallest cluster. Default: 0.5 % of the images, at least 5.")
+        int | None,
+        typer.Option("--min-size", help="HDBSCAN: smallest cluster. Default: 0.5 % of the images, at least 5."),
     ] = None,
     metric: options.Metric = "l2",
     split: options.Split = "all",
     images: options.Images = None,
     map_: Annotated[str | None, typer.Option("--map", help="Also draw a map: pca or tsne.")] = None,
-    png: Annotated[Path | None, typer.Option("--png", help="Picture of the map with numbered centres; needs --map.")] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", help="Picture of the map with numbered centres; needs --map.")
+    ] = None,
     examples: Annotated[int, typer.Option("--examples", help="Central and borderline images per cluster.")] = 10,
     seed: options.Seed = 0,
     out: options.TableOut = None,
@@ -130,4 +133,6 @@ def _sheet(html: Path, embeddings: Path, found: Clustering, pictures: ImageSet) 
     from nearkin.cli.cluster_output import cluster_sections, headline
     from nearkin.report.sheet import write_sheet
 
-    write_sheet(html, f"Clusters of {embeddings.name}", cluster_sections(found, pictures), text=" ".join(headline(found)))
+    write_sheet(
+        html, f"Clusters of {embeddings.name}", cluster_sections(found, pictures), text=" ".join(headline(found))
+    )
