@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -127,6 +128,13 @@ def draw_maps(
     return maps
 
 
+def _cores() -> int:
+    """Cores this process may use. openTSNE counts the machine's, and more threads than cores wait for each other."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def tsne(
     Z: NDArray[np.float32], *, seed: int, perplexity: float, n_jobs: int = -1, initialization: str = "pca"
 ) -> NDArray[np.float32]:
@@ -141,6 +149,10 @@ def tsne(
     if Z.shape[1] > 50 and len(Z) > 50:
         scaled = PCA(50, svd_solver="randomized", random_state=seed).fit_transform(scaled)
     model = openTSNE.TSNE(
-        perplexity=perplexity, initialization=initialization, random_state=seed, n_jobs=n_jobs, verbose=False
+        perplexity=perplexity,
+        initialization=initialization,
+        random_state=seed,
+        n_jobs=_cores() if n_jobs < 0 else n_jobs,
+        verbose=False,
     )
     return np.asarray(model.fit(np.asarray(scaled, dtype=np.float64)), dtype=np.float32)
