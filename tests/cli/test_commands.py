@@ -50,7 +50,7 @@ def labels_for(root: Path, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], *[[c] for c in ("study", "fit", "embed", "evaluate", "map", "report", "data")]]
+    "command", [[], *[[c] for c in ("study", "fit", "embed", "evaluate", "map", "search", "hubs", "report", "data")]]
 )
 def test_help(command: list[str], tmp_path: Path) -> None:
     assert "Usage" in nearkin(*command, "--help", cwd=tmp_path)

@@ -154,6 +154,15 @@ def test_queries_that_are_refused(root: Path, tmp_path: Path) -> None:
     assert "--split can be: all, test, train, val" in refused(ConfigError, "search", e, "--split", "tests")
 
 
+def test_a_table_of_other_images_is_refused_and_kept(root: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "other.npy", np.eye(20, 9, dtype=np.float32))
+    call("search", tmp_path / "other.npy", "-o", tmp_path / "t.parquet")
+    before = (tmp_path / "t.parquet").read_bytes()
+    for command in ("search", "hubs"):
+        assert "other images" in refused(DataError, command, root / "e.parquet", "-o", tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").read_bytes() == before
+
+
 def test_vectors_of_another_run_or_width(root: Path, tmp_path: Path) -> None:
     picture = root / "set" / "dark" / "04.png"
     np.save(tmp_path / "wide.npy", np.eye(20, 9, dtype=np.float32))

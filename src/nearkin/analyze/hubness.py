@@ -107,10 +107,10 @@ def hubness(
 
     Args:
         candidates: neighbours per image that the remedies sort again (at most N - 1 are used).
-        k_local: K of the local remedies. pixels: (N, ...), any numbers, for distances from the mean image.
+        k_local: K of the local remedies (at most as many as candidates). pixels: (N, ...), any numbers, for distances from the mean image.
         seed: of the sample that estimates mutual proximity's means and variances.
     Raises:
-        ConfigError: unknown metric, k outside 1..N-1, fewer candidates than k or k_local.
+        ConfigError: unknown metric, k outside 1..N-1, fewer candidates than k.
         DataError: fewer than 2 images, values that are not finite, pixels of another number of images.
     """
     n = len(embeddings)
@@ -135,23 +135,26 @@ def hubness(
         return _listed(embeddings, rows[:LISTED], counts, {name: _percentiles(v) for name, v in places.items()})
 
     most, antihubs = _by(-near_counts), np.flatnonzero(near_counts == 0)
+    identical = not np.ptp(Z, axis=0).any()
     return Hubness(
-        n,
-        k,
-        metric,
-        found.indices.shape[1],
-        summarise(near_counts, k),
-        summarise(far_counts, k),
-        {name: _spearman(*side) for name, side in sides.items()},
-        {name: float(np.average(_percentiles(values), weights=counts)) for name, (counts, values) in sides.items()},
-        _composition(embeddings, near_counts, far_counts, k),
-        listed(most[near_counts[most] > HUB_SIZE * k], near_counts),
-        listed(antihubs[_by(-out[antihubs])], near_counts),
-        listed(_by(-far_counts)[: int((far_counts > 0).sum())], far_counts),
-        _remedies(embeddings, found, k, metric, k_local, seed),
-        near_counts,
-        far_counts,
-        f"all {n} vectors are identical: the order of neighbours is arbitrary" if not np.ptp(Z, axis=0).any() else None,
+        n=n,
+        k=k,
+        metric=metric,
+        candidates=found.indices.shape[1],
+        nearest=summarise(near_counts, k),
+        farthest=summarise(far_counts, k),
+        correlations={name: _spearman(*side) for name, side in sides.items()},
+        percentiles={
+            name: float(np.average(_percentiles(values), weights=counts)) for name, (counts, values) in sides.items()
+        },
+        composition=_composition(embeddings, near_counts, far_counts, k),
+        hubs=listed(most[near_counts[most] > HUB_SIZE * k], near_counts),
+        antihubs=listed(antihubs[_by(-out[antihubs])], near_counts),
+        farthest_images=listed(_by(-far_counts)[: int((far_counts > 0).sum())], far_counts),
+        remedies=_remedies(embeddings, found, k, metric, k_local, seed),
+        k_occurrence=near_counts,
+        farthest_occurrence=far_counts,
+        note=f"all {n} vectors are identical: the order of neighbours is arbitrary" if identical else None,
     )
 
 

@@ -50,6 +50,15 @@ def on_rows(values: NDArray[Any], rows: NDArray[np.int64], n: int) -> pa.Array:
     return pa.array(whole, mask=missing)
 
 
+def check_table(path: Path, embeddings: Embeddings) -> None:
+    """Refuse a table of other images; commands call it before they compute for minutes. No file is fine.
+
+    Raises DataError as :func:`add_columns` does.
+    """
+    if path.exists() and read_table(path).column("path").to_pylist() != embeddings.ids.tolist():
+        raise DataError(f"{path} is a table of other images. Choose another -o.")
+
+
 def add_columns(path: Path, embeddings: Embeddings, columns: dict[str, NDArray[Any] | pa.Array]) -> None:
     """Write ``columns`` (each of length N) beside path, split and label, keeping what the file already holds.
 
@@ -68,10 +77,9 @@ def add_columns(path: Path, embeddings: Embeddings, columns: dict[str, NDArray[A
         "split": pa.array(embeddings.split.tolist(), pa.string()),
         "label": pa.array(names, pa.string()),
     }
+    check_table(path, embeddings)
     if path.exists():
         before = read_table(path)
-        if before.column("path").to_pylist() != embeddings.ids.tolist():
-            raise DataError(f"{path} is a table of other images. Choose another -o.")
         table |= {name: before.column(name) for name in before.column_names if name not in table}
     table |= {name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in columns.items()}
     rank = {name: k for k, name in enumerate(COLUMNS)}

@@ -31,7 +31,7 @@ def hubs(
     With --images, also against the distance from the mean image. -o adds the columns hubness and farthest_occurrence.
     """
     from nearkin.analyze.hubness import hubness
-    from nearkin.analyze.table import add_columns, on_rows
+    from nearkin.analyze.table import add_columns, check_table, on_rows
     from nearkin.atomic import write_json
     from nearkin.cli.search_output import print_hubness
     from nearkin.embeddings import Embeddings
@@ -39,6 +39,8 @@ def hubs(
 
     options.need_images(html, images)
     loaded = Embeddings.load(embeddings)
+    if out is not None:
+        check_table(out, loaded)
     rows = options.rows_of(loaded.split, split)
     part = loaded.take(rows)
     pictures = None if images is None else images_of(part.ids, images)

@@ -49,12 +49,15 @@ def search(
     """
     from nearkin.analyze.precision import retrieval_precision
     from nearkin.analyze.retrieval import search as find
+    from nearkin.analyze.table import check_table
     from nearkin.atomic import write_json
     from nearkin.cli.search_output import print_precision, print_retrieval
     from nearkin.embeddings import Embeddings
 
     options.need_images(html, images)
     loaded = Embeddings.load(embeddings)
+    if out is not None:
+        check_table(out, loaded)
     rows = options.rows_of(loaded.split, split)
     queries, files = _queries(loaded, rows, query or [], run, layer, device, seed)
     found = find(loaded, queries, k=k, metric=metric, with_farthest=farthest, rows=rows)
