@@ -81,8 +81,25 @@ def print_table(table: dict[str, Any]) -> None:
                     "in-distribution test set's"
                 )
                 console.print(escape(text), highlight=False)
+        for where, scores in item["digits"].items():
+            found = scores.get(table["primary"])
+            if found and found["per_digit"]:
+                console.print(escape(f"{name}, {where}: {_digits(found)}"), highlight=False)
     for text in table["verdict"]["text"]:
         console.print(escape(text), highlight=False)
+
+
+def _digits(found: dict[str, Any]) -> str:
+    """Which digits and strokes the most anomalous have, in words."""
+    most = sorted(found["per_digit"], key=lambda row: -float(row["share_of_most"] - row["share"]))[:3]
+    text = ", ".join(
+        f"{row['digit']} ({100 * row['share_of_most']:.0f} % against {100 * row['share']:.0f} %)" for row in most
+    )
+    rho = "" if found["thickness_rho"] is None else f", rank correlation with the score {found['thickness_rho']:+.2f}"
+    return (
+        f"the {found['n_most']} most anomalous are above all {text}; their strokes are {found['thickness_most']:.2f} pixels "
+        f"thick against {found['thickness_all']:.2f}{rho}"
+    )
 
 
 def print_per_class(tables: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ def load_ood(source: str, splits: Splits, progress: bool) -> list[OodSet]:
     if not is_gray(plain[0].items.images):
         return plain
     pick = np.sort(np.random.default_rng(0).permutation(len(splits.train))[:_BACKGROUNDS])
-    return foreign_sets(source, size, backgrounds=splits.train.images[pick], progress=progress)
+    back = splits.train.images[pick]
+    return foreign_sets(source, size, backgrounds=back, unseen=splits.val.images, progress=progress)
 
 
 def run_uses(

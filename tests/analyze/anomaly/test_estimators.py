@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nearkin.analyze.anomaly import (
     OWN,
@@ -159,6 +163,19 @@ def test_estimators_work_in_pipelines(estimator: AnomalyDetector) -> None:
     assert pipe.decision_function(-cloud(4, 1) - 40).max() < 0
     assert (pipe.predict(-cloud(4, 1) - 40) == -1).all()
     assert pipe.score_samples(cloud(4, 1)).shape == (4,)
+
+
+@parametrize_with_checks(
+    [KNNAnomaly(), MahalanobisAnomaly()],
+    expected_failed_checks=lambda _: {
+        name: "training rows are judged without themselves, new rows are not"
+        for name in ("check_outliers_fit_predict", "check_outliers_train")
+    },
+)
+def test_scikit_learns_own_checks(estimator: AnomalyDetector, check: Callable[[AnomalyDetector], None]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
 
 
 def test_estimators_agree_with_score_sets() -> None:

@@ -43,7 +43,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError(f"contamination is {self.contamination}; it must lie in (0, 0.5].")
         Z = _matrix(X)
         if len(Z) < 2:
-            raise BadVectors(f"an anomaly score needs at least 2 training vectors; got {len(Z)}.")
+            raise BadVectors(f"an anomaly score needs at least 2 training vectors; got {len(Z)} sample.")
         self.n_features_in_ = Z.shape[1]
         self._learn(Z)
         self.train_scores_ = self._own_scores(Z)
@@ -59,7 +59,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Z = _matrix(X)
         if Z.shape[1] != self.n_features_in_:
             raise BadVectors(
-                f"X has {Z.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features."
+                f"X has {Z.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input."
             )
         return self._scores(Z)
 
@@ -94,7 +94,7 @@ def _matrix(X: ArrayLike) -> NDArray[np.float32]:
     try:
         out: NDArray[np.float32] = check_array(X, dtype=np.float32)
     except ValueError as error:
-        raise BadVectors(str(error).splitlines()[0]) from error
+        raise BadVectors(" ".join(str(error).split())) from error
     return out
 
 
