@@ -18,7 +18,6 @@ _GROUP_OF = {
     "background_hue": BACKGROUND,
     "mean_colour": COLOUR,
     "brightness": COLOUR,
-    "contrast": COLOUR,
     "saturation": COLOUR,
     "foreground_hue": COLOUR,
     "object_x": POSITION,

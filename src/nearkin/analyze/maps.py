@@ -110,10 +110,7 @@ def draw_maps(
     n, d = Z.shape
     spread = float(Z.std(axis=0, dtype=np.float64).max())
     if n < 8 or d < 2:
-        return {
-            name: _skipped(n, f"a map needs at least 8 images and 2 dimensions; got {n} x {d}")
-            for name in kinds
-        }
+        return {name: _skipped(n, f"a map needs at least 8 images and 2 dimensions; got {n} x {d}") for name in kinds}
     if not spread > 1e-6 * max(1e-12, float(np.abs(Z).max())):
         return {name: _skipped(n, "all vectors are the same") for name in kinds}
     high = knn(Z, Z, min(K, n - 1), metric="l2", exclude_self=True)
@@ -135,7 +132,7 @@ def tsne(
 ) -> NDArray[np.float32]:
     """t-SNE by openTSNE on at most 50 principal components, as is usual. float32 (N, 2).
 
-    ``initialization`` is "pca", from which every seed ends alike, or "random".
+    ``initialization`` is "pca" (seeds then share the coarse layout) or "random".
     """
     import openTSNE
     from sklearn.decomposition import PCA

@@ -56,9 +56,7 @@ def centres(values: NDArray[np.float32], assigned: NDArray[np.int64]) -> NDArray
     return out
 
 
-def to_centres(
-    Z: NDArray[np.float32], assigned: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def to_centres(Z: NDArray[np.float32], assigned: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Distance of each row of Z (N, D) to its own cluster's centre, and its margin (see :class:`Cluster`).
 
     Both float32 (N,); NaN for noise. With one cluster all margins are NaN; a row that sits on both centres has 0.

@@ -68,13 +68,6 @@ class FactorProbe:
         return {"k": self.k, "protocol": PROTOCOL, "factors": [row.to_dict() for row in self.rows]}
 
 
-def probe_rows(split: NDArray[np.str_], *, seed: int = 0, max_train: int = MAX_TRAIN) -> dict[str, NDArray[np.int64]]:
-    """Rows of "train" (a seeded choice of at most ``max_train``), "val" and "test" (all), each ascending."""
-    rows = {name: np.flatnonzero(split == name) for name in ("train", "val", "test")}
-    rows["train"] = np.sort(np.random.default_rng(seed).permutation(rows["train"])[:max_train])
-    return rows
-
-
 def factor_probe(
     Z: NDArray[np.float32], split: NDArray[np.str_], factors: Sequence[Factor], *, k: int = 10
 ) -> FactorProbe:
@@ -153,7 +146,9 @@ def _ridge(
     guess = np.asarray(model.predict(x_test)).reshape(len(x_test), -1) * scale
     alphas = np.atleast_1d(model.alpha_)
     edges = np.cumsum([0, *(t.shape[1] for t in targets)])
-    return [(guess[:, a:b], float(np.exp(np.log(alphas[a:b]).mean()))) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [
+        (guess[:, a:b], float(np.exp(np.log(alphas[a:b]).mean()))) for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
 
 
 def _categories(

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nearkin.cli.commands import cluster, data, embed, evaluate, fit, map_, report, study
+from nearkin.cli.commands import cluster, data, embed, evaluate, factors, fit, map_, report, study
 
 app = typer.Typer(
     name="nearkin",
@@ -21,6 +21,7 @@ app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("map")(map_.map_)
 app.command("cluster")(cluster.cluster)
+app.command("factors")(factors.factors)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
 

@@ -34,7 +34,11 @@ def headline(found: Clustering) -> list[str]:
             + (f": below {NO_STRUCTURE}, no substantial structure (Kaufman and Rousseeuw 1990)." if weak else ".")
         )
     if numbers.nmi is not None and numbers.ari is not None and numbers.accuracy is not None:
-        own = "" if numbers.class_silhouette is None else f" The classes themselves have silhouette {numbers.class_silhouette:.3f}."
+        own = (
+            ""
+            if numbers.class_silhouette is None
+            else f" The classes themselves have silhouette {numbers.class_silhouette:.3f}."
+        )
         text.append(
             f"Against classes: NMI {numbers.nmi:.3f}, ARI {numbers.ari:.3f}, Hungarian accuracy "
             f"{100 * numbers.accuracy:.1f} %, purity {100 * (found.purity or 0):.1f} %.{own}"

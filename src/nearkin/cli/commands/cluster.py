@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nearkin.cli import options
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nearkin.analyze.clusters import Clustering
     from nearkin.analyze.maps import Map
     from nearkin.data import ImageSet
@@ -21,13 +23,16 @@ def cluster(
     k: Annotated[str, typer.Option("--k", help="k-means: number of clusters, or auto (by silhouette).")] = "10",
     algorithm: Annotated[str, typer.Option("--algorithm", help="kmeans or hdbscan.")] = "kmeans",
     min_size: Annotated[
-        int | None, typer.Option("--min-size", help="HDBSCAN: smallest cluster. Default: 0.5 % of the images, at least 5.")
+        int | None,
+        typer.Option("--min-size", help="HDBSCAN: smallest cluster. Default: 0.5 % of the images, at least 5."),
     ] = None,
     metric: options.Metric = "l2",
     split: options.Split = "all",
     images: options.Images = None,
     map_: Annotated[str | None, typer.Option("--map", help="Also draw a map: pca or tsne.")] = None,
-    png: Annotated[Path | None, typer.Option("--png", help="Picture of the map with numbered centres; needs --map.")] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", help="Picture of the map with numbered centres; needs --map.")
+    ] = None,
     examples: Annotated[int, typer.Option("--examples", help="Central and borderline images per cluster.")] = 10,
     seed: options.Seed = 0,
     out: options.TableOut = None,
@@ -72,7 +77,7 @@ def cluster(
     if out is not None:
         from nearkin.analyze.table import add_columns, on_rows
 
-        columns = {"cluster": found.assigned}
+        columns: dict[str, NDArray[Any]] = {"cluster": found.assigned}
         if drawn is not None:
             columns |= {"x": drawn.coords[:, 0], "y": drawn.coords[:, 1]}
         add_columns(out, loaded, {name: on_rows(values, rows, len(loaded)) for name, values in columns.items()})
@@ -130,4 +135,6 @@ def _sheet(html: Path, embeddings: Path, found: Clustering, pictures: ImageSet) 
     from nearkin.cli.cluster_output import cluster_sections, headline
     from nearkin.report.sheet import write_sheet
 
-    write_sheet(html, f"Clusters of {embeddings.name}", cluster_sections(found, pictures), text=" ".join(headline(found)))
+    write_sheet(
+        html, f"Clusters of {embeddings.name}", cluster_sections(found, pictures), text=" ".join(headline(found))
+    )
