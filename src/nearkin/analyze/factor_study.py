@@ -98,11 +98,11 @@ def study_factors(
     """
     if len(images) != len(embeddings):
         raise DataError(f"{len(images)} images for {len(embeddings)} vectors; factors need one image per vector.")
-    every = (*known_factors(known or {}), *pixel_factors(images))
     rows = compared_rows(embeddings.split, split, max_images=max_images, seed=seed)
-    labels = None if embeddings.labels is None else embeddings.labels[rows]
-    shared = [item.take(rows) for item in every]
-    near = knn(part := embeddings.Z[rows], part, k, metric=metric, exclude_self=True)
+    part = embeddings.take(rows)
+    near = knn(part.Z, part.Z, k, metric=metric, exclude_self=True)
+    every = (*known_factors(known or {}), *pixel_factors(images))
+    shared, labels = [item.take(rows) for item in every], part.labels
     found = neighbor_agreement(near, labels, shared, seed=seed)
     pixels = raw_pixels if isinstance(raw_pixels, FactorAgreement) else None
     if raw_pixels is True:

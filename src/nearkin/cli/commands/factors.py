@@ -38,11 +38,13 @@ def factors(
     from nearkin.atomic import write_json
     from nearkin.cli.factor_output import factor_sections, print_factors
     from nearkin.embeddings import Embeddings
-    from nearkin.evaluate.protocol import with_splits
     from nearkin.lookup import images_of
 
-    loaded, note = with_splits(Embeddings.load(embeddings), seed)
-    if note:
+    loaded = Embeddings.load(embeddings)
+    if not {"train", "val", "test"} <= set(loaded.split.tolist()):
+        from nearkin.evaluate.protocol import with_splits  # imports torch, which most files do not need
+
+        loaded, note = with_splits(loaded, seed)
         typer.echo(f"note: {note}")
     # Only these images are read; the study makes the same choice among them.
     rows = compared_rows(loaded.split, split, max_images=max_images, seed=seed)
