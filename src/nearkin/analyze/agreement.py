@@ -118,11 +118,11 @@ def neighbor_agreement(
         if mates is None or factor.group == CLASS:
             pairs.append((nothing, nothing))
         else:
-            usable = (mates >= 0).reshape(n, k, _DRAWS)
+            usable: NDArray[np.bool_] = np.asarray(mates >= 0)
             pairs.append(
                 (
-                    _disagreement(factor, neighbors.indices, usable.any(axis=2)),
-                    _disagreement(factor, np.maximum(mates, 0), mates >= 0),
+                    _disagreement(factor, neighbors.indices, np.asarray(usable.reshape(n, k, _DRAWS).any(axis=2))),
+                    _disagreement(factor, np.maximum(mates, 0), usable),
                 )
             )
     ratios = ratios_with_intervals(pairs, seed=seed, resamples=resamples)

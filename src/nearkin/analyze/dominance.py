@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nearkin.analyze.agreement import Agreement, FactorAgreement, one_minus_ratio, stacked
 from nearkin.analyze.bootstrap import RESAMPLES, Interval, percentiles, resampled_sums
-from nearkin.analyze.factors import GROUPS, OTHER
+from nearkin.analyze.factors import BACKGROUND, CLASS, GROUPS, OTHER
 from nearkin.errors import DataError
 
 
@@ -145,6 +148,25 @@ def dominance(
         )
         text += f" Against {name} they gain {f'most in {gains}' if gains else 'in nothing for certain'}: {changes}."
     return Dominance(lead, dominant, every, gains, text)
+
+
+def telling_rows(found: FactorAgreement, *, n: int = 8) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Images that show the conflict of class and background, int64, at most ``n`` each; none without labels.
+
+    First those with neighbours of other classes (at least four fifths) on the most similar backgrounds, then those with
+    neighbours of their own class (at least four fifths) on the most different backgrounds.
+    """
+    lead = leading(found.rows)
+    none = np.zeros(0, dtype=np.int64)
+    if CLASS not in lead or BACKGROUND not in lead:
+        return none, none
+    other, background = lead[CLASS].near, lead[BACKGROUND].near
+    usable = np.isfinite(other) & np.isfinite(background)
+    wrong, right = np.flatnonzero(usable & (other >= 0.8)), np.flatnonzero(usable & (other <= 0.2))
+    return (
+        wrong[np.argsort(background[wrong], kind="stable")[:n]],
+        right[np.argsort(-background[right], kind="stable")[:n]],
+    )
 
 
 def _label(row: Agreement) -> str:

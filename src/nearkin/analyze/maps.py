@@ -140,7 +140,7 @@ def tsne(
 ) -> NDArray[np.float32]:
     """t-SNE by openTSNE on at most 50 principal components, as is usual. float32 (N, 2).
 
-    ``initialization`` is "pca", from which every seed ends alike, or "random".
+    ``initialization`` is "pca" (seeds then share the coarse layout) or "random".
     """
     import openTSNE
     from sklearn.decomposition import PCA

@@ -51,12 +51,14 @@ def save_clusters(
 
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot(title=title, xticks=[], yticks=[])
-    axes.scatter(*coords[assigned < 0].T, s=2, color="#DDDDDD")
+    noise = assigned < 0
+    axes.scatter(coords[noise, 0], coords[noise, 1], s=2, color="#DDDDDD")
     for k, centre in enumerate(centres):
-        axes.scatter(*coords[assigned == k].T, s=3, color=COLOURS[k % len(COLOURS)])
+        rows = assigned == k
+        axes.scatter(coords[rows, 0], coords[rows, 1], s=3, color=COLOURS[k % len(COLOURS)])
         # White around the sign keeps it readable on its own cluster.
-        axes.scatter(*centre, s=260, marker="o", color="white", edgecolors="black", zorder=3)
-        axes.annotate(str(k), tuple(centre), ha="center", va="center", fontsize=9, zorder=4)
+        axes.scatter(centre[0], centre[1], s=260, marker="o", color="white", edgecolors="black", zorder=3)
+        axes.annotate(str(k), (centre[0], centre[1]), ha="center", va="center", fontsize=9, zorder=4)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=150)

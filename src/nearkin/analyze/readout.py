@@ -68,13 +68,6 @@ class FactorProbe:
         return {"k": self.k, "protocol": PROTOCOL, "factors": [row.to_dict() for row in self.rows]}
 
 
-def probe_rows(split: NDArray[np.str_], *, seed: int = 0, max_train: int = MAX_TRAIN) -> dict[str, NDArray[np.int64]]:
-    """Rows of "train" (a seeded choice of at most ``max_train``), "val" and "test" (all), each ascending."""
-    rows = {name: np.flatnonzero(split == name) for name in ("train", "val", "test")}
-    rows["train"] = np.sort(np.random.default_rng(seed).permutation(rows["train"])[:max_train])
-    return rows
-
-
 def factor_probe(
     Z: NDArray[np.float32], split: NDArray[np.str_], factors: Sequence[Factor], *, k: int = 10
 ) -> FactorProbe:

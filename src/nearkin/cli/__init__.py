@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from nearkin.cli.commands import anomalies, cluster, data, embed, evaluate, fit, hubs, map_, report, search, study
+from nearkin.cli.commands import (
+    anomalies,
+    cluster,
+    data,
+    embed,
+    evaluate,
+    factors,
+    fit,
+    hubs,
+    map_,
+    report,
+    search,
+    study,
+)
 
 app = typer.Typer(
     name="nearkin",
@@ -24,6 +37,7 @@ app.command("search")(search.search)
 app.command("hubs")(hubs.hubs)
 app.command("anomalies")(anomalies.anomalies)
 app.command("cluster")(cluster.cluster)
+app.command("factors")(factors.factors)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nearkin.cli import options
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nearkin.analyze.clusters import Clustering
     from nearkin.analyze.maps import Map
     from nearkin.data import ImageSet
@@ -75,7 +77,7 @@ def cluster(
     if out is not None:
         from nearkin.analyze.table import add_columns, on_rows
 
-        columns = {"cluster": found.assigned}
+        columns: dict[str, NDArray[Any]] = {"cluster": found.assigned}
         if drawn is not None:
             columns |= {"x": drawn.coords[:, 0], "y": drawn.coords[:, 1]}
         add_columns(out, loaded, {name: on_rows(values, rows, len(loaded)) for name, values in columns.items()})
