@@ -18,7 +18,9 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line.split("#")[0].strip()
     for file in ("README.md", "LOG.md")
-    for line in re.findall(r"^\s*`{0,3}(nearkin [^`\n]+)", (Path(__file__).parents[1] / file).read_text(encoding="utf-8"), re.M)
+    for line in re.findall(
+        r"^\s*`{0,3}(nearkin [^`\n]+)", (Path(__file__).parents[1] / file).read_text(encoding="utf-8"), re.M
+    )
 ] + re.findall(r"`(nearkin (?:study|fit|embed|evaluate|map|report|data)[^`]*)`", README)
 
 
@@ -35,7 +37,9 @@ def test_command_parses(command: str) -> None:
             leaf.make_context(name, rest)
 
 
-def test_snippet_agrees_with_our_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_snippet_agrees_with_our_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 4, 1200)
     Z = (1.2 * np.eye(4, 16)[y] + rng.normal(size=(1200, 16))).astype(np.float32)

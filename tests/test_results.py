@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from nearkin.results import _ablation, _table, _verdict
+from nearkin.answers import collapse, verdict
+from nearkin.results import _table
 
 
 def layer(
@@ -37,6 +38,8 @@ def run(method: str, seed: int = 0, trained: bool = True, state: str = "healthy"
         "title": method,
         "seed": seed,
         "trained": trained,
+        "baseline": not trained,
+        "uses_labels": method == "supervised",
         "diagnosis": {"state": state, "message": "m"} if trained else None,
         "evaluation": {"primary_layer": "z", "layers": {"z": layer(**numbers)}},
     }
@@ -60,20 +63,29 @@ def test_verdict_compares_with_the_best_baseline() -> None:
         run("pca", trained=False, accuracy=0.4),
         run("raw", trained=False, accuracy=0.3),
     ]
-    first = _verdict(runs, _table(runs), DATA)[0]
+    first = verdict(runs, _table(runs), DATA)[0]
     assert first["level"] == "good" and "+20.0 points" in first["text"] and "pca" in first["text"]
     runs[0] = run("vicreg", accuracy=0.35)
-    first = _verdict(runs, _table(runs), DATA)[0]
+    first = verdict(runs, _table(runs), DATA)[0]
     assert first["level"] == "bad" and "−5.0 points" in first["text"]
+
+
+def test_many_methods_are_put_in_order_and_the_weak_are_named() -> None:
+    scores = {"vicreg": 0.6, "ngn": 0.5, "lo": 0.3, "byol": 0.61, "supervised": 0.8}
+    runs = [run(name, accuracy=a) for name, a in scores.items()] + [run("pca", trained=False, accuracy=0.4)]
+    texts = [v["text"] for v in verdict(runs, _table(runs), DATA)]
+    assert texts[0].startswith("vicreg: 60.0 %")
+    assert "supervised 80.0, byol 61.0, vicreg 60.0, ngn 50.0, lo 30.0" in texts[1]
+    assert texts[2].endswith("(pca): lo.")
 
 
 def test_verdict_warns() -> None:
     runs = [run("vicreg", state="collapsing")]
-    texts = [v["text"] for v in _verdict(runs, _table(runs), DATA | {"subset": 100})]
+    texts = [v["text"] for v in verdict(runs, _table(runs), DATA | {"subset": 100})]
     assert any("collapsing" in t for t in texts) and any("One seed" in t for t in texts)
     assert any("subset of 100" in t for t in texts) and any("No baseline" in t for t in texts)
     runs = [run("vicreg", accuracy=None)]
-    texts = [v["text"] for v in _verdict(runs, _table(runs), DATA | {"classes": []})]
+    texts = [v["text"] for v in verdict(runs, _table(runs), DATA | {"classes": []})]
     assert any("no labels" in t for t in texts)
 
 
@@ -86,7 +98,7 @@ def test_verdict_warns() -> None:
     ],
 )
 def test_ablation_tells_scale_from_information(without: dict[str, float], collapses: str, scale_only: bool) -> None:
-    out = _ablation([run("vicreg"), run("vicreg-novar", **without)])
+    out = collapse([run("vicreg"), run("vicreg-novar", **without)])
     assert out["Does it collapse without the variance term?"]["statement"].startswith(collapses)
     text = out["Is information lost, or only scale?"]["statement"]
     if collapses == "Yes":
@@ -96,4 +108,4 @@ def test_ablation_tells_scale_from_information(without: dict[str, float], collap
 
 
 def test_no_ablation_without_both_runs() -> None:
-    assert _ablation([run("vicreg")]) == {}
+    assert collapse([run("vicreg")]) == {}

@@ -15,6 +15,10 @@ import pytest
 from PIL import Image
 
 from nearkin.embeddings import Embeddings
+from nearkin.errors import ConfigError
+from nearkin.methods.neighborhood import frozen_features
+from nearkin.pipeline import embed_run
+from nearkin.study import StudyConfig, run_study
 
 TINY = ["--preset", "quick", "--epochs", "3", "--set", "projector=32,32", "--set", "batch_size=32", "--quiet"]
 
@@ -53,6 +57,52 @@ def test_study_end_to_end_and_embeddings_reproduce_the_probe(tmp_path: Path) -> 
     train, test = emb.part("train"), emb.part("test")
     probe = LogisticRegression(max_iter=1000).fit(train.Z, train.labels)
     assert probe.score(test.Z, test.labels) == pytest.approx(results["table"][1]["linear"]["mean"], abs=0.05)
+
+
+def random_set(path: Path, side: int) -> Path:
+    rng = np.random.default_rng(0)
+    made = {
+        f"x_{name}": rng.integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+        for name, n in (("train", 60), ("test", 30))
+    }
+    np.savez(path, **made)
+    return path
+
+
+def test_an_illegal_setting_is_told_before_the_first_run(tmp_path: Path) -> None:
+    source = str(random_set(tmp_path / "set.npz", 16))
+    config = StudyConfig(source, "quick", ("pca", "simclr"), (0,), settings={"temperature": -1.0})
+    with pytest.raises(ConfigError, match="temperature is -1"):
+        run_study(config, tmp_path / "out", progress=False, say=lambda text: None)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_studys_run_embeds_a_set_of_another_size(tmp_path: Path) -> None:
+    """The run remembers its image size, which decides the net's stem; other images are brought to it."""
+    source = str(random_set(tmp_path / "small.npz", 16))
+    settings = {"encoder": "fast-tiny", "projector": (8, 8)}
+    run_study(
+        StudyConfig(source, "quick", ("random-init",), (0,), settings=settings),
+        tmp_path / "out",
+        progress=False,
+        say=lambda text: None,
+    )
+    run, other = tmp_path / "out" / "runs" / "random-init-s0", str(random_set(tmp_path / "large.npz", 64))
+    made = embed_run(
+        run,
+        other,
+        tmp_path / "e.parquet",
+        layer=None,
+        labels=None,
+        subset=None,
+        strict=False,
+        device="cpu",
+        progress=False,
+    )
+    assert made.Z.shape == (90, 1024)
+    with pytest.raises(ConfigError, match="images of 16 pixels; these have 64. Use --size 16"):
+        frozen_features(str(run), {}, (3, 64, 64), "cpu")
 
 
 @pytest.mark.slow

@@ -7,7 +7,32 @@ from typing import Any
 
 from nearkin.errors import unknown
 
-ALL_METHODS = ("vicreg", "vicreg-novar", "raw-pixels", "pca", "random-init")
+_BASELINES = ("raw-pixels", "pca", "random-init")
+_BATCHES = (64, 128, 256, 512)
+# Names that stand for several methods in --methods.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "main": ("vicreg", "vicreg-novar", *_BASELINES),
+    "study": (
+        "vicreg", "vicreg-novar", "ngn", "lo", "free-codes", "le-vicreg", "le-random", "le-pixels", *_BASELINES,
+    ),
+    "ablations": ("vicreg", "vicreg-noinv", "vicreg-novar", "vicreg-nocov"),
+    "neighbours": ("ngn", "ngn-cosine", "ngn-augmented", "ngn-pixels", "ngn-oracle"),
+    "relatives": ("barlow", "simclr", "byol", "simsiam", "wmse", "lejepa", "vicreg-4views"),
+    "ceilings": ("hog", "supervised"),
+    "weights": tuple(
+        f"vicreg@{term}_weight={value}"
+        for term, values in (("invariance", (2.5, 5, 25)), ("variance", (5, 10, 50)), ("covariance", (0.2, 5)))
+        for value in values
+    ),
+    "codes": tuple(f"{form}@batch_size={size}" for form in ("lo", "lo-naive") for size in _BATCHES),
+}  # fmt: skip
+GROUPS["all"] = tuple(dict.fromkeys(name for group in GROUPS.values() for name in group))
+
+
+def expand_methods(text: str) -> tuple[str, ...]:
+    """ "study,byol" -> the methods' names, groups replaced by their members, each once."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return tuple(dict.fromkeys(name for part in parts for name in GROUPS.get(part, (part,))))
 
 
 @dataclass(frozen=True)
@@ -21,7 +46,7 @@ class Preset:
     description: str
     settings: dict[str, Any]
     gpu_settings: dict[str, Any] = field(default_factory=dict)
-    methods: tuple[str, ...] = ALL_METHODS
+    methods: tuple[str, ...] = GROUPS["study"]
     seeds: tuple[int, ...] = (0,)
     subset: int | None = None
     gpu_subset: int | None = None
@@ -66,8 +91,8 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             "quick",
-            "the demo: the fast net for a few epochs",
-            {**_CPU, "encoder": "fast-tiny", "epochs": 12, "projector": (512, 512)},
+            "the demo: the study's methods with a tiny net for a few epochs",
+            {**_CPU, "encoder": "fast-tiny", "epochs": 10, "projector": (512, 512)},
         ),
         Preset("cpu", "the fast net on all images, for a laptop", _CPU),
         Preset(
@@ -75,13 +100,17 @@ PRESETS: dict[str, Preset] = {
             "the reference study's protocol; on a CPU 10,000 training images and 10 epochs, on a GPU all and 30",
             _REFERENCE,
             gpu_settings={"epochs": 30},
+            methods=GROUPS["main"],
             subset=10_000,
         ),
         Preset(
             "full",
-            "everything with three seeds: the reference protocol at full length",
-            {**_REFERENCE, "epochs": 30},
+            "every method, ablation, grid and relative with three seeds; on a CPU on 10,000 training images",
+            {**_CPU, "encoder": "fast-tiny", "epochs": 10},
+            gpu_settings={"encoder": "fast", "epochs": 30},
+            methods=GROUPS["all"],
             seeds=(0, 1, 2),
+            subset=10_000,
         ),
     )
 }

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from nearkin import __version__
-from nearkin.answers import answers
+from nearkin.answers import answers, collapse, convergence, verdict
 from nearkin.atomic import read_json
 from nearkin.evaluate.stats import STUDENT, t_interval
-from nearkin.methods import METHODS
+from nearkin.methods import METHODS, method_info
 from nearkin.train.record import Record
 
 _SCORES = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")
 _PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "faiss-cpu", "openTSNE", "numpy", "pyarrow")
-# Published by the reference study on CIFAR-10: linear probe of VICReg, and without the variance term.
-REFERENCE_STUDY = {"vicreg": 0.7242, "vicreg-novar": 0.1758}
+# Published by the reference study on CIFAR-10: linear probes of VICReg, without the variance term, and of NGN.
+REFERENCE_STUDY = {"vicreg": 0.7242, "vicreg-novar": 0.1758, "ngn": 0.3491}
 
 
 def collect(folder: Path, command: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
     order = {name: k for k, name in enumerate(METHODS)}
     runs.sort(key=lambda run: (order[run["method"].split("@")[0]], run["method"], run["seed"]))
     table = _table(runs)
-    ablation = _ablation(runs)
+    ablation = collapse(runs)
     faster = convergence(folder, runs) if ablation else None
     if faster is not None:
         ablation["Does it converge faster without the variance term?"] = faster
@@ -51,7 +51,7 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
         "table": table,
         "ablation": ablation,
         "answers": answers(runs),
-        "verdict": _verdict(runs, table, data),
+        "verdict": verdict(runs, table, data),
     }
 
 
@@ -69,6 +69,7 @@ def hardware() -> dict[str, Any]:
 
 def _run(folder: Path) -> dict[str, Any]:
     evaluation, config = read_json(folder / "evaluation.json"), read_json(folder / "config.json")
+    info = method_info(evaluation["method"])
     record = Record(folder / "metrics.jsonl")
     epochs = record.read(kind="epoch", split="val")
     steps = len(record.read(kind="step"))
@@ -84,6 +85,8 @@ def _run(folder: Path) -> dict[str, Any]:
         "title": evaluation["title"],
         "seed": evaluation["seed"],
         "trained": trained,
+        "baseline": info.baseline,
+        "uses_labels": info.uses_labels,
         "config": config["settings"],
         "seconds": seconds,
         "images_per_s": steps * config["settings"]["batch_size"] / seconds if seconds else None,
@@ -127,6 +130,8 @@ def _table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "method": method,
             "title": group[0]["title"],
             "trained": group[0]["trained"],
+            "baseline": group[0]["baseline"],
+            "uses_labels": group[0]["uses_labels"],
             "layer": primary,
             "dim": layers[0]["dim"],
         }
@@ -164,149 +169,3 @@ def _protocol(data: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
             lines += [f"{name}: {layer[name]['protocol']}." for name in ("linear", "linear_sgd", "knn")]
             break
     return lines
-
-
-def _ablation(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The predictions about training without the variance term, with the numbers that decide them."""
-    full = next((r for r in runs if r["method"] == "vicreg"), None)
-    without = next((r for r in runs if r["method"] == "vicreg-novar"), None)
-    if full is None or without is None:
-        return {}
-    name = full["evaluation"]["primary_layer"]
-    a, b = full["evaluation"]["layers"][name], without["evaluation"]["layers"][name]
-    numbers = {
-        label: {
-            "std_mean": layer["health"]["std_mean"],
-            "rankme": layer["health"]["rankme"],
-            "linear_sgd": _pick(layer, ("linear_sgd", "accuracy")),
-            "linear_sgd_standardised": _pick(layer, ("linear_sgd_standardised", "accuracy")),
-            "linear": _pick(layer, ("linear", "accuracy")),
-        }
-        for label, layer in (("vicreg", a), ("vicreg-novar", b))
-    }
-    collapsed = (
-        b["health"]["std_mean"] < 0.1 * a["health"]["std_mean"] or b["health"]["rankme"] < 0.1 * a["health"]["rankme"]
-    )
-    out: dict[str, Any] = {
-        "Does it collapse without the variance term?": {
-            "statement": (
-                f"{'Yes' if collapsed else 'No'}: on the layer '{name}' the mean std per dimension is "
-                f"{b['health']['std_mean']:.2g} against {a['health']['std_mean']:.2g}, and RankMe {b['health']['rankme']:.1f} "
-                f"against {a['health']['rankme']:.1f}."
-            ),
-            "numbers": numbers,
-        }
-    }
-    if b["linear_sgd"]:
-        lost, left = b["linear_sgd"]["accuracy"], b["linear_sgd_standardised"]["accuracy"]
-        whole = a["linear_sgd"]["accuracy"]
-        if lost >= whole - 0.02:
-            meaning = "There is no loss to explain: without the term the raw features are read as well."
-        elif left > lost + 0.5 * (whole - lost):
-            meaning = "Most of the loss is scale: the information is still there, squeezed into tiny differences."
-        else:
-            meaning = "Standardising does not bring it back: most of the information is gone."
-        out["Is information lost, or only scale?"] = {
-            "statement": (
-                f"The SGD probe reads {100 * lost:.1f} % from the raw features and {100 * left:.1f} % after standardising "
-                f"each dimension (VICReg: {100 * whole:.1f} % raw). {meaning}"
-            ),
-            "numbers": {"raw": lost, "standardised": left},
-        }
-    maps = [layer.get("maps", {}).get("tsne", {}) for layer in (a, b)]
-    if all(m and m.get("skipped") is None and m.get("purity") is not None for m in maps):
-        out["Is its map more compact?"] = {
-            "statement": (
-                f"Class silhouette {b['clusters']['class_silhouette']:.3f} without the term, {a['clusters']['class_silhouette']:.3f} "
-                f"with it; t-SNE map purity {maps[1]['purity']:.3f} against {maps[0]['purity']:.3f}. A collapsed cloud is small, "
-                "but a t-SNE picture hides scale, so compactness alone says nothing about quality."
-            ),
-            "numbers": {"silhouette": [a["clusters"]["class_silhouette"], b["clusters"]["class_silhouette"]]},
-        }
-    return out
-
-
-def convergence(folder: Path, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Epochs until the training loss has made 95 % of its total fall, with and without variance."""
-    found = {}
-    for method in ("vicreg", "vicreg-novar"):
-        run = next((r for r in runs if r["method"] == method), None)
-        if run is None:
-            return None
-        lines = Record(folder / "runs" / run["id"] / "metrics.jsonl").read(kind="epoch", split="train")
-        losses = [line["loss"] for line in lines]
-        if len(losses) < 3 or losses[0] <= losses[-1]:
-            return None
-        target = losses[0] - 0.95 * (losses[0] - min(losses))
-        found[method] = next(line["epoch"] for line, loss in zip(lines, losses, strict=True) if loss <= target)
-    a, b = found["vicreg"], found["vicreg-novar"]
-    verdict = "Yes" if b < a else "No"
-    return {
-        "statement": f"{verdict}: 95 % of the fall of its training loss is done after {b} epochs without the term, {a} with it. "
-        "The two losses differ by a term, so this compares shapes of curves, not quality.",
-        "numbers": found,
-    }
-
-
-def _signed(value: float) -> str:
-    """One decimal with its sign, the minus a true one."""
-    return f"{value:+.1f}".replace("-", "−")
-
-
-def _verdict(runs: list[dict[str, Any]], table: list[dict[str, Any]], data: dict[str, Any]) -> list[dict[str, str]]:
-    """Plain words: what was trained, how good against baselines, what is wrong with it."""
-    out: list[dict[str, str]] = []
-    learned = [row for row in table if row["trained"]]
-    baselines = [row for row in table if not row["trained"]]
-    scored = [row for row in learned if row["linear"]]
-    chance = 1 / len(data["classes"]) if data["classes"] else None
-    for row in scored:
-        accuracy = row["linear"]["mean"]
-        rivals = [b for b in baselines if b["linear"]]
-        text = f"{row['title']}: {100 * accuracy:.1f} % linear probe (layer {row['layer']}, {row['dim']} dimensions), chance {100 * (chance or 0):.1f} %"
-        if rivals:
-            best = max(rivals, key=lambda b: b["linear"]["mean"])
-            gain = accuracy - best["linear"]["mean"]
-            level = "good" if gain > 0.05 else "warn" if gain > 0 else "bad"
-            text += f"; {_signed(100 * gain)} points against the best baseline ({best['title']}, {100 * best['linear']['mean']:.1f} %)."
-        else:
-            level, text = "warn", text + ". No baseline was run, so this number stands alone."
-        out.append({"level": level, "text": text})
-    if not data["classes"]:
-        out.append(
-            {
-                "level": "warn",
-                "text": "The images have no labels: health, maps and clusters are shown, accuracy cannot be. "
-                "Labels for a few hundred images (--labels) would add probes and entanglement.",
-            }
-        )
-    for run in runs:
-        if run["diagnosis"] and run["diagnosis"]["state"] != "healthy":
-            out.append(
-                {
-                    "level": "bad",
-                    "text": f"{run['title']} (seed {run['seed']}): {run['diagnosis']['state']}. {run['diagnosis']['message']}",
-                }
-            )
-    if len({run["seed"] for run in runs}) == 1:
-        out.append(
-            {
-                "level": "warn",
-                "text": "One seed only: the intervals cover the choice of test images, not the luck of training.",
-            }
-        )
-    if data.get("subset"):
-        out.append(
-            {
-                "level": "warn",
-                "text": f"Trained on a subset of {data['subset']:,} images; not comparable with full-length results.",
-            }
-        )
-    for item in data["skipped"][:1]:
-        out.append(
-            {
-                "level": "warn",
-                "text": f"{len(data['skipped'])} files were unreadable and skipped, first: {item['path']} ({item['reason']}).",
-            }
-        )
-    return out

@@ -86,6 +86,8 @@ def run_study(
     for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
         say(f"note: {message}")
     methods = with_needs(config.methods)
+    for name in methods:  # an illegal setting or a missing package is told now, not after hours of other methods
+        create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
     pairs = [(name, seed) for seed in config.seeds for name in methods if seed == config.seeds[0] or _varies(name)]
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"
@@ -150,7 +152,8 @@ def _run(
 ) -> None:
     """Train (or continue), embed, evaluate one method with one seed."""
     method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))
-    write_json(folder / "config.json", {"method": name, "seed": seed, "settings": _jsonable(method.settings)})
+    config = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
+    write_json(folder / "config.json", config | {"image_size": splits.train.images.shape[-1]})
     if method_info(name).needs:
         method.use_runs({needed: folder.parent / f"{needed}-s{seed}" for needed in method_info(name).needs})
     method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")

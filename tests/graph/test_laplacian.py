@@ -68,6 +68,31 @@ def test_nystrom_at_a_node_is_the_node_where_edges_are_mutual() -> None:
     assert np.allclose(mean, found.vectors, atol=1e-6)
 
 
+def test_nystrom_is_right_for_every_eigenvalue_also_above_one() -> None:
+    """1 - lambda is negative for the last eigenvectors of a small graph; its sign must stay."""
+    from nearkin.neighbors import knn
+
+    rng = np.random.default_rng(1)
+    Z = circle(60)
+    found = SpectralEmbedding.fit(Z, 58, k=4, weights="binary")
+    assert found.eigenvalues.max() > 1.3 and np.abs(1 - found.eigenvalues).min() < 0.1
+    new = (circle(60) + 0.01 * rng.normal(size=(60, 2))).astype(np.float32)
+    near = knn(new, Z, 4, metric="l2")
+    usable = np.abs(1 - found.eigenvalues) > 1e-3
+    expected = found.vectors[near.indices].mean(axis=1)[:, usable] / (1 - found.eigenvalues[usable])
+    assert np.allclose(found.transform(new)[:, usable], expected, atol=1e-6)
+
+
+def test_an_image_far_from_all_others_does_not_break_the_graph() -> None:
+    """exp(-d^2 / 2 s^2) underflows to 0 at 39 times the scale; a node without weight is a component of its own."""
+    rng = np.random.default_rng(2)
+    for n in (100, 700):  # dense and Lanczos
+        Z = rng.normal(size=(n, 4)).astype(np.float32)
+        Z[17] = 1000
+        found = SpectralEmbedding.fit(Z, 3, k=5)
+        assert np.isfinite(found.vectors).all() and np.isfinite(found.transform(Z)).all()
+
+
 def test_nystrom_puts_new_points_where_they_belong() -> None:
     Z = circle(400)
     found = SpectralEmbedding.fit(Z[::2], 2, k=6)
@@ -83,7 +108,7 @@ def test_disconnected_graph_is_joined_and_told() -> None:
     assert found.n_components == 3
     groups = np.repeat([0, 1, 2], 40)
     means = np.array([found.vectors[groups == g, :2].mean(axis=0) for g in range(3)])
-    within = max(found.vectors[groups == g, :2].std() for g in range(3))
+    within = max(found.vectors[groups == g, :2].std(axis=0).max() for g in range(3))
     assert min(np.linalg.norm(means[a] - means[b]) for a in range(3) for b in range(a)) > 5 * within
 
 

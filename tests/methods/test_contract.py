@@ -26,6 +26,7 @@ TINY: dict[str, Any] = {
     "infer_steps": 3,
     "distill_epochs": 1,
     "w_size": 16,
+    "out_dim": 8,
     "dim": 4,
     "max_nodes": 40,
     "components": 8,
@@ -98,12 +99,33 @@ def test_unlabelled_images_are_refused_where_labels_are_needed(tmp_path: Path) -
             fit(name, tmp_path, make_splits(labelled=False))
 
 
+@pytest.mark.parametrize("name", [name for name, info in METHODS.items() if not info.seeded and name != "hog"])
+def test_methods_registered_as_unseeded_do_not_depend_on_the_seed(name: str, tmp_path: Path) -> None:
+    """A study runs them once, whatever the number of seeds."""
+    splits = make_splits()
+    a, b = fit(name, tmp_path / "a", splits, seed=0), fit(name, tmp_path / "b", splits, seed=1)
+    assert all(np.allclose(a[layer], b[layer], atol=1e-4) for layer in a)
+
+
+def test_a_missing_extra_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+    import tomllib
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
+    with pytest.raises(ConfigError, match=r"nearkin\[baselines\]"):
+        create("hog", {}, (3, 16, 16))
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert any("scikit-image" in item for item in project["optional-dependencies"]["baselines"])
+
+
 def test_needs_come_first_and_once() -> None:
     assert with_needs(("ngn", "pca", "vicreg", "le-random")) == ("vicreg", "ngn", "pca", "random-init", "le-random")
 
 
 def test_settings_go_to_the_methods_that_know_them() -> None:
-    assert "lr" in method_settings("vicreg", {"lr": 1, "components": 3}) and "components" not in known_settings("vicreg")
+    assert "lr" in method_settings("vicreg", {"lr": 1, "components": 3}) and "components" not in known_settings(
+        "vicreg"
+    )
     assert method_settings("pca", {"lr": 1, "components": 3}) == {"components": 3}
     with pytest.raises(ConfigError, match="Did you mean 'code_dim'"):
         method_settings("vicreg", {"code_dm": 3})
@@ -130,7 +152,10 @@ def test_variants_carry_their_settings() -> None:
 
     info = method_info("vicreg@invariance_weight=5+lr=1e-3")
     assert info.title == "VICReg, invariance_weight 5, lr 1e-3"
-    assert create("vicreg@invariance_weight=5", {"invariance_weight": 25}, (3, 16, 16)).settings["invariance_weight"] == 5.0
+    assert (
+        create("vicreg@invariance_weight=5", {"invariance_weight": 25}, (3, 16, 16)).settings["invariance_weight"]
+        == 5.0
+    )
     assert with_needs(("ngn@neighbors_k=10",)) == ("vicreg", "ngn@neighbors_k=10")
     for bad in ("vicreg@", "vicreg@lr", "vicreg@lr=1+", "vicreg@=1"):
         with pytest.raises(ConfigError, match="NAME@SETTING=VALUE"):

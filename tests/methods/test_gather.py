@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from nearkin.methods.gather import gather
+from nearkin.methods.gather import _AllGather, gather
 from nearkin.methods.vicreg import vicreg_terms
 
 
@@ -53,6 +53,20 @@ def test_ranks_equal_one_process(tmp_path: Path, world: int) -> None:
         assert float(got["loss"]) == pytest.approx(float(loss.detach()), abs=1e-10)
         for mine, p in zip(got["grads"], net.parameters(), strict=True):
             torch.testing.assert_close(mine, p.grad, atol=1e-10, rtol=1e-8)
+
+
+def test_backward_leaves_the_incoming_gradient_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autograd may hand one gradient tensor to several functions (the sum of two gathered views); summing over ranks
+    in place would then be seen by the other."""
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "all_gather", lambda parts, x: [part.copy_(x) for part in parts])
+    monkeypatch.setattr(dist, "all_reduce", lambda grad: grad.mul_(2))  # both ranks have the same gradient
+    a, b = (torch.ones(3, 2, requires_grad=True) for _ in range(2))
+    weights = torch.ones(6, 2)
+    ((_AllGather.apply(a) + _AllGather.apply(b)) * weights).sum().backward()
+    assert a.grad is not None and b.grad is not None
+    assert a.grad.tolist() == b.grad.tolist() == [[2.0, 2.0]] * 3
 
 
 def test_one_process_is_the_identity() -> None:

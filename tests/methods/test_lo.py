@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,13 @@ SETTINGS = {k: TINY[k] for k in ("batch_size", "precision", "decoder_width", "co
 
 
 def test_inference_is_per_image_and_reconstruction_falls(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    flat = (
+        rng.integers(0, 256, (48, 3, 1, 1)).repeat(16, axis=2).repeat(16, axis=3)
+    )  # noise could not be drawn from a code
     splits = make_splits()
-    method = create("lo", SETTINGS | {"epochs": 20}, (3, 16, 16))
+    splits = replace(splits, train=replace(splits.train, images=flat.astype(np.uint8)))
+    method = create("lo", SETTINGS | {"epochs": 80, "lr": 0.01, "code_lr": 0.1, "recipe": "none"}, (3, 16, 16))
     method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
     whole = method.infer(splits.test.images)
     alone = method.infer(splits.test.images[7:8])
@@ -74,15 +80,13 @@ def test_inference_is_per_image_and_reconstruction_falls(tmp_path: Path) -> None
     import json
 
     curve = [json.loads(line)["reconstruction"] for line in lines]
-    assert curve[-1] < 0.8 * curve[0]
+    assert curve[-1] < 0.6 * curve[0]
 
 
 def test_codes_of_another_set_are_refused(tmp_path: Path) -> None:
     splits = make_splits()
     method = create("lo", SETTINGS, (3, 16, 16))
     method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
-    from dataclasses import replace
-
     from nearkin.errors import DataError
 
     smaller = replace(splits, train=splits.train.take(np.arange(32)))

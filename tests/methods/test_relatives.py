@@ -108,8 +108,25 @@ def test_wmse() -> None:
 
 
 def test_wmse_needs_more_images_than_dimensions() -> None:
-    with pytest.raises(ConfigError, match="projector width < w_size"):
+    with pytest.raises(ConfigError, match="out_dim < w_size"):
         create("wmse", SMALL | {"batch_size": 32}, (3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["wmse", "lejepa"])
+def test_out_dim_replaces_the_projectors_last_width_only(name: str) -> None:
+    method = create(name, {"encoder": "fast-tiny", "projector": (24, 512), "out_dim": 12}, (3, 32, 32))
+    assert [m.out_features for m in method.net.projector if isinstance(m, torch.nn.Linear)] == [24, 12]
+
+
+def test_whitening_of_a_diverged_or_collapsed_batch_is_no_crash() -> None:
+    """The loop reports a non-finite loss in one line; a failed Cholesky factor must come out as one."""
+    z = torch.randn(20, 4)
+    z[3, 2] = float("nan")
+    assert bool(wmse(z, z, torch.arange(20), 10).isnan())
+    same = torch.ones(20, 4, requires_grad=True)
+    loss = wmse(same, same, torch.arange(20), 10)
+    loss.backward()
+    assert float(loss.detach()) == 0 and same.grad is not None and bool(torch.isfinite(same.grad).all())
 
 
 def test_epps_pulley_against_a_fine_integral() -> None:

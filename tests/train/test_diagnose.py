@@ -36,5 +36,13 @@ def test_states(change: dict[str, Any], state: str) -> None:
         assert "Raise" in message or "Try" in message
 
 
+@pytest.mark.parametrize("change", [{"projector_std": 0.001}, {"rankme": 1.5}])
+def test_advice_fits_methods_without_vicregs_terms(change: dict[str, Any]) -> None:
+    line = {k: v for k, v in GOOD.items() if k not in ("variance", "covariance")}
+    state, message = diagnose([line | change])
+    assert state != "healthy"
+    assert "nan" not in message and "_weight" not in message and "lr" in message
+
+
 def test_a_first_evaluation_is_not_called_stuck() -> None:
     assert diagnose([GOOD])[0] == "healthy"

@@ -64,7 +64,9 @@ def add_columns(path: Path, embeddings: Embeddings, columns: dict[str, NDArray[A
         pq.write_table(pa.table(ordered), temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}. Free space or choose another -o.") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}. Free space or choose another -o."
+        ) from error
 
 
 def read_table(path: Path) -> pa.Table:

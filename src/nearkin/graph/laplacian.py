@@ -140,7 +140,9 @@ class SpectralEmbedding:
         w = np.where(w.sum(axis=1, keepdims=True) > 1e-300, w, 1.0)
         w /= w.sum(axis=1, keepdims=True)
         mean = np.einsum("mk,mkd->md", w, self.vectors[found.indices])
-        return mean / np.maximum(1 - self.eigenvalues, 1e-6)
+        factor = 1 - self.eigenvalues  # negative for the last eigenvectors of a small graph
+        out: NDArray[np.float64] = mean / np.where(np.abs(factor) > 1e-6, factor, 1e-6)
+        return out
 
 
 def _smallest(graph: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,6 +17,8 @@ class MethodInfo:
         trained: whether ``fit`` runs the training loop (and so leaves curves).
         seeded: whether results depend on the seed.
         overrides: settings fixed by the name, e.g. the ablation's weight of 0.
+        baseline: whether it learns nothing, or next to nothing: what the others have to beat.
+        uses_labels: whether training reads labels (upper bounds only).
         needs: methods whose runs (of the same seed) this one reads; a study trains them first.
     """
 
@@ -27,6 +29,8 @@ class MethodInfo:
     target: str
     overrides: dict[str, Any] = field(default_factory=dict)
     seeded: bool = True
+    baseline: bool = False
+    uses_labels: bool = False
     needs: tuple[str, ...] = ()
 
 
@@ -58,7 +62,9 @@ _INFOS = (
         _VICREG,
         {"covariance_weight": 0.0},
     ),
-    MethodInfo("vicreg-4views", "VICReg, 4 views", True, "four views per image instead of two", _VICREG, {"n_views": 4}),
+    MethodInfo(
+        "vicreg-4views", "VICReg, 4 views", True, "four views per image instead of two", _VICREG, {"n_views": 4}
+    ),
     MethodInfo("ngn", "NGN", True, "positives are neighbours under a frozen VICReg", "ngn:NGN", needs=("vicreg",)),
     MethodInfo(
         "ngn-cosine",
@@ -93,6 +99,7 @@ _INFOS = (
         "NGN whose neighbours share the class: uses labels, an upper bound",
         "ngn:NGN",
         {"neighbors_from": "labels"},
+        uses_labels=True,
     ),
     MethodInfo("lo", "LO", True, "Latent Optimization: a code per image, no encoder", "lo:LatentOptimization"),
     MethodInfo(
@@ -115,9 +122,16 @@ _INFOS = (
     MethodInfo("simclr", "SimCLR", True, "contrast with the rest of the batch", "simclr:SimCLR"),
     MethodInfo("byol", "BYOL", True, "predict a moving average of oneself", "byol:BYOL"),
     MethodInfo("simsiam", "SimSiam", True, "predict oneself, gradient stopped", "simsiam:SimSiam"),
-    MethodInfo("wmse", "W-MSE", True, "whitened positives", "wmse:WMSE", {"projector": (1024, 64)}),
-    MethodInfo("lejepa", "LeJEPA", True, "prediction and SIGReg", "lejepa:LeJEPA", {"projector": (1024, 64)}),
-    MethodInfo("supervised", "supervised", True, "ceiling: trained with labels", "supervised:Supervised"),
+    MethodInfo("wmse", "W-MSE", True, "whitened positives", "wmse:WMSE"),
+    MethodInfo("lejepa", "LeJEPA", True, "prediction and SIGReg", "lejepa:LeJEPA"),
+    MethodInfo(
+        "supervised",
+        "supervised (labels)",
+        True,
+        "ceiling: trained with labels",
+        "supervised:Supervised",
+        uses_labels=True,
+    ),
     MethodInfo(
         "le-vicreg",
         "Laplacian eigenmaps of VICReg",
@@ -142,7 +156,6 @@ _INFOS = (
         False,
         "eigenmaps of the neighbour graph of raw pixels",
         _LE,
-        seeded=False,
     ),
     MethodInfo(
         "hog",
@@ -151,6 +164,7 @@ _INFOS = (
         "baseline: gradient and colour histograms",
         "hog:HOG",
         seeded=False,
+        baseline=True,
     ),
     MethodInfo(
         "raw-pixels",
@@ -159,6 +173,7 @@ _INFOS = (
         "baseline: the pixels themselves",
         "baselines:RawPixels",
         seeded=False,
+        baseline=True,
     ),
     MethodInfo(
         "pca",
@@ -167,8 +182,16 @@ _INFOS = (
         "baseline: principal components of the pixels",
         "baselines:PixelPCA",
         seeded=False,
+        baseline=True,
     ),
-    MethodInfo("random-init", "random encoder", False, "baseline: the untrained encoder", "baselines:RandomInit"),
+    MethodInfo(
+        "random-init",
+        "random encoder",
+        False,
+        "baseline: the untrained encoder",
+        "baselines:RandomInit",
+        baseline=True,
+    ),
 )
 METHODS: dict[str, MethodInfo] = {info.name: info for info in _INFOS}
 

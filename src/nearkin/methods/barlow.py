@@ -40,6 +40,7 @@ class BarlowTwins(JointEmbedding):
     loss_scale multiplies the loss (0.1 is usual on CIFAR); with Adam-like optimisers it changes next to nothing.
     """
 
+    most_views = 2
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {"redundancy_weight": 0.0051, "loss_scale": 0.1}
 
     def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

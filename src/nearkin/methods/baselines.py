@@ -75,12 +75,13 @@ class PixelPCA(RawPixels):
         progress: bool = True,
         title: str = "",
     ) -> None:
-        """Learn mean and components from the training pixels (scikit-learn's randomised solver, seeded)."""
+        """Learn mean and components from the training pixels (scikit-learn's randomised solver)."""
         from sklearn.decomposition import PCA
 
         if not (run_dir / WEIGHTS).exists():
             x = _pixels(splits.train.images)
-            pca = PCA(min(self.settings["components"], *x.shape), svd_solver="randomized", random_state=seed).fit(x)
+            # Always the same random numbers: a study runs this baseline once, whatever its seeds.
+            pca = PCA(min(self.settings["components"], *x.shape), svd_solver="randomized", random_state=0).fit(x)
             tensors = {"mean": torch.from_numpy(pca.mean_), "components": torch.from_numpy(pca.components_)}
             save_tensors(run_dir / WEIGHTS, tensors, {})
         self.load(run_dir)

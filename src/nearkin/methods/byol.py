@@ -52,6 +52,7 @@ class BYOLNet(PredictorNet):
 class BYOL(JointEmbedding):
     """BYOL. Settings: those of JointEmbedding and of training, predictor_hidden, and tau (start, in [0, 1))."""
 
+    most_views = 2
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {"predictor_hidden": 1024, "tau": 0.99}
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
@@ -69,7 +70,8 @@ class BYOL(JointEmbedding):
 
     def tau(self, step: int) -> float:
         """The moving average's factor after ``step`` (0-based)."""
-        return 1 - (1 - self.settings["tau"]) * (math.cos(math.pi * step / self._steps) + 1) / 2
+        start: float = self.settings["tau"]
+        return 1 - (1 - start) * (math.cos(math.pi * step / self._steps) + 1) / 2
 
     def loss_of_views(
         self, views: list[Tensor], rng: torch.Generator

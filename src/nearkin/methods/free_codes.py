@@ -97,12 +97,13 @@ class FreeCodes:
         """Train the table, resuming inside ``run_dir``."""
         s, train_set = self.settings, splits.train
         if not 1 <= s["neighbors_k"] < len(train_set):
-            raise ConfigError(f"neighbors_k is {s['neighbors_k']}; with {len(train_set)} images: 1..{len(train_set) - 1}.")
+            raise ConfigError(
+                f"neighbors_k is {s['neighbors_k']}; with {len(train_set)} images: 1..{len(train_set) - 1}."
+            )
         self._fabric = make_fabric("cpu", "fp32")  # a table lookup gains nothing on a GPU
         if s["neighbors_from"] != "labels":
             self._features = frozen_features(s["neighbors_from"], self.runs, self.shape, device)
         self._train_features = self._features(train_set.images)
-        self._train_ids = f"{len(train_set)}:{train_set.ids[0]}:{train_set.ids[-1]}"
         if not (run_dir / WEIGHTS).exists():
             run_dir.mkdir(parents=True, exist_ok=True)
             if s["neighbors_from"] == "labels":
@@ -165,7 +166,9 @@ class FreeCodes:
         kind of code that it is tested on.
         """
         queries = self._features(images)
-        found = knn(queries, self._train_features, self.settings["neighbors_k"], metric=self.settings["neighbors_metric"])
+        found = knn(
+            queries, self._train_features, self.settings["neighbors_k"], metric=self.settings["neighbors_metric"]
+        )
         return {"codes": self._codes[found.indices].mean(axis=1)}
 
     def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
@@ -174,7 +177,9 @@ class FreeCodes:
 
 def load_codes(run_dir: Path, n: int, name: str = "table.weight") -> NDArray[np.float32]:
     """The table of a finished run. Raises DataError when it belongs to another number of images."""
-    codes = load_tensors(run_dir / WEIGHTS)[0][name].numpy()
+    codes: NDArray[np.float32] = load_tensors(run_dir / WEIGHTS)[0][name].numpy()
     if len(codes) != n:
-        raise DataError(f"{run_dir / WEIGHTS} holds codes of {len(codes)} images; this data set has {n} training images.")
-    return codes  # type: ignore[no-any-return]
+        raise DataError(
+            f"{run_dir / WEIGHTS} holds codes of {len(codes)} images; this data set has {n} training images."
+        )
+    return codes

@@ -52,9 +52,17 @@ class JointEmbedding:
     """Base of the methods that pull views of an image together. Subclasses give ``views_loss``.
 
     Settings: encoder (name), projector (widths), recipe (views), n_views, and every field of TrainConfig.
+    ``most_views``: the largest legal n_views, None for any number from 2.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"encoder": "fast", "projector": (1024, 1024), "recipe": "reference", "n_views": 2}
+    most_views: ClassVar[int | None] = None
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "encoder": "fast",
+        "projector": (1024, 1024),
+        "recipe": "reference",
+        "n_views": 2,
+    }
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings)
@@ -62,6 +70,10 @@ class JointEmbedding:
         self.recipe = get_recipe(self.settings["recipe"])
         if image_shape[1] != image_shape[2]:
             raise ConfigError(f"images must be square; got {image_shape[1]} x {image_shape[2]}.")
+        n_views, most = self.settings["n_views"], self.most_views
+        if n_views < 2 or (most is not None and n_views > most):
+            legal = "at least 2" if most is None else f"{most}, which is what {type(self).__name__}'s loss is made for"
+            raise ConfigError(f"n_views is {n_views}; it must be {legal}.")
         self.image_size = image_shape[1]
         self._build(seed=0)
 
@@ -209,12 +221,14 @@ class JointEmbedding:
         record = Record(run_dir / "metrics.jsonl")
         folder = run_dir / SNAPSHOTS
         done = {line["epoch"] for line in record.read(kind="test")}
+        # A shuffle as for validation: sets come sorted by class, and a batch of one class is no fair sample.
+        pick = np.random.default_rng(derive(seed, "eval")).permutation(len(test))[:_EVAL_IMAGES]
         for path in sorted(folder.glob("epoch-*.safetensors")):
             tensors, meta = load_tensors(path)
             if meta["epoch"] not in done:
                 self.net.load_state_dict(tensors)
                 self.net.eval()
-                means, _ = self.held_out_losses(test.images[:_EVAL_IMAGES], seed)
+                means, _ = self.held_out_losses(test.images[pick], seed)
                 record.append({"kind": "test", "epoch": meta["epoch"]} | means)
             path.unlink()
         if folder.exists():

@@ -71,9 +71,7 @@ class LaplacianEigenmaps:
             Z = self._source(device)(splits.train.images[pick])
             dim = min(s["dim"], len(Z) - 2)
             k = min(s["graph_k"], len(Z) - 1)
-            found = SpectralEmbedding.fit(
-                Z, dim, k=k, metric=s["graph_metric"], weights=s["graph_weights"], seed=seed
-            )
+            found = SpectralEmbedding.fit(Z, dim, k=k, metric=s["graph_metric"], weights=s["graph_weights"], seed=seed)
             tensors = {
                 "nodes": torch.from_numpy(found.nodes),
                 "vectors": torch.from_numpy(found.vectors),

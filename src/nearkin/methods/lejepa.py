@@ -23,7 +23,7 @@ from torch import Tensor
 
 from nearkin.errors import ConfigError
 from nearkin.methods.gather import gather
-from nearkin.methods.joint import JointEmbedding
+from nearkin.methods.joint import JointEmbedding, JointNet
 
 KNOTS, REACH = 17, 3.0
 
@@ -48,10 +48,13 @@ def sigreg(z: Tensor, directions: Tensor) -> Tensor:
 
 
 class LeJEPA(JointEmbedding):
-    """LeJEPA. Settings: those of JointEmbedding and of training, sigreg_weight (lambda, in [0, 1]) and slices (S)."""
+    """LeJEPA. Settings: those of JointEmbedding and of training, sigreg_weight (lambda, in [0, 1]), slices (S), out_dim.
+
+    ``out_dim`` replaces the projector's last width: random directions cover few dimensions better than many.
+    """
 
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {
-        "projector": (1024, 64),
+        "out_dim": 64,
         "sigreg_weight": 0.02,
         "slices": 256,
     }
@@ -60,6 +63,12 @@ class LeJEPA(JointEmbedding):
         super().__init__(settings, image_shape)
         if not 0 <= self.settings["sigreg_weight"] <= 1:
             raise ConfigError(f"sigreg_weight is {self.settings['sigreg_weight']}; it must lie in [0, 1].")
+        if self.settings["out_dim"] < 1 or self.settings["slices"] < 1:
+            raise ConfigError("out_dim and slices must be at least 1.")
+
+    def make_net(self) -> JointNet:
+        s = self.settings
+        return JointNet(s["encoder"], (*s["projector"][:-1], s["out_dim"]), self.image_size)
 
     def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         whole = [gather(z).float() for z in zs]

@@ -39,6 +39,11 @@ def frozen_features(source: str, runs: dict[str, Path], shape: tuple[int, int, i
     from nearkin.methods import create
 
     config = read_json(folder / "config.json")
+    side = config.get("image_size", shape[1])
+    if side != shape[1]:
+        raise ConfigError(
+            f"the run {folder} was made with images of {side} pixels; these have {shape[1]}. Use --size {side}."
+        )
     model = create(config["method"], config["settings"], shape)
     model.load(folder, device)
     layer = model.primary_layer
@@ -76,10 +81,12 @@ def same_class(train: ImageSet, k: int, seed: int) -> NDArray[np.int64]:
 
 
 def purity(neighbors: NDArray[np.int64], labels: NDArray[np.int64] | None) -> float | None:
-    """Share of neighbours with the image's own class; None without labels. Reported, never used."""
+    """Share of neighbours with the image's own class, over labelled images and their labelled neighbours.
+
+    None where there is no such pair. Reported, never used.
+    """
     if labels is None:
         return None
-    known = labels >= 0
-    if not known.any():
-        return None
-    return float((labels[neighbors[known]] == labels[known][:, None]).mean())
+    own, near = labels[:, None], labels[neighbors]
+    known = (own >= 0) & (near >= 0)
+    return float((own == near)[known].mean()) if known.any() else None

@@ -52,6 +52,7 @@ class NGN(VICReg):
     neighbors_metric: "l2" or "cosine". augment: also augment both images. refresh_epochs: 0 = never.
     """
 
+    most_views = 2
     defaults: ClassVar[dict[str, Any]] = VICReg.defaults | {
         "neighbors_from": "vicreg",
         "neighbors_k": 3,
@@ -79,7 +80,9 @@ class NGN(VICReg):
         s = self.settings
         train = splits.train
         if s["neighbors_k"] >= len(train):
-            raise ConfigError(f"neighbors_k is {s['neighbors_k']}; with {len(train)} training images it must be smaller.")
+            raise ConfigError(
+                f"neighbors_k is {s['neighbors_k']}; with {len(train)} training images it must be smaller."
+            )
         self._run_dir, self._seed, self._train = run_dir, seed, train
         self._fetch = device_images(train.images, self._fabric.device)
         shape: tuple[int, int, int] = (3, self.image_size, self.image_size)
@@ -101,7 +104,9 @@ class NGN(VICReg):
                 self._neighbors, self._epoch = tensors["neighbors"].numpy(), due
                 return
         self._neighbors, self._epoch = self._find(due), due
-        save_tensors(path, {"neighbors": torch.from_numpy(self._neighbors)}, {"epoch": due, "fingerprint": self._digest()})
+        save_tensors(
+            path, {"neighbors": torch.from_numpy(self._neighbors)}, {"epoch": due, "fingerprint": self._digest()}
+        )
         share = purity(self._neighbors, self._train.labels)
         Record(self._run_dir / "neighbors.jsonl").append({"kind": "neighbors", "epoch": due, "purity": share})
         write_json(self._run_dir / "neighbors.json", {"purity": share, "k": self.settings["neighbors_k"], "epoch": due})

@@ -34,6 +34,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 class SimCLR(JointEmbedding):
     """SimCLR. Settings: those of JointEmbedding and of training, and temperature (above 0)."""
 
+    most_views = 2
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {"temperature": 0.5}
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:

@@ -23,6 +23,7 @@ from nearkin.methods.predictor import PredictorNet, cosine_distance
 class SimSiam(JointEmbedding):
     """SimSiam. Settings: those of JointEmbedding and of training, and predictor_hidden (a bottleneck)."""
 
+    most_views = 2
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {"predictor_hidden": 256}
 
     def make_net(self) -> JointNet:

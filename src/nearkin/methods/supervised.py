@@ -67,6 +67,6 @@ class Supervised(JointEmbedding):
         if self._rows is None:  # held-out labels stay out of training: the logged loss is the predictions' entropy
             p = torch.softmax(zs[0].float(), dim=1)
             entropy = -(p * torch.log(p + 1e-12)).sum(dim=1).mean()
-            return entropy, {"entropy": entropy.detach()}
+            return entropy, {"prediction_entropy": entropy.detach()}
         loss = nn.functional.cross_entropy(zs[0].float(), self._labels[self._rows])
-        return loss, {"entropy": loss.detach()}
+        return loss, {"cross_entropy": loss.detach()}

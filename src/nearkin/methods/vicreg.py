@@ -51,9 +51,7 @@ def _covariance(z: Tensor) -> Tensor:
     return (cov.square().sum() - cov.diagonal().square().sum()) / d
 
 
-def vicreg_terms(
-    *zs: Tensor, gamma: float = 1.0, epsilon: float = 1e-4, convention: str = "official"
-) -> VICRegTerms:
+def vicreg_terms(*zs: Tensor, gamma: float = 1.0, epsilon: float = 1e-4, convention: str = "official") -> VICRegTerms:
     """The three terms of VICReg for projections (N, D), N >= 2, of two or more views of N images.
 
     With more than two views, the invariance term is the mean over all pairs of views, and variance and covariance

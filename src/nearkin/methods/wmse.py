@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nearkin.errors import ConfigError
 from nearkin.methods.gather import gather
-from nearkin.methods.joint import JointEmbedding
+from nearkin.methods.joint import JointEmbedding, JointNet
 
 RIDGE = 1e-4
 
@@ -30,8 +30,10 @@ def whiten(z: Tensor) -> Tensor:
     covariance = z.T @ z / (len(z) - 1)
     ridge = RIDGE * covariance.diagonal().mean().detach() + torch.finfo(z.dtype).tiny
     eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    factor = torch.linalg.cholesky(covariance + ridge * eye)
-    return torch.linalg.solve_triangular(factor, z.T, upper=False).T
+    factor, failed = torch.linalg.cholesky_ex(covariance + ridge * eye)
+    factor = torch.where(failed == 0, factor, torch.nan)  # the loop reports a non-finite loss; an exception would not
+    out: Tensor = torch.linalg.solve_triangular(factor, z.T, upper=False).T
+    return out
 
 
 def wmse(z1: Tensor, z2: Tensor, order: Tensor, w_size: int) -> Tensor:
@@ -47,25 +49,30 @@ def wmse(z1: Tensor, z2: Tensor, order: Tensor, w_size: int) -> Tensor:
 
 
 class WMSE(JointEmbedding):
-    """W-MSE. Settings: those of JointEmbedding and of training, w_size (images per whitening) and w_iter.
+    """W-MSE. Settings: those of JointEmbedding and of training, out_dim, w_size (images per whitening) and w_iter.
 
-    The projector's last width must be below w_size (the paper: 64 and 128 on CIFAR-10).
+    ``out_dim`` replaces the projector's last width; it must be below w_size (the paper: 64 and 128 on CIFAR-10).
     """
 
+    most_views = 2
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults | {
-        "projector": (1024, 64),
+        "out_dim": 64,
         "w_size": 128,
         "w_iter": 1,
     }
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         super().__init__(settings, image_shape)
-        width, s = self.settings["projector"][-1], self.settings
-        if not width < s["w_size"] <= s["batch_size"]:
+        s = self.settings
+        if not 1 <= s["out_dim"] < s["w_size"] <= s["batch_size"]:
             raise ConfigError(
-                f"W-MSE whitens {width} dimensions with w_size {s['w_size']} images of a batch of {s['batch_size']}; "
-                "it needs projector width < w_size <= batch_size, e.g. projector=1024,64 and w_size=128."
+                f"W-MSE whitens {s['out_dim']} dimensions with w_size {s['w_size']} images of a batch of {s['batch_size']}; "
+                "it needs out_dim < w_size <= batch_size, e.g. out_dim=64 and w_size=128."
             )
+
+    def make_net(self) -> JointNet:
+        s = self.settings
+        return JointNet(s["encoder"], (*s["projector"][:-1], s["out_dim"]), self.image_size)
 
     def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         z1, z2 = gather(zs[0]), gather(zs[1])

@@ -12,7 +12,8 @@ class Decoder(nn.Module):
     A linear layer to S/8 x S/8 maps, then three times: nearest up-sampling, 3x3 convolution, GroupNorm, GELU. At every
     scale two extra channels hold where each output pixel lies in the original image (from the crop's box and flip), so
     that a shared code can be drawn from any crop. GroupNorm instead of BatchNorm: an image's code must not depend on
-    which images are optimised beside it.
+    which images are optimised beside it. Groups have at least 4 channels: with one, the norm would remove each channel's
+    mean, and no decoder could draw an image's overall colour.
 
     Args:
         code_dim: D. condition_dim: C. image_size: S, a multiple of 8 or rounded up and cropped. width: channels at S/8.
@@ -26,7 +27,7 @@ class Decoder(nn.Module):
         self.start = nn.Linear(code_dim + condition_dim, width * self.base * self.base)
         widths = (width, width // 2, width // 4, width // 8)
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a + 2, b, 3, 1, 1), nn.GroupNorm(4, b), nn.GELU())
+            nn.Sequential(nn.Conv2d(a + 2, b, 3, 1, 1), nn.GroupNorm(min(4, b // 4), b), nn.GELU())
             for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
         self.last = nn.Conv2d(widths[-1], 3, 3, 1, 1)

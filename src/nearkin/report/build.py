@@ -41,6 +41,17 @@ def _cell(cell: dict[str, Any] | None, best: float | None) -> Markup:
     return text
 
 
+def _listed(names: list[str]) -> Markup:
+    """ "A was", "A and B were", "A, B and 7 more methods were"."""
+    if not names:
+        return Markup("Nothing was")
+    if len(names) == 1:
+        return escape(names[0]) + Markup(" was")
+    if len(names) > 4:
+        return escape(f"{', '.join(names[:2])} and {len(names) - 2} more methods") + Markup(" were")
+    return escape(f"{', '.join(names[:-1])} and {names[-1]}") + Markup(" were")
+
+
 def _samples(data: dict[str, Any], arrays: dict[str, Any], thumbs: dict[str, str]) -> list[dict[str, Any]]:
     """Rows of example images, one per class."""
     rows = []
@@ -80,7 +91,7 @@ def build(study: Path, out: Path | None = None) -> Path:
     bars = [
         {
             "title": row["title"],
-            "trained": row["trained"],
+            "baseline": row["baseline"],
             "value": row["linear"]["mean"],
             "interval": row["linear"]["interval"],
             "published": results["reference_study"].get(row["method"]),
@@ -111,11 +122,12 @@ def build(study: Path, out: Path | None = None) -> Path:
                     "ids": map_ids,
                     "classes": data["classes"],
                     "colors": COLOURS,
+                    "images_per_epoch": data["study_splits"]["train"],
                 }
             )
         ),
-        trained=escape(" and ".join(dict.fromkeys(run["title"] for run in trained_runs)) or "Nothing")
-        + Markup(" was" if len(trained_runs) < 2 else " were"),
+        trained=_listed(list(dict.fromkeys(run["title"] for run in trained_runs))),
+        label_users=list(dict.fromkeys(run["title"] for run in trained_runs if run["uses_labels"])),
         charts=shown_charts,
         maps=shown_maps,
         mixed=mixed,

@@ -48,9 +48,14 @@ class Section:
 def write_sheet(path: Path, title: str, sections: Sequence[Section], *, text: str = "") -> Path:
     """Write the sheet to ``path`` by atomic rename and return the path. Raises OutputError when the disk refuses."""
     environment = Environment(
-        loader=FileSystemLoader(_ASSETS), autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_ASSETS),
+        autoescape=select_autoescape(default=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     css = Markup((_ASSETS / "style.css").read_text(encoding="utf-8"))
-    html = environment.get_template("sheet.html.j2").render(title=title, text=text, sections=sections, css=css, uri=png_uri)
+    html = environment.get_template("sheet.html.j2").render(
+        title=title, text=text, sections=sections, css=css, uri=png_uri
+    )
     write_text(path, html)
     return path

@@ -21,14 +21,19 @@ def diagnose(history: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """
     last, first = history[-1], history[0]
     if last["projector_std"] < COLLAPSE_RATIO:
+        text = f"All projections are nearly the same vector: mean std per dimension {last['projector_std']:.2g}"
+        if "variance" not in last:  # a method without VICReg's terms
+            return "collapsing", f"{text}. Try a lower lr, a longer warm-up or a larger batch."
         return "collapsing", (
-            f"All projections are nearly the same vector: mean std per dimension {last['projector_std']:.2g}, target 1 "
-            f"(variance term {last.get('variance', float('nan')):.2g}). Raise variance_weight, or lower invariance_weight or lr."
+            f"{text}, target 1 (variance term {last['variance']:.2g}). "
+            "Raise variance_weight, or lower invariance_weight or lr."
         )
     if last["rankme"] < max(2.0, RANK_SHARE * last["dim"]):
+        text = f"The features fill about {last['rankme']:.1f} of {last['dim']} dimensions (RankMe)"
+        if "covariance" not in last:
+            return "dimensional collapse", f"{text}. Try a wider projector, a larger batch or a lower lr."
         return "dimensional collapse", (
-            f"The features fill about {last['rankme']:.1f} of {last['dim']} dimensions (RankMe), covariance term "
-            f"{last.get('covariance', float('nan')):.2g}. Raise covariance_weight, widen the projector, or lower lr."
+            f"{text}, covariance term {last['covariance']:.2g}. Raise covariance_weight, widen the projector, or lower lr."
         )
     drop = (first["loss"] - last["loss"]) / max(abs(first["loss"]), 1e-12)
     stuck_loss = len(history) >= 3 and drop < MIN_DROP
@@ -41,7 +46,8 @@ def diagnose(history: Sequence[dict[str, Any]]) -> tuple[str, str]:
             else (f"the kNN probe ({knn:.3f}) is no better than at the first evaluation ({at_first:.3f})")
         )
         return "not learning", f"Not learning: {sign}. Try a higher lr, more epochs, or milder views."
+    target = " of target 1" if "variance" in last else ""
     return "healthy", (
-        f"Healthy: std {last['projector_std']:.2f} of target 1, RankMe {last['rankme']:.0f} of {last['dim']}, "
+        f"Healthy: std {last['projector_std']:.2f}{target}, RankMe {last['rankme']:.0f} of {last['dim']}, "
         f"held-out loss down {100 * drop:.0f} % since the first evaluation."
     )

@@ -29,7 +29,9 @@ SNAPSHOTS = "snapshots"
 class Trainable(Protocol):
     """What the loop asks of a method."""
 
-    net: nn.Module
+    @property
+    def net(self) -> nn.Module:
+        """What is trained; its state is what a checkpoint holds."""
 
     def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """uint8 (B, 3, H, W), int64 (B,) rows in the set -> scalar loss with gradient, and detached scalars to log."""
@@ -164,7 +166,8 @@ def train(
                 if device.type == "cpu" or len(log.pending) >= 50:
                     log.flush()
                     bar(step, float(loss.detach()))
-                if time.monotonic() - saved_at > config.checkpoint_seconds:
+                # Not after an epoch's last step: a kill before its evaluation is logged would lose that for good.
+                if step % per_epoch and time.monotonic() - saved_at > config.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
             log.flush()

@@ -15,6 +15,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the self-contained HTML report of a study."""
-    from nearkin.report import build
+    from nearkin.report import build, write_markdown
 
-    typer.echo(f"report: {build(study, out)}")
+    target = build(study, out)
+    write_markdown(study)
+    typer.echo(f"report: {target}")

@@ -23,7 +23,12 @@ def study(
     ] = None,
     preset: options.Preset = "quick",
     methods: Annotated[
-        str | None, typer.Option("--methods", help="Comma-separated; default: all of the preset's.")
+        str | None,
+        typer.Option(
+            "--methods",
+            help="Comma-separated names or groups (main, study, ablations, neighbours, relatives, ceilings, weights, codes, "
+            "all), or variants NAME@SETTING=VALUE. Default: the preset's.",
+        ),
     ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="A count (3) or a list (0,1,2).")] = None,
     subset: options.Subset = None,
@@ -40,7 +45,7 @@ def study(
 
     Interrupted? Run the same command again: it continues where it was.
     """
-    from nearkin.presets import get_preset
+    from nearkin.presets import expand_methods, get_preset
     from nearkin.study import StudyConfig, run_study
     from nearkin.train.device import pick_device
 
@@ -50,7 +55,7 @@ def study(
     config = StudyConfig(
         data=data,
         preset=preset,
-        methods=tuple(methods.split(",")) if methods else chosen.methods,
+        methods=expand_methods(methods) if methods else chosen.methods,
         seeds=_seeds(seeds, chosen.seeds),
         settings=settings,
         subset=subset if subset is not None else (chosen.gpu_subset if on_gpu else chosen.subset),
@@ -65,9 +70,10 @@ def study(
     folder = out or Path("runs") / f"{name}-{preset}"
     results = run_study(config, folder, fresh=fresh, progress=not quiet, say=typer.echo)
     from nearkin.cli.tables import print_results
-    from nearkin.report import build
+    from nearkin.report import build, write_markdown
 
     print_results(results)
+    write_markdown(folder)
     typer.echo(f"report: {build(folder)}")
 
 

@@ -20,10 +20,14 @@
   document.querySelectorAll(".chart").forEach(box => {
     const spec = D.charts[+box.dataset.chart], L = 50, R = 12, T = 28, B = 34;
     let W = 480, H = 270; // one unit is one pixel, so that text has the page's size on a phone too
-    let zoom = null, log = false;
+    let zoom = null, log = false, seen = false;
     const svg = el("svg", { role: "img", "aria-label": spec.title }, box);
     const tools = document.createElement("div"); tools.className = "tools"; box.appendChild(tools);
     const b = document.createElement("button"); b.textContent = "log scale"; b.setAttribute("aria-pressed", "false"); tools.appendChild(b);
+    const u = document.createElement("button"); u.textContent = "images seen"; u.setAttribute("aria-pressed", "false"); tools.appendChild(u);
+    u.onclick = () => { seen = !seen; u.setAttribute("aria-pressed", seen); draw(); };
+    const unit = () => seen ? D.images_per_epoch : 1, axis = () => seen ? "training images seen" : "epoch";
+    const big = v => Math.abs(v) >= 1e6 ? +(v / 1e6).toPrecision(3) + "M" : Math.abs(v) >= 1e4 ? +(v / 1e3).toPrecision(3) + "k" : fmt(v);
     const read = document.createElement("span"); read.className = "read"; read.textContent = "drag to zoom, double click to reset"; tools.appendChild(read);
     b.onclick = () => { log = !log; b.setAttribute("aria-pressed", log); draw(); };
     let X, Y, inv;
@@ -40,8 +44,8 @@
       X = v => L + (v - x0) / (x1 - x0) * (W - L - R); Y = v => H - B - (fy(v) - y0) / (y1 - y0) * (H - T - B); inv = px => x0 + (px - L) / (W - L - R) * (x1 - x0);
       el("text", { x: L, y: 14, style: "font-weight:600;fill:var(--fg);font-size:14px" }, svg).textContent = spec.title;
       ticks(y0, y1, 5).forEach(t => { const y = H - B - (t - y0) / (y1 - y0) * (H - T - B); el("line", { x1: L, x2: W - R, y1: y, y2: y, class: "axis" }, svg); el("text", { x: L - 5, y: y + 4, "text-anchor": "end" }, svg).textContent = fmt(log ? Math.pow(10, t) : t); });
-      ticks(x0, x1, W < 360 ? 4 : 6).forEach(t => { el("text", { x: X(t), y: H - B + 16, "text-anchor": "middle" }, svg).textContent = fmt(t); });
-      el("text", { x: W - R, y: H - 3, "text-anchor": "end" }, svg).textContent = "epoch";
+      ticks(x0 * unit(), x1 * unit(), W < 360 ? 4 : 6).forEach(t => { el("text", { x: X(t / unit()), y: H - B + 16, "text-anchor": "middle" }, svg).textContent = big(t); });
+      el("text", { x: W - R, y: H - 3, "text-anchor": "end" }, svg).textContent = axis();
       spec.series.forEach(s => {
         const p = s.points.filter(q => ok(q) && q[0] >= x0 - 1e-9 && q[0] <= x1 + 1e-9); if (!p.length) return;
         if (s.marks) p.forEach(q => el("circle", { cx: X(q[0]), cy: Y(q[1]), r: 4, fill: "none", stroke: s.color, "stroke-width": 2 }, svg));
@@ -56,7 +60,7 @@
       if (!inv) return; const px = at(e);
       if (band) { band.setAttribute("x", Math.min(px, start)); band.setAttribute("width", Math.abs(px - start)); }
       const x = inv(px);
-      read.textContent = `epoch ${x.toFixed(2)}: ` + spec.series.filter(s => !s.thin).map(s => { const q = s.points.filter(p => p[1] !== null).reduce((a, p) => !a || Math.abs(p[0] - x) < Math.abs(a[0] - x) ? p : a, null); return q ? `${s.name} ${fmt(q[1])}` : ""; }).filter(Boolean).join(", ");
+      read.textContent = (seen ? `${big(x * unit())} images: ` : `epoch ${x.toFixed(2)}: `) + spec.series.filter(s => !s.thin).map(s => { const q = s.points.filter(p => p[1] !== null).reduce((a, p) => !a || Math.abs(p[0] - x) < Math.abs(a[0] - x) ? p : a, null); return q ? `${s.name} ${fmt(q[1])}` : ""; }).filter(Boolean).join(", ");
     });
     addEventListener("pointerup", e => { if (start === null) return; const a = inv(start), c = inv(at(e)); if (Math.abs(at(e) - start) > 6) zoom = [Math.min(a, c), Math.max(a, c)]; start = band = null; draw(); });
     svg.addEventListener("dblclick", () => { zoom = null; draw(); });

@@ -1,0 +1,37 @@
+"""What does each term of VICReg contribute, and how much do the weights matter?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nearkin.answers.common import Run, gap, mean_cell, points
+
+
+def ablations(runs: list[Run]) -> dict[str, Any] | None:
+    """Each of VICReg's terms off, and its weights' sensitivity where variants of the weights were run."""
+    full = mean_cell(runs, "vicreg")
+    parts = {
+        "invariance": mean_cell(runs, "vicreg-noinv"),
+        "variance": mean_cell(runs, "vicreg-novar"),
+        "covariance": mean_cell(runs, "vicreg-nocov"),
+    }
+    found = {name: cell for name, cell in parts.items() if cell}
+    if full is None or not found:
+        return None
+    variants = sorted(
+        {run["method"] for run in runs if run["method"].startswith("vicreg@") and "_weight=" in run["method"]}
+    )
+    rows = [full, *found.values(), *(cell for v in variants if (cell := mean_cell(runs, v)))]
+    worst = min(found, key=lambda name: found[name]["mean"])
+    text = "; ".join(f"without {name} {points(cell['mean'])} % ({gap(cell, full)})" for name, cell in found.items())
+    statement = f"VICReg reads {points(full['mean'])} %; {text}. The term it can least do without here is {worst}."
+    grid = [cell for cell in rows if "@" in cell["method"]]
+    if grid:
+        low, high = min(cell["mean"] for cell in grid), max(cell["mean"] for cell in grid)
+        statement += f" Over {len(grid)} other weights the accuracy lies between {points(low)} and {points(high)} %."
+    return {
+        "question": "What does each term of VICReg contribute?",
+        "statement": statement,
+        "caveat": "A term's worth depends on the others' weights and on the length of training; a short run punishes slow terms.",
+        "rows": rows,
+    }

@@ -1,0 +1,47 @@
+"""Can the variance term work when each image has its own code?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nearkin.answers.common import Run, mean_cell, points, primary
+
+
+def latent_codes(runs: list[Run]) -> dict[str, Any] | None:
+    """LO's code forms and batch sizes: per-dimension std and probe."""
+    mine = [run for run in runs if run["method"].split("@")[0] in ("lo", "lo-naive")]
+    if not mine:
+        return None
+    rows = []
+    for method in dict.fromkeys(run["method"] for run in mine):
+        cell = mean_cell(runs, method, "codes")
+        if cell is None:
+            continue
+        group = [run for run in mine if run["method"] == method]
+        std = float(np.mean([run["training"].get("projector_std", math.nan) for run in group]))
+        inferred = float(np.mean([primary(run)["health"]["std_mean"] for run in group]))
+        rows.append(cell | {"std": std, "std_inferred": inferred, "batch": group[0]["config"].get("batch_size")})
+    if not rows:
+        return None
+    by = {row["method"]: row for row in rows}
+    text = ""
+    if "lo" in by:
+        text = f"A code per image reads {points(by['lo']['mean'])} %, its training codes' std is {by['lo']['std']:.2f}."
+    distilled = mean_cell(runs, "lo", "distilled")
+    if distilled:
+        rows.append(distilled | {"title": f"{distilled['title']}, distilled encoder"})
+        text += f" The encoder distilled from them reads {points(distilled['mean'])} %."
+    if "lo-naive" in by:
+        text += (
+            f" A free code per view reads {points(by['lo-naive']['mean'])} %, std {by['lo-naive']['std']:.2f}: nothing "
+            "makes codes of similar images similar, so invariance, variance and covariance are met without the content."
+        )
+    return {
+        "question": "Can the variance term work when each image has its own code?",
+        "statement": text.strip(),
+        "caveat": "Random codes satisfy variance and covariance from the start, so a std near 1 alone proves nothing.",
+        "rows": rows,
+    }

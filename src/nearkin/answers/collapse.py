@@ -1,0 +1,95 @@
+"""What happens without the variance term: collapse, of scale or of information?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nearkin.train.record import Record
+
+
+def _pick(layer: dict[str, Any], path: tuple[str, str]) -> float | None:
+    group = layer.get(path[0])
+    return None if group is None else group.get(path[1])
+
+
+def collapse(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The predictions about training without the variance term, with the numbers that decide them."""
+    full = next((r for r in runs if r["method"] == "vicreg"), None)
+    without = next((r for r in runs if r["method"] == "vicreg-novar"), None)
+    if full is None or without is None:
+        return {}
+    name = full["evaluation"]["primary_layer"]
+    a, b = full["evaluation"]["layers"][name], without["evaluation"]["layers"][name]
+    numbers = {
+        label: {
+            "std_mean": layer["health"]["std_mean"],
+            "rankme": layer["health"]["rankme"],
+            "linear_sgd": _pick(layer, ("linear_sgd", "accuracy")),
+            "linear_sgd_standardised": _pick(layer, ("linear_sgd_standardised", "accuracy")),
+            "linear": _pick(layer, ("linear", "accuracy")),
+        }
+        for label, layer in (("vicreg", a), ("vicreg-novar", b))
+    }
+    collapsed = (
+        b["health"]["std_mean"] < 0.1 * a["health"]["std_mean"] or b["health"]["rankme"] < 0.1 * a["health"]["rankme"]
+    )
+    out: dict[str, Any] = {
+        "Does it collapse without the variance term?": {
+            "statement": (
+                f"{'Yes' if collapsed else 'No'}: on the layer '{name}' the mean std per dimension is "
+                f"{b['health']['std_mean']:.2g} against {a['health']['std_mean']:.2g}, and RankMe {b['health']['rankme']:.1f} "
+                f"against {a['health']['rankme']:.1f}."
+            ),
+            "numbers": numbers,
+        }
+    }
+    if b["linear_sgd"]:
+        lost, left = b["linear_sgd"]["accuracy"], b["linear_sgd_standardised"]["accuracy"]
+        whole = a["linear_sgd"]["accuracy"]
+        if lost >= whole - 0.02:
+            meaning = "There is no loss to explain: without the term the raw features are read as well."
+        elif left > lost + 0.5 * (whole - lost):
+            meaning = "Most of the loss is scale: the information is still there, squeezed into tiny differences."
+        else:
+            meaning = "Standardising does not bring it back: most of the information is gone."
+        out["Is information lost, or only scale?"] = {
+            "statement": (
+                f"The SGD probe reads {100 * lost:.1f} % from the raw features and {100 * left:.1f} % after standardising "
+                f"each dimension (VICReg: {100 * whole:.1f} % raw). {meaning}"
+            ),
+            "numbers": {"raw": lost, "standardised": left},
+        }
+    maps = [layer.get("maps", {}).get("tsne", {}) for layer in (a, b)]
+    if all(m and m.get("skipped") is None and m.get("purity") is not None for m in maps):
+        out["Is its map more compact?"] = {
+            "statement": (
+                f"Class silhouette {b['clusters']['class_silhouette']:.3f} without the term, {a['clusters']['class_silhouette']:.3f} "
+                f"with it; t-SNE map purity {maps[1]['purity']:.3f} against {maps[0]['purity']:.3f}. A collapsed cloud is small, "
+                "but a t-SNE picture hides scale, so compactness alone says nothing about quality."
+            ),
+            "numbers": {"silhouette": [a["clusters"]["class_silhouette"], b["clusters"]["class_silhouette"]]},
+        }
+    return out
+
+
+def convergence(folder: Path, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Epochs until the training loss has made 95 % of its total fall, with and without variance."""
+    found = {}
+    for method in ("vicreg", "vicreg-novar"):
+        run = next((r for r in runs if r["method"] == method), None)
+        if run is None:
+            return None
+        lines = Record(folder / "runs" / run["id"] / "metrics.jsonl").read(kind="epoch", split="train")
+        losses = [line["loss"] for line in lines]
+        if len(losses) < 3 or losses[0] <= losses[-1]:
+            return None
+        target = losses[0] - 0.95 * (losses[0] - min(losses))
+        found[method] = next(line["epoch"] for line, loss in zip(lines, losses, strict=True) if loss <= target)
+    a, b = found["vicreg"], found["vicreg-novar"]
+    verdict = "Yes" if b < a else "No"
+    return {
+        "statement": f"{verdict}: 95 % of the fall of its training loss is done after {b} epochs without the term, {a} with it. "
+        "The two losses differ by a term, so this compares shapes of curves, not quality.",
+        "numbers": found,
+    }

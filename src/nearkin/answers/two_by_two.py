@@ -1,0 +1,41 @@
+"""The 2x2: what do an amortised encoder and generated neighbours buy?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nearkin.answers.common import Run, mean_cell, signed
+
+
+def two_by_two(runs: list[Run]) -> dict[str, Any] | None:
+    """{shared encoder, code per image} x {augmentations, neighbours}."""
+    cells = {
+        "encoder, augmentations": mean_cell(runs, "vicreg"),
+        "encoder, neighbours": mean_cell(runs, "ngn"),
+        "codes, augmentations": mean_cell(runs, "lo", "codes"),
+        "codes, neighbours": mean_cell(runs, "free-codes"),
+    }
+    full = {name: cell for name, cell in cells.items() if cell}
+    if len(full) < 4:
+        return None
+    ea, en, ca, cn = (full[name]["mean"] for name in cells)
+    amortised, generated = ((ea - ca) + (en - cn)) / 2, ((ea - en) + (ca - cn)) / 2
+    rows = [cell | {"title": f"{cell['title']} ({name})"} for name, cell in full.items()]
+    for method, layer in (("lo", "distilled"), ("le-vicreg", None), ("le-pixels", None)):
+        extra = mean_cell(runs, method, layer)
+        if extra:
+            rows.append(extra | {"title": f"beside them: {extra['title']}" + (f", {layer}" if layer else "")})
+    return {
+        "question": "What do an amortised encoder and generated neighbours buy?",
+        "statement": (
+            f"With augmentations, the encoder is worth {signed(ea - ca)} points over a code per image; with neighbours "
+            f"{signed(en - cn)}; on average {signed(amortised)}. Augmentations are worth {signed(ea - en)} points over "
+            f"neighbours for the encoder and {signed(ca - cn)} for codes; on average {signed(generated)}."
+        ),
+        "caveat": (
+            "LO ties codes to images by reconstruction, which the other cells do not have: its cell differs in two things. "
+            "Neighbours here come from a trained VICReg, so the neighbour cells inherit what augmentations taught it, and "
+            "free codes of new images are means of their neighbours' codes under that VICReg."
+        ),
+        "rows": rows,
+    }

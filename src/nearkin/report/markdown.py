@@ -1,0 +1,114 @@
+"""results.json -> results.md: the same numbers as the report, for a repository or a terminal. It computes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nearkin.atomic import read_json, write_text
+
+_SCORES = (
+    ("linear", "linear %"),
+    ("linear_sgd", "SGD raw %"),
+    ("linear_sgd_standardised", "SGD std. %"),
+    ("knn", "kNN %"),
+)
+
+
+def _score(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return "-"
+    text = f"{100 * cell['mean']:.2f}"
+    if cell["interval"]:
+        low, high = cell["interval"]
+        text += f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return text
+
+
+def _number(cell: dict[str, Any] | None) -> str:
+    return "-" if cell is None else f"{cell['mean']:.3g}"
+
+
+def _safe(text: str) -> str:
+    """Text that can stand in a table's cell."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return lines + ["| " + " | ".join(_safe(cell) for cell in row) + " |" for row in rows]
+
+
+def _results(r: dict[str, Any]) -> list[str]:
+    scores = [(key, title) for key, title in _SCORES if any(row[key] for row in r["table"])]
+    header = ["method", "layer", "dim", "seeds", *(title for _, title in scores), "purity", "RankMe", "silhouette"]
+    rows = []
+    for row in r["table"]:
+        seeds = next((str(row[key]["n_seeds"]) for key in ("linear", "rankme") if row[key]), "1")
+        title = row["title"] + (" (baseline)" if row["baseline"] else "")
+        cells = [title, row["layer"], str(row["dim"]), seeds, *(_score(row[key]) for key, _ in scores)]
+        rows.append(cells + [_number(row[key]) for key in ("purity", "rankme", "silhouette")])
+    return _table(header, rows)
+
+
+def _answer(number: int, answer: dict[str, Any]) -> list[str]:
+    lines = [f"### {number}. {answer['question']}", "", _safe(answer["statement"]), ""]
+    if answer.get("rows"):
+        extra = [
+            name for name in ("purity", "std", "batch") if any(row.get(name) is not None for row in answer["rows"])
+        ]
+        header = ["method", "layer", "linear %", "seeds", *extra]
+        lines += _table(
+            header,
+            [
+                [row["title"], row["layer"], _score(row), str(row["n_seeds"])]
+                + [f"{row[name]:.3g}" if row.get(name) is not None else "-" for name in extra]
+                for row in answer["rows"]
+            ],
+        )
+        lines.append("")
+    if answer.get("correlations"):
+        lines += _table(
+            ["over", "number", "runs", "rank correlation [95 % interval]"],
+            [
+                [
+                    c["scope"],
+                    c["predictor"],
+                    str(c["n"]),
+                    f"{c['rho']:+.2f} [{c['interval'][0]:+.2f}, {c['interval'][1]:+.2f}]",
+                ]
+                for c in answer["correlations"]
+            ],
+        )
+        lines.append("")
+    return [*lines, f"*What this does not mean.* {_safe(answer['caveat'])}", ""]
+
+
+def markdown(r: dict[str, Any]) -> str:
+    """The results as Markdown: command, verdict, table, answers, protocol."""
+    lines = [f"# {_safe(r['title'])}", "", "```sh", r["command"].replace("`", "'"), "```", ""]
+    lines += [f"- {_safe(item['text'])}" for item in r["verdict"]]
+    lines += ["", "## Results", "", *_results(r), ""]
+    lines.append(
+        "Test accuracy, settings chosen on validation; brackets: 95 % interval, over seeds where several were run, else"
+    )
+    lines += ["over test images (Wilson).", ""]
+    if r["answers"]:
+        lines += ["## Answers", ""]
+        for number, answer in enumerate(r["answers"], start=1):
+            lines += _answer(number, answer)
+    for question, answer in r["ablation"].items():
+        lines += [f"**{question}** {_safe(answer['statement'])}", ""]
+    lines += ["## Protocol", "", *(f"- {_safe(line)}" for line in r["protocol"])]
+    hardware = r["hardware"]
+    where = f"{hardware['cpu']}, {hardware['cores']} cores" + (f", {hardware['gpu']}" if hardware["gpu"] else "")
+    versions = ", ".join(f"{name} {version}" for name, version in r["versions"].items())
+    lines += ["", f"{where}. nearkin {r['nearkin_version']}, {versions}. Made {r['created']}."]
+    return "\n".join(lines) + "\n"
+
+
+def write_markdown(study: Path) -> Path:
+    """Write results.md into the study's folder and return its path. Raises DataError without results.json."""
+    target = study / "results.md"
+    write_text(target, markdown(read_json(study / "results.json")))
+    return target

@@ -1,0 +1,71 @@
+"""What every joint-embedding method shares: held-out batches, views, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nearkin.data.imageset import ImageSet
+from nearkin.errors import ConfigError
+from nearkin.methods import create
+from nearkin.methods.vicreg import VICReg
+from tests.methods.test_contract import TINY, make_splits
+
+SMALL: dict[str, Any] = {k: TINY[k] for k in ("encoder", "projector", "batch_size", "epochs", "precision")}
+
+
+class Spy(VICReg):
+    """VICReg that remembers the mean brightness of every held-out image, batch by batch."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.seen: list[list[float]] = []
+
+    def held_out_pair(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
+        self.seen.append(images.float().mean(dim=(1, 2, 3)).tolist())
+        return super().held_out_pair(images, rng)
+
+
+def test_test_losses_see_mixed_batches_although_the_set_is_sorted_by_class(tmp_path: Path) -> None:
+    splits = make_splits()
+    method = Spy(SMALL, (3, 16, 16))
+    method.fit(splits, tmp_path, device="cpu", progress=False)
+    images = np.zeros((4000, 3, 16, 16), dtype=np.uint8)
+    images[2000:] = 200  # the second class comes after the first 2,048 images
+    method.seen.clear()
+    method.test_losses(ImageSet(images, np.arange(4000).astype(str), None, ()), tmp_path, seed=0)
+    brightness = np.array(method.seen)
+    assert 60 < brightness.mean() < 140  # both classes, about half each
+    assert (brightness.std(axis=1) > 0).mean() > 0.9  # and in nearly every batch of 16
+
+
+@pytest.mark.parametrize("name", ["barlow", "simclr", "byol", "simsiam", "wmse", "ngn-pixels"])
+def test_methods_of_two_views_refuse_another_number(name: str) -> None:
+    known = SMALL | ({"w_size": 16, "out_dim": 8} if name == "wmse" else {})
+    assert create(name, known, (3, 16, 16)).settings["n_views"] == 2
+    for n in (1, 4):
+        with pytest.raises(ConfigError, match=f"n_views is {n}"):
+            create(name, known | {"n_views": n}, (3, 16, 16))
+
+
+def test_supervised_names_its_two_losses_differently(tmp_path: Path) -> None:
+    """Held-out labels enter nowhere, so the held-out number is another one than training's and must not share its name."""
+    from nearkin.train.record import Record
+
+    create("supervised", SMALL, (3, 16, 16)).fit(make_splits(), tmp_path, device="cpu", progress=False)
+    record = Record(tmp_path / "metrics.jsonl")
+    train, val = record.read(kind="epoch", split="train")[-1], record.read(kind="epoch", split="val")[-1]
+    assert "cross_entropy" in train and "prediction_entropy" not in train
+    assert "prediction_entropy" in val and "cross_entropy" not in val
+
+
+def test_one_view_is_refused_where_more_than_two_are_legal() -> None:
+    for name in ("vicreg", "lejepa"):
+        assert create(name, SMALL | {"n_views": 3}, (3, 16, 16)).settings["n_views"] == 3
+        with pytest.raises(ConfigError, match="n_views is 1"):
+            create(name, SMALL | {"n_views": 1}, (3, 16, 16))
