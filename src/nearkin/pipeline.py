@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearkin import data as nd
 from nearkin.analyze.maps import draw_maps
 from nearkin.atomic import read_json, write_json
 from nearkin.data import Splits
 from nearkin.embeddings import Embeddings
-from nearkin.errors import ConfigError, unknown
+from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create, method_info
 from nearkin.runfolder import claim
 from nearkin.study import _jsonable, embed_splits, method_settings
@@ -74,19 +75,29 @@ def embed_run(
     """Embed a set with a finished run and save one layer as Parquet."""
     config = read_json(run / "config.json")
     splits = _splits(data, labels, config.get("image_size"), strict, subset, progress)
-    shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
+    model = _loaded(run, config, tuple(splits.train.images.shape[1:]), device)
+    chosen = _layer(model, layer)
+    made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
+    claim(out.parent)
+    made.save(out)
+    return made
+
+
+def _loaded(run: Path, config: dict[str, Any], shape: tuple[int, int, int], device: str) -> Any:
+    """The method of a finished run with its weights."""
     model = create(config["method"], config["settings"], shape)
     needs = method_info(config["method"]).needs
     if needs:
         model.use_runs({needed: run.parent / f"{needed}-s{config['seed']}" for needed in needs})
     model.load(run, device)
-    chosen = layer or model.primary_layer
+    return model
+
+
+def _layer(model: Any, layer: str | None) -> str:
+    chosen: str = layer or model.primary_layer
     if chosen not in model.layers:
         raise unknown("layer", chosen, model.layers)
-    made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
-    claim(out.parent)
-    made.save(out)
-    return made
+    return chosen
 
 
 def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images: int, seed: int) -> str:
@@ -110,3 +121,18 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
     save_map(part, item, out, title=kind)
     trust = "-" if item.trustworthiness is None else f"{item.trustworthiness:.3f}"
     return f"{len(part):,} images; trustworthiness {trust}, neighbours preserved {100 * (item.preservation or 0):.0f} %"
+
+
+def embed_images(run: Path, images: NDArray[np.uint8], layer: str | None, device: str) -> NDArray[np.float32]:
+    """Vectors float32 (N, D) of images uint8 (N, 3, S, S), already in memory, by a finished run.
+
+    Raises:
+        DataError: no run there, or one of images of another size. ConfigError: unknown layer.
+    """
+    config = read_json(run / "config.json")
+    size = images.shape[-1]
+    if config.get("image_size", size) != size:
+        raise DataError(f"{run} was trained on images of side {config['image_size']}; these have side {size}.")
+    model = _loaded(run, config, (3, size, size), device)
+    out: NDArray[np.float32] = model.embed(images)[_layer(model, layer)]
+    return out

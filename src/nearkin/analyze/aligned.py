@@ -88,8 +88,8 @@ def align(
 
 def _align(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Alignment:
     a, b = grey(first), grey(second)
-    half = _averages(GRID, _COARSE)
-    small_a, small_b = detail(half @ a @ half.T), detail(half @ b @ half.T)
+    half = averages(GRID, _COARSE)
+    small_a, small_b = (detail(np.asarray(half @ x @ half.T, dtype=np.float32)) for x in (a, b))
     # The template is the middle of its image: it may be inside the other image's frame, or the other way round.
     there, back = (place(x, y, _COARSE_REACH, _COARSE_SCALES) for x, y in ((small_a, small_b), (small_b, small_a)))
     turned = back.value > there.value
@@ -102,8 +102,8 @@ def _align(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Alignment:
     placed = place(fine_a, fine_b, REACH, SCALES, mirror=False)
     value[alive] = placed.value
     good = np.flatnonzero(placed.value >= FINE_GATE)
-    both = [np.stack([grey_[good], fine[good]], axis=1) for grey_, fine in ((a, fine_a), (b, fine_b))]
-    refined, seen, target = refine(*both, placed.take(good), REACH)
+    steered = (np.stack([whole[good], fine[good]], axis=1) for whole, fine in ((a, fine_a), (b, fine_b)))
+    refined, seen, target = refine(next(steered), next(steered), placed.take(good), REACH)
     alive = alive[good]
     compared = np.zeros(len(value), dtype=bool)
     correlation, local = (np.zeros(len(value), dtype=np.float32) for _ in range(2))
@@ -117,7 +117,7 @@ def grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     flat = images.mean(axis=1, dtype=np.float32)
     if flat.shape[1:] == (GRID, GRID):
         return np.asarray(flat)
-    rows, columns = (_averages(side, GRID) for side in flat.shape[1:])
+    rows, columns = (averages(side, GRID) for side in flat.shape[1:])
     return np.asarray(rows @ flat @ columns.T)
 
 
@@ -142,7 +142,7 @@ def _local(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32
     return np.asarray(((both + _STABLE) / (np.sqrt(spread) + _STABLE)).mean(axis=(1, 2)))
 
 
-def _averages(side: int, grid: int) -> NDArray[np.float32]:
+def averages(side: int, grid: int) -> NDArray[np.float32]:
     """(grid, side): averages where the image is larger than the grid, linear interpolation where it is smaller."""
     step = side / grid
     centre = np.clip((np.arange(grid) + 0.5) * step - 0.5, 0, side - 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.neighbors import knn, unit_rows
 
-_BEYOND = 20_000
+_BEYOND = 40_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Proposed:
 class Candidates:
     """Attributes:
     near: every query with its k nearest; within one set each unordered pair once, a < b.
-    beyond: at most about 20,000 pairs of the ranks k + 1 to 2 k, drawn by query, that are not in ``near``.
+    beyond: at most about 40,000 pairs of the ranks k + 1 to 2 k, drawn by query, that are not in ``near``. They bear
+        the distances of the ranks 1 to k of the same query: a candidate's distance is small because it was selected,
+        and these pairs stand for candidates that are no duplicates.
     typical: median distance of the last rank searched. k: neighbours per query (fewer than asked for in a small set).
     """
 
@@ -61,7 +63,8 @@ def propose(
     target = queries if base is None else base
     most = len(target) - int(within)
     if len(queries) == 0 or most < 1:
-        nothing = Proposed(*(np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.float32, np.float32)))
+        rows, numbers = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        nothing = Proposed(rows, rows, numbers, numbers)
         return Candidates(nothing, nothing, 0.0, 0)
     k = min(k, most)
     wide = min(2 * k, most)
@@ -69,14 +72,16 @@ def propose(
     typical = float(np.median(found.distances[:, -1]))
     relative = relative_distances(found.distances, found.distances[:, -1:], typical)
     a = np.repeat(np.arange(len(queries)), wide).reshape(-1, wide)
-
-    def pairs(rows: NDArray[np.int64] | slice, ranks: slice) -> Proposed:
-        values = (a, found.indices, found.distances, relative)
-        return Proposed(*(value[rows, ranks].ravel() for value in values))  # type: ignore[arg-type]
-
-    near = pairs(slice(None), slice(k))
-    drawn = np.random.default_rng(seed).permutation(len(queries))[: -(-_BEYOND // max(1, wide - k))]
-    beyond = pairs(np.sort(drawn), slice(k, wide))
+    near = Proposed(
+        a[:, :k].ravel(), found.indices[:, :k].ravel(), found.distances[:, :k].ravel(), relative[:, :k].ravel()
+    )
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(queries))[: -(-_BEYOND // max(1, wide - k))])
+    beyond = Proposed(
+        a[drawn, k:].ravel(),
+        found.indices[drawn, k:].ravel(),
+        found.distances[drawn, : wide - k].ravel(),
+        relative[drawn, : wide - k].ravel(),
+    )
     if within:
         near, beyond = _unordered(near, len(target)), _unordered(beyond, len(target))
         known = np.isin(beyond.a * len(target) + beyond.b, near.a * len(target) + near.b)
@@ -84,9 +89,7 @@ def propose(
     return Candidates(near, beyond, typical, k)
 
 
-def relative_distances(
-    distance: NDArray[np.float32], own: NDArray[np.float32], typical: float
-) -> NDArray[np.float32]:
+def relative_distances(distance: NDArray[np.float32], own: NDArray[np.float32], typical: float) -> NDArray[np.float32]:
     """Distance over the image's own scale: its last neighbour's distance, but at least half the set's typical one.
 
     In a large group of duplicates the last neighbour is a duplicate, too. 1 where nothing has a scale.

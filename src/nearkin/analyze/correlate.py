@@ -77,7 +77,7 @@ def place(
 def middle(side: int, width: int, scale: float) -> NDArray[np.float32]:
     """(width, side): the middle of an image, ``scale * width`` pixels wide, read at ``width`` points (linear)."""
     at = (side - 1) / 2 + (np.arange(width) - (width - 1) / 2) * scale
-    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(side))).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - np.abs(at[:, None] - np.arange(side))), dtype=np.float32)
 
 
 def _window_spread(b: NDArray[np.float32], width: int) -> NDArray[np.float32]:

@@ -10,25 +10,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.aligned import Alignment, align
-from nearkin.analyze.calibrate import PRECISION, Calibration, Sample, calibrate
-from nearkin.analyze.candidates import (
-    Candidates,
-    Proposed,
-    digests,
-    distances,
-    propose,
-    relative_distances,
-    same_pixels,
-)
-from nearkin.analyze.groups import components
+from nearkin.analyze.aligned import align
+from nearkin.analyze.calibrate import PRECISION, calibrate
+from nearkin.analyze.candidates import Proposed, distances, propose, relative_distances
+from nearkin.analyze.groups import Groups, components, group
+from nearkin.analyze.measured import EMBEDDING_FEATURES, copies, numbers, sample, strangers, with_exact
 from nearkin.analyze.pairs import PIXEL_FEATURES, Duplicates, Pairs
 from nearkin.analyze.planted import Planted, plant
 from nearkin.errors import ConfigError, DataError
-from nearkin.neighbors import knn
 
 K = 5
-EMBEDDING_FEATURES = ("distance", "relative_distance")
 
 
 def find_duplicates(
@@ -61,35 +52,65 @@ def find_duplicates(
         ConfigError: k, metric, threshold or precision not legal. DataError: numbers of images and vectors that differ.
     """
     _check(Z, images, base, base_images, threshold, precision)
-    _check_planted(planted, planted_Z, Z if base is None else base, images)
     target, target_images = (Z, images) if base is None else (base, base_images)
-    near_and_beyond = propose(Z, base, k, metric=metric, seed=seed)
-    near = near_and_beyond.near
+    _check_planted(planted, planted_Z, target, images)
+    candidates = propose(Z, base, k, metric=metric, seed=seed)
+    near, typical = candidates.near, candidates.typical
     if images is None or target_images is None:
         bar = float(threshold or 0)
-        pairs = Pairs(*_fields(near), np.full(len(near), np.nan), np.zeros(len(near), dtype=bool), None)
+        pairs = Pairs(*numbers(near), np.full(len(near), np.nan), np.zeros(len(near), dtype=bool), None)
         pairs = pairs.take(np.flatnonzero(near.distance <= bar))
         pairs = pairs.take(np.argsort(pairs.distance, kind="stable"))
-        return Duplicates(pairs, len(Z), len(target), base is None, len(near), bar, False, None)
-    near, exact = _with_exact(near, Z, base, images, target_images, metric, near_and_beyond.typical)
+        return Duplicates(pairs, len(Z), len(target), base is None, len(near), bar, typical, False, None)
+    near, exact = with_exact(near, Z, base, images, target_images, metric, typical)
     aligned = align(images, target_images, near.rows, threads=threads)
     names = PIXEL_FEATURES if planted_Z is None else (*PIXEL_FEATURES, *EMBEDDING_FEATURES)
-    sample = _sample(aligned, near, names)
+    measured = sample(aligned, near, names)
     calibration = None
     if len(near):
         planted = planted or plant(target_images, seed)
-        copies, found = _copies(planted, planted_Z, target, target_images, near_and_beyond, metric, names, threads)
-        beyond, left = near_and_beyond.beyond, images
+        positives, found = copies(planted, planted_Z, target, target_images, candidates, metric, names, threads)
+        beyond, left = candidates.beyond, images
         if not len(beyond):  # a handful of images, all of them candidates: a copy of one beside another one
-            beyond, left = _strangers(planted, planted_Z, target, metric, near_and_beyond.typical), planted.copies
-        negatives = _sample(align(left, target_images, beyond.rows, threads=threads), beyond, names)
-        calibration = calibrate(names, copies, planted.kind, found, negatives, sample, target=precision)
-    score = np.zeros(len(near)) if calibration is None else calibration.score(sample)
+            beyond, left = strangers(planted, planted_Z, target, metric, typical), planted.copies
+        negatives = sample(align(left, target_images, beyond.rows, threads=threads), beyond, names)
+        offset = [0, 0 if base is None else len(Z)]
+        numbered = beyond.rows + offset, near.rows + offset
+        calibration = calibrate(names, positives, planted.kind, found, negatives, measured, numbered, target=precision)
+    score = np.zeros(len(near)) if calibration is None else calibration.score(measured)
     score[exact] = 1.0
     bar = threshold if threshold is not None else 1.0 if calibration is None else calibration.threshold
-    pairs = Pairs(*_fields(near), score, exact, aligned).take(np.flatnonzero(score >= bar))
+    pairs = Pairs(*numbers(near), score, exact, aligned).take(np.flatnonzero(score >= bar))
     pairs = pairs.take(np.lexsort((pairs.distance, -pairs.score)))
-    return Duplicates(pairs, len(Z), len(target), base is None, len(near), float(bar), True, calibration)
+    return Duplicates(pairs, len(Z), len(target), base is None, len(near), float(bar), typical, True, calibration)
+
+
+def group_duplicates(
+    pairs: Pairs, found: Duplicates, Z: NDArray[np.float32], images: NDArray[np.uint8] | None, *, metric: str = "cosine"
+) -> Groups:
+    """Connected components of the pairs (rows of Z (N, D)), and complete linkage within them.
+
+    Pairs inside a component that were no candidates are measured here, with the calibration and threshold of ``found``;
+    without images by their distance.
+    """
+    known = {(min(a, b), max(a, b)): k for k, (a, b) in enumerate(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True))}
+
+    def similarity(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        apart = distances(Z[rows[:, 0]], Z[rows[:, 1]], metric)
+        if images is None or not found.verified:
+            return np.asarray(-apart, dtype=np.float64)
+        value = np.zeros(len(rows))
+        if found.calibration is not None:
+            scale = np.full(len(rows), found.typical, dtype=np.float32)
+            proposed = Proposed(rows[:, 0], rows[:, 1], apart, relative_distances(apart, scale, found.typical))
+            value = found.calibration.score(sample(align(images, images, rows), proposed, found.calibration.names))
+        for k, (a, b) in enumerate(rows.tolist()):
+            if (min(a, b), max(a, b)) in known:
+                value[k] = pairs.score[known[min(a, b), max(a, b)]]
+        return value
+
+    threshold = found.threshold if found.verified else -found.threshold
+    return group(len(Z), pairs.a, pairs.b, similarity, threshold)
 
 
 def duplicate_free_rows(
@@ -112,75 +133,6 @@ def duplicate_free_rows(
     return np.flatnonzero(keep).astype(np.int64)
 
 
-def _fields(pairs: Proposed) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    return pairs.a, pairs.b, pairs.distance, pairs.relative
-
-
-def _sample(aligned: Alignment, pairs: Proposed, names: tuple[str, ...]) -> Sample:
-    columns = [getattr(aligned, name) for name in PIXEL_FEATURES]
-    if len(names) > len(columns):
-        columns += [pairs.distance, pairs.relative]
-    return Sample(np.stack(columns, axis=1), aligned.compared)
-
-
-def _with_exact(
-    near: Proposed,
-    Z: NDArray[np.float32],
-    base: NDArray[np.float32] | None,
-    images: NDArray[np.uint8],
-    base_images: NDArray[np.uint8],
-    metric: str,
-    typical: float,
-) -> tuple[Proposed, NDArray[np.bool_]]:
-    """The candidates and, appended, pairs of identical images that are no neighbours; and which pairs are identical."""
-    own = digests(images)
-    other = own if base is None else digests(base_images)
-    extra = same_pixels(own, None if base is None else other)
-    width = len(other)
-    extra = extra[~np.isin(extra[:, 0] * width + extra[:, 1], near.a * width + near.b)]
-    a, b = extra[:, 0], extra[:, 1]
-    apart = distances(Z[a], (Z if base is None else base)[b], metric)
-    own_scale = np.full(len(a), typical, dtype=np.float32)
-    parts = (near, Proposed(a, b, apart, relative_distances(apart, own_scale, typical)))
-    near = Proposed(*(np.concatenate(values) for values in zip(*(_fields(part) for part in parts), strict=True)))
-    return near, own[near.a] == other[near.b]
-
-
-def _copies(
-    planted: Planted,
-    planted_Z: NDArray[np.float32] | None,
-    base: NDArray[np.float32],
-    base_images: NDArray[np.uint8],
-    candidates: Candidates,
-    metric: str,
-    names: tuple[str, ...],
-    threads: int | None,
-) -> tuple[Sample, NDArray[np.bool_]]:
-    """Planted copies measured like candidates, and which of them the search would have proposed."""
-    n = len(planted.copies)
-    rows = np.stack([np.arange(n), planted.source_row], axis=1)
-    aligned = align(planted.copies, base_images, rows, threads=threads)
-    apart, relative, found = (np.zeros(n, dtype=np.float32) for _ in range(3))
-    if planted_Z is not None:
-        near = knn(planted_Z, base, min(2 * candidates.k, len(base)), metric=metric)
-        apart = distances(planted_Z, base[planted.source_row], metric)
-        relative = relative_distances(apart, near.distances[:, -1], candidates.typical)
-        found = (near.indices[:, : candidates.k] == planted.source_row[:, None]).any(axis=1)
-    else:
-        found = np.ones(n)
-    return _sample(aligned, Proposed(rows[:, 0], rows[:, 1], apart, relative), names), np.asarray(found, dtype=bool)
-
-
-def _strangers(
-    planted: Planted, planted_Z: NDArray[np.float32] | None, base: NDArray[np.float32], metric: str, typical: float
-) -> Proposed:
-    """Each copy with the image after its source (none in a set of one)."""
-    a = np.arange(len(planted.copies) if len(base) > 1 else 0)
-    b = (planted.source_row[a] + 1) % len(base)
-    apart = np.zeros(len(a), np.float32) if planted_Z is None else distances(planted_Z[a], base[b], metric)
-    return Proposed(a, b, apart, relative_distances(apart, np.zeros(len(a), np.float32), typical))
-
-
 def _check(
     Z: NDArray[np.float32],
     images: NDArray[np.uint8] | None,
@@ -196,7 +148,7 @@ def _check(
         raise DataError("duplicates: give the images of both sets, or of none.")
     if threshold is None and images is None:
         raise ConfigError("without images a threshold must be given: the largest distance of a pair, e.g. 0.05.")
-    if threshold is not None and not (0 <= threshold and (images is None or threshold <= 1)):
+    if threshold is not None and not (threshold >= 0 and (images is None or threshold <= 1)):
         legal = "a distance of at least 0" if images is None else "a score between 0 and 1"
         raise ConfigError(f"threshold is {threshold:g}; it must be {legal}.")
     if not 0 < precision < 1:

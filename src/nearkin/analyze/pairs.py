@@ -39,9 +39,15 @@ class Pairs:
 
     def take(self, index: NDArray[Any]) -> Pairs:
         """The pairs at ``index``."""
-        aligned = None if self.alignment is None else self.alignment.take(index)
-        values = (self.a, self.b, self.distance, self.relative, self.score, self.exact)
-        return Pairs(*(value[index] for value in values), aligned)  # type: ignore[arg-type]
+        return Pairs(
+            self.a[index],
+            self.b[index],
+            self.distance[index],
+            self.relative[index],
+            self.score[index],
+            self.exact[index],
+            None if self.alignment is None else self.alignment.take(index),
+        )
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The numbers of every pair by name, each (M,)."""
@@ -57,6 +63,7 @@ class Duplicates:
     """Attributes:
     pairs: at or above the threshold. n_queries, n_base: images of both sides; within: whether they are one set.
     candidates: number of pairs looked at. threshold: on the score (on the distance when not verified).
+    typical: median distance of the last neighbour searched.
     verified: whether pixels were compared. calibration: None when not verified, when the threshold needed none, or when
         too few copies could be compared (then only exact duplicates are reported).
     """
@@ -67,6 +74,7 @@ class Duplicates:
     within: bool
     candidates: int
     threshold: float
+    typical: float
     verified: bool
     calibration: Calibration | None
 

@@ -25,9 +25,7 @@ class Planted(NamedTuple):
     source_row: NDArray[np.int64]
 
 
-def plant(
-    images: NDArray[np.uint8], seed: int, *, kinds: tuple[str, ...] | None = None, count: int = COUNT
-) -> Planted:
+def plant(images: NDArray[np.uint8], seed: int, *, kinds: tuple[str, ...] | None = None, count: int = COUNT) -> Planted:
     """Copies of images drawn at random, each changed in one way (or, "mixed", in several).
 
     Args:
@@ -132,4 +130,4 @@ def _restored(image: Image.Image, like: Picture) -> Picture:
 
 
 def _to_bytes(values: NDArray[np.floating]) -> Picture:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)

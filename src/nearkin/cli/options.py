@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Data = Annotated[
     str,
@@ -44,3 +48,40 @@ def overrides(pairs: list[str] | None, epochs: int | None) -> dict[str, object]:
     if epochs is not None:
         out["epochs"] = epochs
     return out
+
+
+# Flags of the commands that use an embedding.
+Vectors = Annotated[
+    Path, typer.Argument(metavar="EMB", help="Embeddings: .parquet as nearkin writes them, .npy or .npz.")
+]
+Images = Annotated[
+    str | None, typer.Option("--images", help="The images that the embeddings were made of: a name or a path.")
+]
+Split = Annotated[str, typer.Option("--split", help="Which rows: all, train, val or test.")]
+Metric = Annotated[str, typer.Option("--metric", help="cosine or l2.")]
+TableOut = Annotated[
+    Path | None, typer.Option("-o", "--out", help="Parquet table, one row per image, to which columns are added.")
+]
+JsonOut = Annotated[Path | None, typer.Option("--json", help="JSON file for the numbers.")]
+HtmlOut = Annotated[Path | None, typer.Option("--html", help="HTML picture sheet; needs --images.")]
+
+
+def need_images(html: Path | None, images: str | None) -> None:
+    """Refuse a picture sheet without pictures before anything is computed."""
+    from nearkin.errors import ConfigError
+
+    if html is not None and images is None:
+        raise ConfigError("--html draws pictures and needs --images: the data the embeddings were made of.")
+
+
+def rows_of(split: NDArray[np.str_], wanted: str) -> NDArray[np.int64]:
+    """Rows of one split, or of "all". Raises ConfigError when there are none."""
+    import numpy as np
+
+    from nearkin.errors import ConfigError
+
+    rows: NDArray[np.int64] = np.arange(len(split)) if wanted == "all" else np.flatnonzero(split == wanted)
+    if not len(rows):
+        legal = ", ".join(["all", *sorted(set(split.tolist()))])
+        raise ConfigError(f"no rows with split '{wanted}'; --split can be: {legal}.")
+    return rows
