@@ -1,0 +1,157 @@
+"""Do two images show the same shot? Aligned correlation of structure, in three steps from cheap to exact.
+
+1. A coarse search on 16 x 16 pixels over shifts, flips and which image lies inside the other; most pairs end here.
+2. A search on 32 x 32 pixels over shifts of up to 3 pixels and scales.
+3. Gauss-Newton to a fraction of a pixel, with a scale per axis.
+
+Two bands are compared: grey, and its detail (a difference of Gaussians), because smooth images (sky above, grass
+below) correlate in grey without being the same.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from nearkin.analyze.correlate import FLAT, place
+from nearkin.analyze.refine import refine
+from nearkin.errors import DataError
+
+GRID, REACH = 32, 3
+SCALES = (1.0, 0.83, 0.91, 1.1, 1.2)
+_COARSE, _COARSE_REACH, _COARSE_SCALES = 16, 2, (1.0, 0.85)
+# Detail below which a pair is not looked at further, on the coarse and on the fine grid. What they lose is measured
+# with every calibration (planted copies that are not compared count as missed).
+COARSE_GATE, FINE_GATE = 0.6, 0.35
+_SIGMAS = (0.7, 2.0)  # of the difference of Gaussians, in pixels of either grid
+_WINDOW = 7  # of the local comparison
+_STABLE = 0.0025  # share of the region's variance: flat windows count as alike unless one of them has structure
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The best alignment of M pairs.
+
+    Attributes:
+        compared: bool (M,), False where step 1 or 2 ended it; then correlation and local are 0.
+        correlation: float32 (M,), of the aligned grey images, in [-1, 1].
+        detail: float32 (M,), of the aligned detail, in [-1, 1]; where not compared, from the step that ended it.
+        local: float32 (M,), mean over 7 x 7 windows of the structural term of SSIM (Wang et al. 2004), in [-1, 1]:
+            low where only the outline of an object agrees.
+        flip: bool (M,), whether the second image is mirrored.
+    """
+
+    compared: NDArray[np.bool_]
+    correlation: NDArray[np.float32]
+    detail: NDArray[np.float32]
+    local: NDArray[np.float32]
+    flip: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.detail)
+
+    def take(self, index: NDArray[np.int64]) -> Alignment:
+        """The pairs at ``index``."""
+        return Alignment(*(getattr(self, item.name)[index] for item in fields(self)))
+
+    def features(self) -> NDArray[np.float32]:
+        """(M, 3): correlation, detail, local."""
+        return np.stack([self.correlation, self.detail, self.local], axis=1)
+
+
+def align(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], pairs: NDArray[np.int64], *, threads: int | None = None
+) -> Alignment:
+    """Align ``second[pairs[:, 1]]`` with ``first[pairs[:, 0]]``; in chunks of about 100 megabytes.
+
+    Args:
+        first: uint8 (N, C, H, W). second: uint8 (M, C, H, W), of any size; both are brought to 32 x 32.
+        pairs: int64 (P, 2), rows of first and second.
+        threads: chunks worked on at once; default: the number of cores. The result does not depend on it.
+    Raises:
+        DataError: images that are not (N, C, H, W).
+    """
+    for images in (first, second):
+        if images.ndim != 4 or 0 in images.shape[1:]:
+            raise DataError(f"aligned check: images {images.shape} must be (N, C, H, W).")
+    chunks = [pairs[start : start + _CHUNK] for start in range(0, max(1, len(pairs)), _CHUNK)]
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        parts = list(pool.map(lambda rows: _align(first[rows[:, 0]], second[rows[:, 1]]), chunks))
+    return Alignment(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Alignment)))
+
+
+def _align(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Alignment:
+    a, b = grey(first), grey(second)
+    half = averages(GRID, _COARSE)
+    small_a, small_b = (detail(np.asarray(half @ x @ half.T, dtype=np.float32)) for x in (a, b))
+    # The template is the middle of its image: it may be inside the other image's frame, or the other way round.
+    there, back = (place(x, y, _COARSE_REACH, _COARSE_SCALES) for x, y in ((small_a, small_b), (small_b, small_a)))
+    turned = back.value > there.value
+    value, flip = np.where(turned, back.value, there.value), np.where(turned, back.flip, there.flip)
+    alive = np.flatnonzero(value >= COARSE_GATE)
+    turn, mirror = turned[alive, None, None], flip[alive, None, None]
+    a, b = np.where(turn, b[alive], a[alive]), np.where(turn, a[alive], b[alive])
+    b = np.where(mirror, b[..., ::-1], b)
+    fine_a, fine_b = detail(a), detail(b)
+    placed = place(fine_a, fine_b, REACH, SCALES, mirror=False)
+    value[alive] = placed.value
+    good = np.flatnonzero(placed.value >= FINE_GATE)
+    steered = (np.stack([whole[good], fine[good]], axis=1) for whole, fine in ((a, fine_a), (b, fine_b)))
+    refined, seen, target = refine(next(steered), next(steered), placed.take(good), REACH)
+    alive = alive[good]
+    compared = np.zeros(len(value), dtype=bool)
+    correlation, local = (np.zeros(len(value), dtype=np.float32) for _ in range(2))
+    compared[alive], correlation[alive], value[alive] = True, refined[:, 0], refined[:, 1]
+    local[alive] = _local(seen[:, 0], target[:, 0])
+    return Alignment(compared, correlation, value, local, flip)
+
+
+def grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 (N, C, H, W) -> float32 (N, 32, 32), grey levels (mean of the channels)."""
+    flat = images.mean(axis=1, dtype=np.float32)
+    if flat.shape[1:] == (GRID, GRID):
+        return np.asarray(flat)
+    rows, columns = (averages(side, GRID) for side in flat.shape[1:])
+    return np.asarray(rows @ flat @ columns.T)
+
+
+def detail(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Difference of Gaussians of grey pictures (N, S, S)."""
+    fine, coarse = (_gaussian(pictures.shape[-1], sigma) for sigma in _SIGMAS)
+    return np.asarray(fine @ pictures @ fine.T - coarse @ pictures @ coarse.T)
+
+
+def _local(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean structural similarity of two aligned regions (M, W, W) of mean 0, brought to the same contrast."""
+    size = [np.sqrt(np.square(x).mean(axis=(1, 2), keepdims=True) + FLAT) for x in (a, b)]
+    a, b = a / size[0], b / size[1]
+
+    def mean(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        half = _WINDOW // 2
+        return np.asarray(uniform_filter(x, (0, _WINDOW, _WINDOW))[:, half:-half, half:-half])
+
+    mean_a, mean_b = mean(a), mean(b)
+    both = mean(a * b) - mean_a * mean_b
+    spread = np.maximum(mean(a * a) - mean_a**2, 0) * np.maximum(mean(b * b) - mean_b**2, 0)
+    return np.asarray(((both + _STABLE) / (np.sqrt(spread) + _STABLE)).mean(axis=(1, 2)))
+
+
+def averages(side: int, grid: int) -> NDArray[np.float32]:
+    """(grid, side): averages where the image is larger than the grid, linear interpolation where it is smaller."""
+    step = side / grid
+    centre = np.clip((np.arange(grid) + 0.5) * step - 0.5, 0, side - 1)
+    weight = np.maximum(0, 1 - np.abs(centre[:, None] - np.arange(side)) / max(step, 1))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _gaussian(side: int, sigma: float) -> NDArray[np.float32]:
+    """(side, side): Gaussian blur as a matrix, rows summing to 1 (so that borders are not darkened)."""
+    offsets = np.arange(side)[:, None] - np.arange(side)
+    weight = np.exp(-0.5 * np.square(offsets / sigma))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -1,0 +1,258 @@
+"""From measurements of a pair to the probability that it is a duplicate, learnt from planted copies.
+
+Positives are planted copies; negatives are pairs of neighbours beyond the k nearest: alike, but hardly ever the same.
+Where a set holds true duplicates, some negatives are duplicates, too: the sixth-nearest neighbour of an image that is
+there ten times. So images that stand in a candidate pair which scores like a planted copy (at or above the copies' 5th
+percentile) are left out of the negatives. What a negative scores itself plays no part in that, and every negative that
+is left counts as a mistake when it scores high.
+
+Duplicates are rare among candidates, not one half: their share, counted where copies score, enters the score as its
+prior. The threshold is chosen on one half of copies and negatives and judged on the other one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PRECISION = 0.95
+_LIKE_A_COPY = 5.0  # percentile of the planted copies
+_FEW = 20
+_REGULARISED = 0.1
+_GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+Values = NDArray[np.floating[Any]]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Measured pairs: features (M, F), and compared bool (M,), False where a gate ended the comparison (score 0)."""
+
+    features: Values
+    compared: Flags
+
+    def take(self, index: NDArray[Any]) -> Sample:
+        """The pairs at ``index`` (rows or a mask)."""
+        return Sample(self.features[index], self.compared[index])
+
+    def __len__(self) -> int:
+        return len(self.compared)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Attributes:
+    names: the features; weights, offset: of the logistic regression on them; shift: added to its log-odds for the
+        share of duplicates among the candidates (``prior``, among those compared).
+    threshold: score from which a pair counts as a duplicate. reached: whether the target precision was reached on the
+        calibration half; otherwise the threshold is where planted copies begin (their 5th percentile).
+    report: numbers of the evaluation half, JSON-able.
+    """
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    offset: float
+    shift: float
+    prior: float
+    target: float
+    threshold: float
+    reached: bool
+    report: dict[str, Any]
+
+    def score(self, sample: Sample) -> NDArray[np.float64]:
+        """Probability of a duplicate, float64 (M,) in [0, 1]; 0 where not compared."""
+        odds = sample.features @ np.array(self.weights) + self.offset + self.shift
+        return np.where(sample.compared, _sigmoid(odds), 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "features": dict(zip(self.names, self.weights, strict=True)),
+            "offset": self.offset + self.shift,
+            "share_of_duplicates_among_compared": self.prior,
+            "target_precision": self.target,
+            "threshold": self.threshold,
+            "target_reached": self.reached,
+            **self.report,
+        }
+
+
+def calibrate(
+    names: tuple[str, ...],
+    positives: Sample,
+    kind: NDArray[np.str_],
+    found: Flags,
+    negatives: Sample,
+    candidates: Sample,
+    images: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    target: float = PRECISION,
+) -> Calibration | None:
+    """Fit score and threshold on one half of the pairs, judge them on the other one.
+
+    Args:
+        names: of the F features.
+        positives: planted copies with their sources; ``kind`` str (P,); ``found`` bool (P,), whether the search
+            proposed the pair at all (a copy that it does not propose counts as missed).
+        negatives: Q pairs beyond the k nearest. candidates: the C pairs that are to be scored.
+        images: the images in them, int64 (Q, 2) and (C, 2), numbered alike.
+        target: precision among reported pairs, in (0, 1).
+    Returns:
+        None when fewer than 20 copies could be compared: then nothing but exact copies can be told.
+    """
+    # Copies come in turns of their kinds: halves by turn, so that each half has all kinds alike.
+    half_p = np.asarray(_turns(kind) % 2 == 0)
+    pos = positives.take(half_p)
+    if min(pos.compared.sum(), positives.compared.sum() - pos.compared.sum()) < _FEW // 2:
+        return None
+    weights, offset = _fit(pos, negatives)
+    cut = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _LIKE_A_COPY))
+    suspect = np.unique(images[1][_odds(candidates, weights, offset) >= cut])
+    kept = np.asarray(~np.isin(images[0], suspect).any(axis=1))
+    clean = negatives.take(kept)
+    half_n = np.arange(len(clean)) % 2 == 0
+    neg = clean.take(half_n)
+    weights, offset = _fit(pos, neg)
+    odds = _odds(pos, weights, offset)
+    cut = float(np.percentile(odds[pos.compared], _LIKE_A_COPY))
+    prior = _share(_odds(candidates, weights, offset), cut, int(candidates.compared.sum()))
+    shift = float(np.log(prior / (1 - prior)))
+    share = prior * float(candidates.compared.mean())
+    odds_p = np.where(found, _odds(positives, weights, offset), -np.inf) + shift
+    odds_n = _odds(clean, weights, offset) + shift
+    threshold, reached = _threshold(odds_p[half_p], odds_n[half_n], share, target, cut + shift)
+    report = _report(odds_p[~half_p], kind[~half_p], odds_n[~half_n], share, threshold)
+    report |= {
+        "copies": len(positives),
+        "copies_not_compared": float((~positives.compared).mean()),
+        "copies_not_proposed": float((~found).mean()),
+        "negatives": len(clean),
+        "negatives_left_out": float((~kept).mean()) if len(kept) else 0.0,
+    }
+    return Calibration(
+        names,
+        tuple(float(w) for w in weights),
+        float(offset),
+        shift,
+        prior,
+        target,
+        float(_sigmoid(np.array(threshold))),
+        reached,
+        report,
+    )
+
+
+def _turns(kind: NDArray[np.str_]) -> NDArray[np.int64]:
+    """How often each entry's kind came before."""
+    out = np.zeros(len(kind), dtype=np.int64)
+    for name in np.unique(kind):
+        rows = kind == name
+        out[rows] = np.arange(rows.sum())
+    return out
+
+
+def _fit(positives: Sample, negatives: Sample) -> tuple[NDArray[np.float64], float]:
+    """Log-odds, classes weighted alike, as weights of the raw features: logistic regression on compared pairs.
+
+    Copies are easier than duplicates in the wild, and nearly separable. So the direction comes from a strongly
+    regularised fit, in which every measurement keeps a say, and the slope from a second one along it (Platt scaling).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    usable = negatives.compared if negatives.compared.sum() >= _FEW else np.ones(len(negatives), dtype=bool)
+    x = np.concatenate([positives.features[positives.compared], negatives.features[usable]]).astype(np.float64)
+    y = np.arange(len(x)) < positives.compared.sum()
+    if y.all():
+        # Nothing is known of other pairs: a pair that correlates with nothing stands for them.
+        x, y = np.concatenate([x, np.zeros((1, x.shape[1]))]), np.append(y, False)
+    scaler = StandardScaler().fit(x)
+    model = LogisticRegression(C=_REGULARISED, class_weight="balanced", max_iter=1000).fit(scaler.transform(x), y)
+    along = model.decision_function(scaler.transform(x))[:, None]
+    slope = LogisticRegression(class_weight="balanced", max_iter=1000).fit(along, y)
+    weights = np.asarray(slope.coef_[0, 0] * model.coef_[0] / scaler.scale_, dtype=np.float64)
+    return weights, float(slope.coef_[0, 0] * model.intercept_[0] + slope.intercept_[0] - weights @ scaler.mean_)
+
+
+def _odds(sample: Sample, weights: NDArray[np.float64], offset: float) -> NDArray[np.float64]:
+    return np.where(sample.compared, sample.features @ weights + offset, -np.inf)
+
+
+def _share(odds: NDArray[np.float64], cut: float, compared: int) -> float:
+    """Share of duplicates among compared candidates: those like a copy, over the share of copies that are."""
+    seen = float((odds >= cut).sum()) / (1 - _LIKE_A_COPY / 100)
+    return min(0.99, (seen + 0.5) / (compared + 1))
+
+
+def _precision(odds_p: NDArray[np.float64], odds_n: NDArray[np.float64], share: float, at: float) -> float:
+    """Expected precision of pairs at or above ``at``; half a mistake is added, so that none seen is not none."""
+    right = share * float((odds_p >= at).mean())
+    wrong = (1 - share) * float(((odds_n >= at).sum() + 0.5) / (len(odds_n) + 1))
+    return float(right / (right + wrong))
+
+
+def _threshold(
+    odds_p: NDArray[np.float64], odds_n: NDArray[np.float64], share: float, target: float, cut: float
+) -> tuple[float, bool]:
+    """The lowest log-odds, not above ``cut``, from which the expected precision is at least ``target``."""
+    finite = np.unique(odds_n[np.isfinite(odds_n)])
+    # Just above each negative: between two of them precision only falls. Below all of them, every copy counts.
+    options = np.concatenate(
+        [odds_p[np.isfinite(odds_p)].min(initial=cut, keepdims=True), np.nextafter(finite, np.inf)]
+    )
+    for at in np.sort(options[options <= cut]):
+        if _precision(odds_p, odds_n, share, float(at)) >= target:
+            return float(at), True
+    return cut, False
+
+
+def _report(
+    odds_p: NDArray[np.float64],
+    kind: NDArray[np.str_],
+    odds_n: NDArray[np.float64],
+    share: float,
+    threshold: float,
+) -> dict[str, Any]:
+    """Recall by kind, false alarms and precision on the evaluation half, at the threshold and over scores."""
+    kinds = [str(name) for name in np.unique(kind)]
+
+    def at(odds: float) -> dict[str, Any]:
+        hit = odds_p >= odds
+        return {
+            "score": float(_sigmoid(np.array(odds))),
+            "recall": float(hit.mean()),
+            "recall_by_kind": {name: float(hit[kind == name].mean()) for name in kinds},
+            "false_alarms": int((odds_n >= odds).sum()),
+            "precision": _precision(odds_p, odds_n, share, odds),
+        }
+
+    edges = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
+    bins = []
+    scores = _sigmoid(odds_p), _sigmoid(odds_n)
+    weights = share / max(1, len(odds_p)), (1 - share) / max(1, len(odds_n))
+    for low, high in zip(edges, edges[1:], strict=False):
+        inside = [(s >= low) & ((s < high) | (high == 1.0)) for s in scores]
+        mass = [w * float(rows.sum()) for w, rows in zip(weights, inside, strict=True)]
+        total = sum(w * float(s[rows].sum()) for w, s, rows in zip(weights, scores, inside, strict=True))
+        if sum(mass) > 0:
+            bins.append(
+                {"from": low, "to": high, "mean_score": total / sum(mass), "share_of_copies": mass[0] / sum(mass)}
+            )
+    return {
+        "evaluation_copies": len(odds_p),
+        "evaluation_negatives": len(odds_n),
+        "share_of_duplicates_among_candidates": share,
+        "evaluation": at(threshold),
+        "curve": [at(float(np.log(score / (1 - score)))) for score in _GRID],
+        "reliability": bins,
+    }
+
+
+def _sigmoid(odds: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    from scipy.special import expit
+
+    return np.asarray(expit(odds), dtype=np.float64)
