@@ -16,15 +16,10 @@ from nearkin.atomic import read_json, write_json
 from nearkin.data import Skipped, Splits
 from nearkin.data.decode import to_square
 from nearkin.data.single import read_images
-from nearkin.embedder import image_size, open_run
+from nearkin.embedder import embedder, image_size, open_run
 from nearkin.embeddings import Embeddings
-<<<<<<< HEAD
-from nearkin.errors import ConfigError, unknown
-from nearkin.methods import create
-=======
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.methods import create, method_info
->>>>>>> h-dups
+from nearkin.methods import create
 from nearkin.runfolder import claim
 from nearkin.study import _jsonable, embed_splits, method_settings
 
@@ -84,38 +79,12 @@ def embed_run(
 ) -> Embeddings:
     """Embed a set with a finished run and save one layer as Parquet."""
     config = read_json(run / "config.json")
-<<<<<<< HEAD
     splits = _splits(data, labels, image_size(run), strict, subset, progress)
     model, chosen = open_run(run, tuple(splits.train.images.shape[1:]), layer=layer, device=device)
-=======
-    splits = _splits(data, labels, config.get("image_size"), strict, subset, progress)
-    model = _loaded(run, config, tuple(splits.train.images.shape[1:]), device)
-    chosen = _layer(model, layer)
->>>>>>> h-dups
     made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
     claim(out.parent)
     made.save(out)
     return made
-<<<<<<< HEAD
-=======
-
-
-def _loaded(run: Path, config: dict[str, Any], shape: tuple[int, int, int], device: str) -> Any:
-    """The method of a finished run with its weights."""
-    model = create(config["method"], config["settings"], shape)
-    needs = method_info(config["method"]).needs
-    if needs:
-        model.use_runs({needed: run.parent / f"{needed}-s{config['seed']}" for needed in needs})
-    model.load(run, device)
-    return model
-
-
-def _layer(model: Any, layer: str | None) -> str:
-    chosen: str = layer or model.primary_layer
-    if chosen not in model.layers:
-        raise unknown("layer", chosen, model.layers)
-    return chosen
->>>>>>> h-dups
 
 
 @dataclass(frozen=True)
@@ -189,10 +158,7 @@ def embed_images(run: Path, images: NDArray[np.uint8], layer: str | None, device
     Raises:
         DataError: no run there, or one of images of another size. ConfigError: unknown layer.
     """
-    config = read_json(run / "config.json")
     size = images.shape[-1]
-    if config.get("image_size", size) != size:
-        raise DataError(f"{run} was trained on images of side {config['image_size']}; these have side {size}.")
-    model = _loaded(run, config, (3, size, size), device)
-    out: NDArray[np.float32] = model.embed(images)[_layer(model, layer)]
-    return out
+    if image_size(run) != size:
+        raise DataError(f"{run} was trained on images of side {image_size(run)}; these have side {size}.")
+    return embedder(run, (3, size, size), layer=layer, device=device)(images)

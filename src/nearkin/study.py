@@ -93,17 +93,11 @@ def run_study(
     nd.check_trainable(dataset.train.images, dataset.source)
     splits = nd.split(dataset, subset=config.subset)
     ood = nd.load(config.ood, size=dataset.train.images.shape[-1], progress=progress) if config.ood else None
-<<<<<<< HEAD
-    _start(config, dataset, splits, ood, out, say)
-    del ood
-    for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
-        say(f"note: {message}")
-=======
->>>>>>> h-docs
     methods = with_needs(config.methods)
     for name in methods:  # an illegal setting or a missing package is told now, not after hours of other methods
         create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
     _start(config, dataset, splits, ood, out, say)
+    del ood
     for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
         say(f"note: {message}")
     pairs = [(name, seed) for seed in config.seeds for name in methods if seed == config.seeds[0] or _varies(name)]
