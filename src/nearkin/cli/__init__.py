@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nearkin.cli.commands import data, embed, evaluate, fit, map_, report, study
+from nearkin.cli.commands import data, duplicates, embed, evaluate, fit, map_, report, study
 
 app = typer.Typer(
     name="nearkin",
@@ -20,6 +20,7 @@ app.command("fit")(fit.fit)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("map")(map_.map_)
+app.command("duplicates")(duplicates.duplicates)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
 
