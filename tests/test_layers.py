@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "lookup": {"data"},
     "anomalies": {"analyze", "embeddings", "data"},
     "embedder": {"methods", "atomic"},
-    "uses": {"analyze", "anomalies", "atomic", "data", "embedder", "embeddings", "neighbors"},
+    "uses": {"analyze", "anomalies", "atomic", "data", "embedder", "embeddings", "evaluate", "neighbors"},
     "study": {"data", "embeddings", "evaluate", "methods", "results", "runfolder", "atomic", "train", "uses"},
     "answers": {"evaluate", "train"},
     "results": {"answers", "methods", "evaluate", "train", "atomic"},

@@ -6,8 +6,10 @@ there ten times. So images that stand in a candidate pair which scores like a pl
 percentile) are left out of the negatives. What a negative scores itself plays no part in that, and every negative that
 is left counts as a mistake when it scores high.
 
-Duplicates are rare among candidates, not one half: their share, counted where copies score, enters the score as its
-prior. The threshold is chosen on one half of copies and negatives and judged on the other one.
+The score is the probability of a duplicate if copies and negatives were equally frequent: score / (1 - score) is the
+likelihood ratio. Among candidates duplicates are rare, so the threshold is not 0.5: it is the lowest score from which
+the expected precision reaches a target, where the negatives tell how many candidates get there by chance (as decoys do
+in target-decoy search, Elias & Gygi 2007). It is chosen on one half of all pairs and judged on the other one.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ PRECISION = 0.95
 _LIKE_A_COPY = 5.0  # percentile of the planted copies
 _FEW = 20
 _REGULARISED = 0.1
-_GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
+_GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
+_BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 
 Values = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -46,34 +49,29 @@ class Sample:
 @dataclass(frozen=True)
 class Calibration:
     """Attributes:
-    names: the features; weights, offset: of the logistic regression on them; shift: added to its log-odds for the
-        share of duplicates among the candidates (``prior``, among those compared).
-    threshold: score from which a pair counts as a duplicate. reached: whether the target precision was reached on the
-        calibration half; otherwise the threshold is where planted copies begin (their 5th percentile).
+    names: the features; weights, offset: log-odds = weights . features + offset.
+    target: precision aimed at. threshold: score from which a pair counts as a duplicate. reached: whether the target
+        was reached on the calibration half; otherwise the threshold is where planted copies begin (5th percentile).
     report: numbers of the evaluation half, JSON-able.
     """
 
     names: tuple[str, ...]
     weights: tuple[float, ...]
     offset: float
-    shift: float
-    prior: float
     target: float
     threshold: float
     reached: bool
     report: dict[str, Any]
 
     def score(self, sample: Sample) -> NDArray[np.float64]:
-        """Probability of a duplicate, float64 (M,) in [0, 1]; 0 where not compared."""
-        odds = sample.features @ np.array(self.weights) + self.offset + self.shift
-        return np.where(sample.compared, _sigmoid(odds), 0.0)
+        """Float64 (M,) in [0, 1]; 0 where not compared."""
+        return _sigmoid(_odds(sample, np.array(self.weights), self.offset))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
             "features": dict(zip(self.names, self.weights, strict=True)),
-            "offset": self.offset + self.shift,
-            "share_of_duplicates_among_compared": self.prior,
+            "offset": self.offset,
             "target_precision": self.target,
             "threshold": self.threshold,
             "target_reached": self.reached,
@@ -114,18 +112,13 @@ def calibrate(
     suspect = np.unique(images[1][_odds(candidates, weights, offset) >= cut])
     kept = np.asarray(~np.isin(images[0], suspect).any(axis=1))
     clean = negatives.take(kept)
-    half_n = np.arange(len(clean)) % 2 == 0
-    neg = clean.take(half_n)
-    weights, offset = _fit(pos, neg)
-    odds = _odds(pos, weights, offset)
-    cut = float(np.percentile(odds[pos.compared], _LIKE_A_COPY))
-    prior = _share(_odds(candidates, weights, offset), cut, int(candidates.compared.sum()))
-    shift = float(np.log(prior / (1 - prior)))
-    share = prior * float(candidates.compared.mean())
-    odds_p = np.where(found, _odds(positives, weights, offset), -np.inf) + shift
-    odds_n = _odds(clean, weights, offset) + shift
-    threshold, reached = _threshold(odds_p[half_p], odds_n[half_n], share, target, cut + shift)
-    report = _report(odds_p[~half_p], kind[~half_p], odds_n[~half_n], share, threshold)
+    half_n, half_c = (np.arange(len(x)) % 2 == 0 for x in (clean, candidates))
+    weights, offset = _fit(pos, clean.take(half_n))
+    odds_p = np.where(found, _odds(positives, weights, offset), -np.inf)
+    odds_n, odds_c = _odds(clean, weights, offset), _odds(candidates, weights, offset)
+    cut = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _LIKE_A_COPY))
+    threshold, reached = _threshold(odds_c[half_c], odds_n[half_n], target, cut)
+    report = _report(odds_p[~half_p], kind[~half_p], odds_n[~half_n], odds_c[~half_c], threshold)
     report |= {
         "copies": len(positives),
         "copies_not_compared": float((~positives.compared).mean()),
@@ -133,17 +126,8 @@ def calibrate(
         "negatives": len(clean),
         "negatives_left_out": float((~kept).mean()) if len(kept) else 0.0,
     }
-    return Calibration(
-        names,
-        tuple(float(w) for w in weights),
-        float(offset),
-        shift,
-        prior,
-        target,
-        float(_sigmoid(np.array(threshold))),
-        reached,
-        report,
-    )
+    at = float(_sigmoid(np.array(threshold)))
+    return Calibration(names, tuple(float(w) for w in weights), float(offset), target, at, reached, report)
 
 
 def _turns(kind: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -182,30 +166,28 @@ def _odds(sample: Sample, weights: NDArray[np.float64], offset: float) -> NDArra
     return np.where(sample.compared, sample.features @ weights + offset, -np.inf)
 
 
-def _share(odds: NDArray[np.float64], cut: float, compared: int) -> float:
-    """Share of duplicates among compared candidates: those like a copy, over the share of copies that are."""
-    seen = float((odds >= cut).sum()) / (1 - _LIKE_A_COPY / 100)
-    return min(0.99, (seen + 0.5) / (compared + 1))
+def _precision(odds_c: NDArray[np.float64], odds_n: NDArray[np.float64], at: float) -> float | None:
+    """Expected precision of candidates at or above ``at``; None where there are none.
 
-
-def _precision(odds_p: NDArray[np.float64], odds_n: NDArray[np.float64], share: float, at: float) -> float:
-    """Expected precision of pairs at or above ``at``; half a mistake is added, so that none seen is not none."""
-    right = share * float((odds_p >= at).mean())
-    wrong = (1 - share) * float(((odds_n >= at).sum() + 0.5) / (len(odds_n) + 1))
-    return float(right / (right + wrong))
+    Half a negative is added: none seen does not mean none.
+    """
+    accepted = int((odds_c >= at).sum())
+    if not accepted:
+        return None
+    by_chance = len(odds_c) * (float((odds_n >= at).sum()) + 0.5) / (len(odds_n) + 1)
+    return max(0.0, 1 - by_chance / accepted)
 
 
 def _threshold(
-    odds_p: NDArray[np.float64], odds_n: NDArray[np.float64], share: float, target: float, cut: float
+    odds_c: NDArray[np.float64], odds_n: NDArray[np.float64], target: float, cut: float
 ) -> tuple[float, bool]:
     """The lowest log-odds, not above ``cut``, from which the expected precision is at least ``target``."""
-    finite = np.unique(odds_n[np.isfinite(odds_n)])
-    # Just above each negative: between two of them precision only falls. Below all of them, every copy counts.
-    options = np.concatenate(
-        [odds_p[np.isfinite(odds_p)].min(initial=cut, keepdims=True), np.nextafter(finite, np.inf)]
-    )
-    for at in np.sort(options[options <= cut]):
-        if _precision(odds_p, odds_n, share, float(at)) >= target:
+    options = np.unique(np.concatenate([odds_n, odds_c]))
+    options = np.nextafter(options[np.isfinite(options)], np.inf)
+    # Below the many negatives no threshold can do: only the highest scores are worth a try.
+    for at in options[options <= cut][-4000:]:
+        expected = _precision(odds_c, odds_n, float(at))
+        if expected is not None and expected >= target:
             return float(at), True
     return cut, False
 
@@ -214,7 +196,7 @@ def _report(
     odds_p: NDArray[np.float64],
     kind: NDArray[np.str_],
     odds_n: NDArray[np.float64],
-    share: float,
+    odds_c: NDArray[np.float64],
     threshold: float,
 ) -> dict[str, Any]:
     """Recall by kind, false alarms and precision on the evaluation half, at the threshold and over scores."""
@@ -227,14 +209,14 @@ def _report(
             "recall": float(hit.mean()),
             "recall_by_kind": {name: float(hit[kind == name].mean()) for name in kinds},
             "false_alarms": int((odds_n >= odds).sum()),
-            "precision": _precision(odds_p, odds_n, share, odds),
+            "candidates": int((odds_c >= odds).sum()),
+            "precision": _precision(odds_c, odds_n, odds),
         }
 
-    edges = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
-    bins = []
     scores = _sigmoid(odds_p), _sigmoid(odds_n)
-    weights = share / max(1, len(odds_p)), (1 - share) / max(1, len(odds_n))
-    for low, high in zip(edges, edges[1:], strict=False):
+    weights = 0.5 / max(1, len(odds_p)), 0.5 / max(1, len(odds_n))
+    bins = []
+    for low, high in zip(_BINS, _BINS[1:], strict=False):
         inside = [(s >= low) & ((s < high) | (high == 1.0)) for s in scores]
         mass = [w * float(rows.sum()) for w, rows in zip(weights, inside, strict=True)]
         total = sum(w * float(s[rows].sum()) for w, s, rows in zip(weights, scores, inside, strict=True))
@@ -243,10 +225,8 @@ def _report(
                 {"from": low, "to": high, "mean_score": total / sum(mass), "share_of_copies": mass[0] / sum(mass)}
             )
     return {
-        "evaluation_copies": len(odds_p),
-        "evaluation_negatives": len(odds_n),
-        "share_of_duplicates_among_candidates": share,
-        "evaluation": at(threshold),
+        "evaluation": at(threshold)
+        | {"copies": len(odds_p), "negatives": len(odds_n), "candidates_searched": len(odds_c)},
         "curve": [at(float(np.log(score / (1 - score)))) for score in _GRID],
         "reliability": bins,
     }

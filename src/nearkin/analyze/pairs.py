@@ -83,9 +83,13 @@ class Duplicates:
         ends = (self.pairs.a, self.pairs.b) if self.within else (self.pairs.a,)
         return np.unique(np.concatenate(ends)).astype(np.int64)
 
+    @property
+    def share(self) -> float:
+        """Share of the searched-for images that have a duplicate, in [0, 1]."""
+        return len(self.rows()) / self.n_queries if self.n_queries else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able (without the single pairs; they are a table)."""
-        found = len(self.rows())
         return {
             "verified": self.verified,
             "within": self.within,
@@ -94,8 +98,8 @@ class Duplicates:
             "candidates": self.candidates,
             "pairs": len(self.pairs),
             "exact_pairs": int(self.pairs.exact.sum()),
-            "images_with_duplicate": found,
-            "share": found / self.n_queries if self.n_queries else 0.0,
+            "images_with_duplicate": len(self.rows()),
+            "share": self.share,
             "threshold": self.threshold,
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }

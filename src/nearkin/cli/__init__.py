@@ -10,6 +10,7 @@ from nearkin.cli.commands import (
     anomalies,
     cluster,
     data,
+    duplicates,
     embed,
     evaluate,
     factors,
@@ -38,6 +39,7 @@ app.command("hubs")(hubs.hubs)
 app.command("anomalies")(anomalies.anomalies)
 app.command("cluster")(cluster.cluster)
 app.command("factors")(factors.factors)
+app.command("duplicates")(duplicates.duplicates)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
 

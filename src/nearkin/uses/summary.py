@@ -14,6 +14,7 @@ from nearkin.anomalies import OodSet, foreign_sets
 from nearkin.atomic import write_json
 from nearkin.data import Splits
 from nearkin.uses.anomalies import anomaly_uses
+from nearkin.uses.copies import duplicate_uses
 from nearkin.uses.neighbours import neighbour_uses, wanted_ids
 from nearkin.uses.runs import finished_runs
 
@@ -41,10 +42,11 @@ def run_uses(
 ) -> tuple[dict[str, Any], list[OodSet]]:
     """Compute what is missing, write uses.json, and return it with the out-of-distribution sets."""
     runs = finished_runs(study)
-    say("uses: search, hubs, factors, anomalies")
+    say("uses: search, hubs, factors, near-duplicates, anomalies")
     sets = load_ood(ood, splits, progress) if ood else []
     found: dict[str, Any] = {
         "neighbours": neighbour_uses(study, runs, splits.test, say),
+        "duplicates": duplicate_uses(study, runs, splits, say),
         "anomalies": anomaly_uses(study, runs, splits, sets, device, say),
     }
     write_json(study / SUMMARY, found)
@@ -54,10 +56,13 @@ def run_uses(
 def uses_thumbnails(
     found: dict[str, Any], splits: Splits, sets: list[OodSet]
 ) -> tuple[set[str], dict[str, NDArray[np.uint8]]]:
-    """Ids of test images that the report shows, and foreign images by "SET:ID"."""
+    """Ids of the study's images that the report shows, and foreign images by "SET:ID"."""
     ids = wanted_ids(found["neighbours"])
     foreign: dict[str, NDArray[np.uint8]] = {}
     by_name = {item.name: item for item in sets}
+    if found["duplicates"]:
+        shown = found["duplicates"]["shown"]
+        ids |= {pair[side] for pairs in shown.values() for pair in pairs for side in ("a", "b")}
     if found["anomalies"]:
         for details in found["anomalies"]["details"].values():
             for name, scores in details["ood"].items():
