@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nearkin.analyze.duplicates import Duplicates, duplicate_free_rows, find_duplicates
+from nearkin.analyze.duplicates import duplicate_free_rows, find_duplicates
+from nearkin.analyze.pairs import Duplicates
 from nearkin.atomic import read_json, write_json
 from nearkin.data import Splits
 from nearkin.embeddings import Embeddings
