@@ -9,7 +9,8 @@ is left counts as a mistake when it scores high.
 The score is the probability of a duplicate if copies and negatives were equally frequent: score / (1 - score) is the
 likelihood ratio. Among candidates duplicates are rare, so the threshold is not 0.5: it is the lowest score from which
 the expected precision reaches a target, where the negatives tell how many candidates get there by chance (as decoys do
-in target-decoy search, Elias & Gygi 2007). It is chosen on one half of all pairs and judged on the other one.
+in target-decoy search, Elias & Gygi 2007). Precision counts images, not pairs: a group of many copies has very many
+pairs, which would hide mistakes. The threshold is chosen on one half of all pairs and judged on the other one.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ def calibrate(
     candidates: Sample,
     images: tuple[NDArray[np.int64], NDArray[np.int64]],
     *,
+    within: bool,
     target: float = PRECISION,
 ) -> Calibration | None:
     """Fit score and threshold on one half of the pairs, judge them on the other one.
@@ -98,7 +100,8 @@ def calibrate(
             proposed the pair at all (a copy that it does not propose counts as missed).
         negatives: Q pairs beyond the k nearest. candidates: the C pairs that are to be scored.
         images: the images in them, int64 (Q, 2) and (C, 2), numbered alike.
-        target: precision among reported pairs, in (0, 1).
+        within: both images of a candidate are asked for a duplicate, not only the first.
+        target: share of true duplicates among images that are reported to have one, in (0, 1).
     Returns:
         None when fewer than 20 copies could be compared: then nothing but exact copies can be told.
     """
@@ -116,9 +119,13 @@ def calibrate(
     weights, offset = _fit(pos, clean.take(half_n))
     odds_p = np.where(found, _odds(positives, weights, offset), -np.inf)
     odds_n, odds_c = _odds(clean, weights, offset), _odds(candidates, weights, offset)
+    sides = 2 if within else 1
+    asked = images[1][:, :sides]
+    chances = [sides * int(half.sum()) for half in (half_c, ~half_c)]
+    best = [_best(odds_c[half], asked[half]) for half in (half_c, ~half_c)]
     cut = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _LIKE_A_COPY))
-    threshold, reached = _threshold(odds_c[half_c], odds_n[half_n], target, cut)
-    report = _report(odds_p[~half_p], kind[~half_p], odds_n[~half_n], odds_c[~half_c], threshold)
+    threshold, reached = _threshold(best[0], odds_n[half_n], chances[0], target, cut)
+    report = _report(odds_p[~half_p], kind[~half_p], odds_n[~half_n], best[1], chances[1], threshold)
     report |= {
         "copies": len(positives),
         "copies_not_compared": float((~positives.compared).mean()),
@@ -166,27 +173,36 @@ def _odds(sample: Sample, weights: NDArray[np.float64], offset: float) -> NDArra
     return np.where(sample.compared, sample.features @ weights + offset, -np.inf)
 
 
-def _precision(odds_c: NDArray[np.float64], odds_n: NDArray[np.float64], at: float) -> float | None:
-    """Expected precision of candidates at or above ``at``; None where there are none.
+def _best(odds: NDArray[np.float64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The highest log-odds of each image that stands in a pair."""
+    _, image = np.unique(asked, return_inverse=True)
+    out = np.full(int(image.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(out, image.reshape(asked.shape), odds[:, None])
+    return out
 
-    Half a negative is added: none seen does not mean none.
+
+def _precision(best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: int, at: float) -> float | None:
+    """Expected precision of images whose best pair is at or above ``at``; None where there are none.
+
+    By chance as many of ``chances`` pairs get there as of the negatives, each on account of an image of its own. Half
+    a negative is added: none seen does not mean none.
     """
-    accepted = int((odds_c >= at).sum())
+    accepted = int((best >= at).sum())
     if not accepted:
         return None
-    by_chance = len(odds_c) * (float((odds_n >= at).sum()) + 0.5) / (len(odds_n) + 1)
+    by_chance = chances * (float((odds_n >= at).sum()) + 0.5) / (len(odds_n) + 1)
     return max(0.0, 1 - by_chance / accepted)
 
 
 def _threshold(
-    odds_c: NDArray[np.float64], odds_n: NDArray[np.float64], target: float, cut: float
+    best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: int, target: float, cut: float
 ) -> tuple[float, bool]:
     """The lowest log-odds, not above ``cut``, from which the expected precision is at least ``target``."""
-    options = np.unique(np.concatenate([odds_n, odds_c]))
+    options = np.unique(np.concatenate([odds_n, best]))
     options = np.nextafter(options[np.isfinite(options)], np.inf)
     # Below the many negatives no threshold can do: only the highest scores are worth a try.
     for at in options[options <= cut][-4000:]:
-        expected = _precision(odds_c, odds_n, float(at))
+        expected = _precision(best, odds_n, chances, float(at))
         if expected is not None and expected >= target:
             return float(at), True
     return cut, False
@@ -196,7 +212,8 @@ def _report(
     odds_p: NDArray[np.float64],
     kind: NDArray[np.str_],
     odds_n: NDArray[np.float64],
-    odds_c: NDArray[np.float64],
+    best: NDArray[np.float64],
+    chances: int,
     threshold: float,
 ) -> dict[str, Any]:
     """Recall by kind, false alarms and precision on the evaluation half, at the threshold and over scores."""
@@ -209,8 +226,8 @@ def _report(
             "recall": float(hit.mean()),
             "recall_by_kind": {name: float(hit[kind == name].mean()) for name in kinds},
             "false_alarms": int((odds_n >= odds).sum()),
-            "candidates": int((odds_c >= odds).sum()),
-            "precision": _precision(odds_c, odds_n, odds),
+            "images": int((best >= odds).sum()),
+            "precision": _precision(best, odds_n, chances, odds),
         }
 
     scores = _sigmoid(odds_p), _sigmoid(odds_n)
@@ -225,8 +242,7 @@ def _report(
                 {"from": low, "to": high, "mean_score": total / sum(mass), "share_of_copies": mass[0] / sum(mass)}
             )
     return {
-        "evaluation": at(threshold)
-        | {"copies": len(odds_p), "negatives": len(odds_n), "candidates_searched": len(odds_c)},
+        "evaluation": at(threshold) | {"copies": len(odds_p), "negatives": len(odds_n), "images_asked": len(best)},
         "curve": [at(float(np.log(score / (1 - score)))) for score in _GRID],
         "reliability": bins,
     }
