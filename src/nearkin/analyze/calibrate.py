@@ -10,7 +10,8 @@ The score is the probability of a duplicate if copies and negatives were equally
 likelihood ratio. Among candidates duplicates are rare, so the threshold is not 0.5: it is the lowest score from which
 the expected precision reaches a target, where the negatives tell how many candidates get there by chance (as decoys do
 in target-decoy search, Elias & Gygi 2007). Precision counts images, not pairs: a group of many copies has very many
-pairs, which would hide mistakes. The threshold is chosen on one half of all pairs and judged on the other one.
+pairs, which would hide mistakes. And nearer neighbours are more alike than later ones without being duplicates: how
+much more often they score, is read off at scores that 0.5 % of the negatives reach. The threshold is chosen on one half of all pairs and judged on the other one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ PRECISION = 0.95
 _LIKE_A_COPY = 5.0  # percentile of the planted copies
 _FEW = 20
 _REGULARISED = 0.1
+_FAIRLY_HIGH = 0.005
 _GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 _BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 
@@ -115,13 +117,15 @@ def calibrate(
     suspect = np.unique(images[1][_odds(candidates, weights, offset) >= cut])
     kept = np.asarray(~np.isin(images[0], suspect).any(axis=1))
     clean = negatives.take(kept)
-    half_n, half_c = (np.arange(len(x)) % 2 == 0 for x in (clean, candidates))
+    # By image: two pairs of one image are no independent evidence.
+    half_n, half_c = images[0][kept, 0] % 2 == 0, images[1][:, 0] % 2 == 0
     weights, offset = _fit(pos, clean.take(half_n))
     odds_p = np.where(found, _odds(positives, weights, offset), -np.inf)
     odds_n, odds_c = _odds(clean, weights, offset), _odds(candidates, weights, offset)
     sides = 2 if within else 1
     asked = images[1][:, :sides]
-    chances = [sides * int(half.sum()) for half in (half_c, ~half_c)]
+    harder = _harder(odds_c[~np.isin(images[1], suspect).any(axis=1)], odds_n)
+    chances = [harder * sides * float(half.sum()) for half in (half_c, ~half_c)]
     best = [_best(odds_c[half], asked[half]) for half in (half_c, ~half_c)]
     cut = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _LIKE_A_COPY))
     threshold, reached = _threshold(best[0], odds_n[half_n], chances[0], target, cut)
@@ -132,6 +136,7 @@ def calibrate(
         "copies_not_proposed": float((~found).mean()),
         "negatives": len(clean),
         "negatives_left_out": float((~kept).mean()) if len(kept) else 0.0,
+        "harder_candidates": harder,
     }
     at = float(_sigmoid(np.array(threshold)))
     return Calibration(names, tuple(float(w) for w in weights), float(offset), target, at, reached, report)
@@ -173,6 +178,18 @@ def _odds(sample: Sample, weights: NDArray[np.float64], offset: float) -> NDArra
     return np.where(sample.compared, sample.features @ weights + offset, -np.inf)
 
 
+def _harder(candidates: NDArray[np.float64], negatives: NDArray[np.float64]) -> float:
+    """How much more often candidates (of images beyond suspicion) reach a fairly high score than negatives do.
+
+    Some of these candidates are duplicates unlike any copy: the factor errs on the side of caution.
+    """
+    finite = np.sort(negatives[np.isfinite(negatives)])[::-1]
+    many = max(_FEW, round(_FAIRLY_HIGH * len(negatives)))
+    if len(finite) < many or not len(candidates):
+        return 1.0
+    return max(1.0, float((candidates >= finite[many - 1]).mean()) / (many / len(negatives)))
+
+
 def _best(odds: NDArray[np.float64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
     """The highest log-odds of each image that stands in a pair."""
     _, image = np.unique(asked, return_inverse=True)
@@ -181,7 +198,7 @@ def _best(odds: NDArray[np.float64], asked: NDArray[np.int64]) -> NDArray[np.flo
     return out
 
 
-def _precision(best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: int, at: float) -> float | None:
+def _precision(best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: float, at: float) -> float | None:
     """Expected precision of images whose best pair is at or above ``at``; None where there are none.
 
     By chance as many of ``chances`` pairs get there as of the negatives, each on account of an image of its own. Half
@@ -195,7 +212,7 @@ def _precision(best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: 
 
 
 def _threshold(
-    best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: int, target: float, cut: float
+    best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: float, target: float, cut: float
 ) -> tuple[float, bool]:
     """The lowest log-odds, not above ``cut``, from which the expected precision is at least ``target``."""
     options = np.unique(np.concatenate([odds_n, best]))
@@ -213,7 +230,7 @@ def _report(
     kind: NDArray[np.str_],
     odds_n: NDArray[np.float64],
     best: NDArray[np.float64],
-    chances: int,
+    chances: float,
     threshold: float,
 ) -> dict[str, Any]:
     """Recall by kind, false alarms and precision on the evaluation half, at the threshold and over scores."""
