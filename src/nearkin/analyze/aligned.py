@@ -29,7 +29,7 @@ _COARSE, _COARSE_REACH, _COARSE_SCALES = 16, 2, (1.0, 0.85)
 # with every calibration (planted copies that are not compared count as missed).
 COARSE_GATE, FINE_GATE = 0.6, 0.35
 _SIGMAS = (0.7, 2.0)  # of the difference of Gaussians, in pixels of either grid
-_WINDOW = 7  # of the local comparison
+_WINDOW, _BLOCK = 7, 5  # of the local comparison and of the extent
 _STABLE = 0.0025  # share of the region's variance: flat windows count as alike unless one of them has structure
 _CHUNK = 2048
 
@@ -39,11 +39,13 @@ class Alignment:
     """The best alignment of M pairs.
 
     Attributes:
-        compared: bool (M,), False where step 1 or 2 ended it; then correlation and local are 0.
+        compared: bool (M,), False where step 1 or 2 ended it; then correlation, local and extent are 0.
         correlation: float32 (M,), of the aligned grey images, in [-1, 1].
         detail: float32 (M,), of the aligned detail, in [-1, 1]; where not compared, from the step that ended it.
         local: float32 (M,), mean over 7 x 7 windows of the structural term of SSIM (Wang et al. 2004), in [-1, 1]:
             low where only the outline of an object agrees.
+        extent: float32 (M,), how much of the region has detail, in (0, 1]: participation ratio of its energy over 5 x 5
+            windows, the smaller of both images. Agreement of a silhouette on a clear sky means less than of a meadow.
         flip: bool (M,), whether the second image is mirrored.
     """
 
@@ -51,6 +53,7 @@ class Alignment:
     correlation: NDArray[np.float32]
     detail: NDArray[np.float32]
     local: NDArray[np.float32]
+    extent: NDArray[np.float32]
     flip: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -59,10 +62,6 @@ class Alignment:
     def take(self, index: NDArray[np.int64]) -> Alignment:
         """The pairs at ``index``."""
         return Alignment(*(getattr(self, item.name)[index] for item in fields(self)))
-
-    def features(self) -> NDArray[np.float32]:
-        """(M, 3): correlation, detail, local."""
-        return np.stack([self.correlation, self.detail, self.local], axis=1)
 
 
 def align(
@@ -106,10 +105,11 @@ def _align(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Alignment:
     refined, seen, target = refine(next(steered), next(steered), placed.take(good), REACH)
     alive = alive[good]
     compared = np.zeros(len(value), dtype=bool)
-    correlation, local = (np.zeros(len(value), dtype=np.float32) for _ in range(2))
+    correlation, local, extent = (np.zeros(len(value), dtype=np.float32) for _ in range(3))
     compared[alive], correlation[alive], value[alive] = True, refined[:, 0], refined[:, 1]
     local[alive] = _local(seen[:, 0], target[:, 0])
-    return Alignment(compared, correlation, value, local, flip)
+    extent[alive] = np.minimum(_extent(seen[:, 1]), _extent(target[:, 1]))
+    return Alignment(compared, correlation, value, local, extent, flip)
 
 
 def grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -140,6 +140,14 @@ def _local(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32
     both = mean(a * b) - mean_a * mean_b
     spread = np.maximum(mean(a * a) - mean_a**2, 0) * np.maximum(mean(b * b) - mean_b**2, 0)
     return np.asarray(((both + _STABLE) / (np.sqrt(spread) + _STABLE)).mean(axis=(1, 2)))
+
+
+def _extent(region: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Participation ratio (sum e)^2 / (n sum e^2) of the detail's energy e in n windows of regions (M, W, W)."""
+    half = _BLOCK // 2
+    energy = uniform_filter(np.square(region), (0, _BLOCK, _BLOCK))[:, half::_BLOCK, half::_BLOCK]
+    energy = energy.reshape(len(region), -1) + 1e-3
+    return np.asarray(np.square(energy.sum(axis=1)) / (energy.shape[1] * np.square(energy).sum(axis=1)))
 
 
 def averages(side: int, grid: int) -> NDArray[np.float32]:

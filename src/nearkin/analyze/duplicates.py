@@ -43,7 +43,7 @@ def find_duplicates(
         Z: float32 (M, D). images: uint8 (M, C, H, W), the same images; without them nothing is verified.
         base: float32 (N, D) and base_images uint8 (N, C, H, W), the set searched in; None: the set itself.
         k: nearest neighbours that are looked at, at least 1.
-        threshold: on the score, in [0, 1], or None: chosen by calibration for ``precision``. Without images: on the
+        threshold: on the score, in [0, 1], or None: chosen by calibration for ``precision``, a share of images. Without images: on the
             distance, and needed.
         planted: copies of base images (:func:`plant` of ``base_images``, or of ``images`` where there is no base);
             default: made here. planted_Z: float32 (len(planted), D), their vectors by the embedding's own model: then
@@ -76,7 +76,9 @@ def find_duplicates(
         negatives = sample(align(left, target_images, beyond.rows, threads=threads), beyond, names)
         offset = [0, 0 if base is None else len(Z)]
         numbered = beyond.rows + offset, near.rows + offset
-        calibration = calibrate(names, positives, planted.kind, found, negatives, measured, numbered, target=precision)
+        calibration = calibrate(
+            names, positives, planted.kind, found, negatives, measured, numbered, within=base is None, target=precision
+        )
     score = np.zeros(len(near)) if calibration is None else calibration.score(measured)
     score[exact] = 1.0
     bar = threshold if threshold is not None else 1.0 if calibration is None else calibration.threshold

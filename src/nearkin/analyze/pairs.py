@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearkin.analyze.aligned import Alignment
 from nearkin.analyze.calibrate import Calibration
 
-PIXEL_FEATURES = ("correlation", "detail", "local")
+PIXEL_FEATURES = ("correlation", "detail", "local", "extent")
 
 
 @dataclass(frozen=True)
