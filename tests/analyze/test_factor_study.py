@@ -51,6 +51,19 @@ def test_pixels_see_colour_and_background() -> None:
     assert found.dominance.gains is None and all(item.value == 0 for item in found.dominance.differences)
 
 
+def test_cosine_divides_brightness_out_of_pixels(oracle: Embeddings) -> None:
+    by_metric = {}
+    for metric in ("l2", "cosine"):
+        found = study_factors(oracle, PART.images, probe=False, pixel_metric=metric)
+        assert (
+            found.raw_pixels is not None
+            and found.pixel_metric == metric
+            and f"raw pixels ({metric})" in found.dominance.text
+        )
+        by_metric[metric] = {row.factor: row.value for row in found.raw_pixels.rows}
+    assert by_metric["l2"]["brightness"] > by_metric["cosine"]["brightness"] + 0.2  # type: ignore[operator]
+
+
 def test_a_given_baseline_is_used(oracle: Embeddings) -> None:
     first = study_factors(oracle, PART.images, probe=False)
     assert first.raw_pixels is not None

@@ -57,7 +57,7 @@ def test_table_statement_and_files(embeddings: Path, tmp_path: Path) -> None:
     text = run(
         str(embeddings), "--images", "shapes", "--json", str(tmp_path / "f.json"), "--html", str(tmp_path / "f.html")
     )
-    assert "10 nearest of 150 images" in text and "background hue" in text and "raw pixels" in text
+    assert "10 nearest of 150 images" in text and "background hue" in text and "pixels, l2" in text
     assert "Neighbours agree most in class" in text and "gain most in class" in text
     numbers = json.loads((tmp_path / "f.json").read_text())
     assert numbers["dominance"]["dominant"] == "class" and numbers["split"] == "test" and numbers["seed"] == 0
@@ -70,7 +70,7 @@ def test_table_statement_and_files(embeddings: Path, tmp_path: Path) -> None:
 
 def test_parts_can_be_left_out(embeddings: Path) -> None:
     text = run(str(embeddings), "--images", "shapes", "--no-probe", "--no-raw-pixels", "--max-images", "60", "--k", "4")
-    assert "4 nearest of 60 images" in text and "raw pixels" not in text and "linear" not in text
+    assert "4 nearest of 60 images" in text and "pixels" not in text and "linear" not in text
 
 
 def test_an_embedding_without_splits_or_labels(tmp_path: Path) -> None:
@@ -86,7 +86,8 @@ def test_refusals(embeddings: Path, tmp_path: Path) -> None:
     assert "can be: all, test, train, val" in found
     assert "k is 150; with 150 images" in run(str(embeddings), "--images", "shapes", "--k", "150", code=2)
     assert "k is 0" in run(str(embeddings), "--images", "shapes", "--k", "0", code=2)
-    assert "Did you mean 'cosine'" in run(str(embeddings), "--images", "shapes", "--metric", "cosin", code=2)
+    for flag in ("--metric", "--pixel-metric"):
+        assert "Did you mean 'cosine'" in run(str(embeddings), "--images", "shapes", flag, "cosin", code=2)
     assert "at least 2 are needed" in run(str(embeddings), "--images", "shapes", "--max-images", "1", code=2)
     np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(30, 4)))
     assert "ids are not in it" in run(str(tmp_path / "v.npy"), "--images", "shapes", code=3)

@@ -28,6 +28,7 @@ class FactorStudy:
     split, metric: whose neighbours, and by what. rows: int64 (M,), the rows whose neighbours were compared.
     neighbors: (M, k), indices into ``rows``.
     agreement, raw_pixels: of the embedding and of the pixels (None where not asked for). dominance: both in words.
+    pixel_metric: by what neighbours of raw pixels were found.
     probe: None where not asked for.
     """
 
@@ -37,6 +38,7 @@ class FactorStudy:
     neighbors: Neighbors
     agreement: FactorAgreement
     raw_pixels: FactorAgreement | None
+    pixel_metric: str
     dominance: Dominance
     probe: FactorProbe | None
 
@@ -47,6 +49,7 @@ class FactorStudy:
             "metric": self.metric,
             "agreement": self.agreement.to_dict(),
             "raw_pixels": None if self.raw_pixels is None else self.raw_pixels.to_dict(),
+            "pixel_metric": self.pixel_metric,
             "dominance": self.dominance.to_dict(),
             "probe": None if self.probe is None else self.probe.to_dict(),
         }
@@ -81,6 +84,7 @@ def study_factors(
     max_images: int = MAX_IMAGES,
     max_train: int = MAX_TRAIN,
     raw_pixels: bool | FactorAgreement = True,
+    pixel_metric: str = "l2",
     probe: bool = True,
     seed: int = 0,
 ) -> FactorStudy:
@@ -89,8 +93,10 @@ def study_factors(
     Args:
         embeddings: N rows. images: uint8 (N, 3, H, W), the same images in the same order.
         known: a data set's own factors, (N,) each, see :func:`known_factors`.
-        raw_pixels: compare with the pixels' neighbours (same metric); those of an earlier call with the same images,
-            split, k and seed can be given instead of computed again.
+        raw_pixels: compare with the pixels' neighbours; those of an earlier call with the same images, split, k and seed
+            can be given instead of computed again.
+        pixel_metric: "l2", whose neighbours agree in colour and brightness above all, or "cosine", which divides
+            brightness out: what an embedding gains or loses in background and colour depends on it, so say which.
         probe: needs rows of train, val and test.
     Raises:
         ConfigError: too few rows in the split, an unknown metric, or k out of range.
@@ -107,13 +113,15 @@ def study_factors(
     pixels = raw_pixels if isinstance(raw_pixels, FactorAgreement) else None
     if raw_pixels is True:
         flat = pixel_vectors(images[rows])
-        pixels = neighbor_agreement(knn(flat, flat, k, metric=metric, exclude_self=True), labels, shared, seed=seed)
+        by_pixels = knn(flat, flat, k, metric=pixel_metric, exclude_self=True)
+        pixels = neighbor_agreement(by_pixels, labels, shared, seed=seed)
     read = None
     if probe:
         read_from = probed_rows(embeddings.split, max_train=max_train, seed=seed)
         wanted = [item.take(read_from) for item in _with_class(embeddings.labels, every)]
         read = factor_probe(embeddings.Z[read_from], embeddings.split[read_from], wanted, k=k)
-    return FactorStudy(split, metric, rows, near, found, pixels, dominance(found, pixels), read)
+    said = dominance(found, pixels, name=f"raw pixels ({pixel_metric})")
+    return FactorStudy(split, metric, rows, near, found, pixels, pixel_metric, said, read)
 
 
 def _with_class(labels: NDArray[np.int64] | None, every: Sequence[Factor]) -> list[Factor]:

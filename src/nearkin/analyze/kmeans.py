@@ -58,7 +58,7 @@ def checked(Z: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
                 "Leave them out or use the metric l2."
             )
         Z = unit_rows(Z)
-    spread = float(Z.std(axis=0, dtype=np.float64).max())
+    spread = float(np.ptp(Z, axis=0).max())
     if not spread > 1e-6 * max(1e-12, float(np.abs(Z).max())):
         raise DataError(f"all {len(Z)} vectors are the same; there is nothing to cluster. The embedding collapsed.")
     return Z

@@ -20,7 +20,7 @@ def print_factors(study: FactorStudy) -> None:
     by_baseline = {} if baseline is None else {row.factor: row.value for row in baseline.rows}
     by_reading = {} if read is None else {row.factor: row for row in read.rows}
     table = Table(
-        title=f"{found.k} nearest of {found.n:,} images: 0 like random ones, 1 the same; ± half the 95 % interval",
+        title=f"{found.k} nearest of {found.n:,} images: 0 like random, 1 the same, ± half the 95 % interval",
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1),
@@ -29,7 +29,7 @@ def print_factors(study: FactorStudy) -> None:
     table.add_column("agreement", justify="right", no_wrap=True)
     table.add_column("given class", justify="right")
     if baseline is not None:
-        table.add_column("raw pixels", justify="right")
+        table.add_column(f"pixels, {study.pixel_metric}", justify="right")
     if read is not None:
         table.add_column("linear", justify="right")
         table.add_column("kNN", justify="right")

@@ -21,6 +21,9 @@ def factors(
     raw_pixels: Annotated[
         bool, typer.Option("--raw-pixels/--no-raw-pixels", help="Compare with neighbours by raw pixels.")
     ] = True,
+    pixel_metric: Annotated[
+        str, typer.Option("--pixel-metric", help="l2, or cosine, which divides brightness out.")
+    ] = "l2",
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Also read each factor (fitted on train, read on test).")
     ] = True,
@@ -61,6 +64,7 @@ def factors(
         metric=metric,
         max_images=max_images,
         raw_pixels=raw_pixels,
+        pixel_metric=pixel_metric,
         probe=probe,
         seed=seed,
     )
