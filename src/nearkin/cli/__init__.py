@@ -53,6 +53,10 @@ def main() -> None:
     except NearkinError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except SystemExit as leaving:  # typer turns Ctrl-C into exit code 130 by itself
+        if leaving.code == 130:
+            print("interrupted; run the same command again to continue", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         sys.exit(130)
