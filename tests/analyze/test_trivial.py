@@ -83,8 +83,11 @@ def test_pixel_knn_is_brute_force() -> None:
     a, b = (x.reshape(len(x), -1).astype(np.float64) / 255 for x in (test, train))
     expected = np.sort(np.linalg.norm(a[:, None] - b[None], axis=2))[:, :2].mean(axis=1)
     np.testing.assert_allclose(pixel_knn(train, test), expected, rtol=1e-3)
-    rows = pixel_base(50_000, seed=3)
-    assert len(rows) == 10_000 == len(np.unique(rows)) and (rows != pixel_base(50_000, seed=4)).any()
+    many = np.lib.stride_tricks.as_strided(train, (70_000, 3, 16, 16), (0, *train.strides[1:]))
+    rows = pixel_base(many, seed=3)
+    assert len(rows) == 50_000 == len(np.unique(rows)) and (rows != pixel_base(many, seed=4)).any()
+    large = np.lib.stride_tricks.as_strided(train, (70_000, 3, 100, 100), (0, 0, 0, 0))
+    assert len(pixel_base(large)) == 200_000_000 // 30_000 and len(pixel_base(train)) == 50
 
 
 def test_identical_training_images_divide_by_nothing() -> None:

@@ -120,7 +120,9 @@ def test_details_name_images_and_spread(table: dict) -> None:
     assert all((row["id"] in ids) == (row["set"] == "in") for row in found["most"] + found["least"])
     spread = table["details"]["oracle"]["spread"]["mnist"]
     assert 0 < spread["variance_ratio"] < 0.5  # one blob against four
-    assert "curves" not in found and "roc" not in found
+    assert "roc" not in found
+    alike = table["details"]["oracle"]["resembled"]["mnist"]
+    assert alike["n"] == 60 and set(alike["ids"]) <= set(INSIDE.train.ids.tolist())
 
 
 def test_trivial_held_out_scores_are_those_of_the_rest() -> None:

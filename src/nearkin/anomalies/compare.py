@@ -40,7 +40,8 @@ class Entry:
     @property
     def name(self) -> str:
         """Method and seed, e.g. "vicreg-s0"."""
-        return f"{self.method}-s{self.seed}"
+        ending = f"-s{self.seed}"
+        return self.method if self.method.endswith(ending) else self.method + ending
 
 
 def compare(

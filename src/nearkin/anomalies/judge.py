@@ -12,6 +12,8 @@ from nearkin.analyze.anomaly import SCORES, score_sets
 from nearkin.analyze.class_anomaly import KNN_SCORES, class_distances, held_out_scores, one_class_scores, per_class
 from nearkin.analyze.ood import detect
 from nearkin.analyze.overlap import top_rows
+from nearkin.analyze.resembled import K as K_RESEMBLED
+from nearkin.analyze.resembled import resembled
 from nearkin.analyze.spread import spread
 from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_knn, pixels
 from nearkin.anomalies.digits import describe_digits
@@ -42,7 +44,8 @@ def judge_embeddings(
         scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :func:`nearkin.analyze.anomaly.score_sets`; the tables
             over classes keep each score's own k. curves: keep ROC and PR curves and histograms.
     Returns:
-        JSON-able, see :func:`_shape`; "spread" compares each OOD set's variance with the test set's.
+        JSON-able, see :func:`_shape`; "spread" compares each OOD set's variance with the test set's, and
+        "resembled" says which training images it resembles (with their "ids").
     Raises:
         DataError: vectors and images differ in number, other widths, values that are not finite.
         ConfigError: unknown score, or fewer training images than a score has neighbours.
@@ -62,6 +65,7 @@ def judge_embeddings(
             classwise[name] = one_class_scores(distances, score=name), held_out_scores(distances, score=name)
     out = _shape(found, classwise, inside, sets, curves)
     out["dim"] = int(train.shape[1])
+    out["resembled"] = {item.name: _resembled(train, ood[item.name], inside, seed) for item in sets}
     out["spread"] = {item.name: spread(test, ood[item.name], seed=seed).to_dict() for item in sets}
     return out
 
@@ -86,7 +90,7 @@ def judge_trivial(inside: InSet, sets: Sequence[OodSet], *, seed: int = 0, curve
         own = [feature_scores(train.take(labels == c), test) for c in range(len(classes))]
         rest = [feature_scores(train.take((labels >= 0) & (labels != c)), test) for c in range(len(classes))]
         classwise = {name: (np.stack([s[name] for s in own]), np.stack([s[name] for s in rest])) for name in own[0]}
-        base = pixel_base(len(inside.train), seed)
+        base = pixel_base(inside.train.images, seed)
         near = class_distances(
             pixels(inside.train.images[base]), labels[base], pixels(inside.test.images), len(classes), score="knn2"
         )
@@ -131,6 +135,11 @@ def _shape(
         },
         "most_in": {score: inside.test.ids[top_rows(values[_TEST])].tolist() for score, values in found.items()},
     }
+
+
+def _resembled(train: NDArray[np.float32], outside: NDArray[np.float32], inside: InSet, seed: int) -> dict[str, Any]:
+    found = resembled(train, outside, k=min(K_RESEMBLED, len(train)), seed=seed)
+    return found.to_dict() | {"ids": inside.train.ids[list(found.rows)].tolist()}
 
 
 def _same_length(name: str, vectors: NDArray[np.float32], n: int) -> None:

@@ -11,6 +11,7 @@ from scipy import stats
 if TYPE_CHECKING:
     from nearkin.anomalies.compare import Entry
 
+SMALL = 0.05  # a gain that the text calls little; it decides nothing
 RULE = (
     "Earned means: on every set without shortcuts the method's AUROC interval lies above that of the best score that needs "
     "no learning, and on held-out classes its AUROC is higher by more than a paired t 95% interval over classes. The best "
@@ -112,7 +113,9 @@ def _sentence(title: str, earned: bool | None, deciding: list[dict[str, Any]], h
     )
     if earned is None:
         return f"{title}: cannot be decided; it needs a set without shortcuts and labelled classes to hold out. {parts}".strip()
-    return f"{title}: {'earned' if earned else 'not earned'}. {parts}."
+    gains = [row["AUROC"] - row["trivial"] for row in deciding if row["trivial"] is not None]
+    little = f", by as little as {min(gains):.3f}" if earned and min(gains) < SMALL else ""
+    return f"{title}: {'earned' if earned else 'not earned'}{little}. {parts}."
 
 
 def _easy(judged: list[dict[str, Any]], best: dict[str, Any], sets: Sequence[dict[str, Any]]) -> list[str]:
@@ -125,14 +128,11 @@ def _easy(judged: list[dict[str, Any]], best: dict[str, Any], sets: Sequence[dic
         rows = [(method["title"], row) for method in judged for row in method["against"] if row["set"] == name]
         title, top = max(rows, key=lambda pair: float(pair[1]["AUROC"]))
         other = best[name]
-        # Within a point of the best method, the method has shown nothing.
-        worth = (
-            "so a high figure there proves nothing"
-            if other["AUROC"] >= top["AUROC"] - 0.01
-            else "so learning adds something there, though the shortcuts are still in"
-        )
         out.append(
             f"{name}: {title} reaches {top['AUROC']:.4f}; {other['score']}, which needs no learning, "
-            f"{other['AUROC']:.4f}, {worth}."
+            f"{other['AUROC']:.4f}, so a high figure there proves nothing."
+            if not top["beats"]
+            else f"{name}: {title} reaches {top['AUROC']:.4f}, above {other['score']}, which needs no learning, with "
+            f"{other['AUROC']:.4f}."
         )
     return out

@@ -81,6 +81,12 @@ def print_table(table: dict[str, Any]) -> None:
                     "in-distribution test set's"
                 )
                 console.print(escape(text), highlight=False)
+        for where, found in item.get("resembled", {}).items():
+            text = (
+                f"{name}, {where}: of {found['n'] * found['k']:,} neighbours in training, the 100 most frequent images are "
+                f"{100 * found['top_share']:.0f} %, first {', '.join(found['ids'][:3])}"
+            )
+            console.print(escape(text), highlight=False)
         for where, scores in item["digits"].items():
             found = scores.get(table["primary"])
             if found and found["per_digit"]:

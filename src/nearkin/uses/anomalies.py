@@ -71,7 +71,7 @@ def anomaly_uses(
 
 def _key(digest: str, sets: list[OodSet]) -> str:
     described = "".join(f"{item.name}:{len(item.items)};" for item in sets)
-    return hashlib.sha256(f"1 {digest} {described}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"2 {digest} {described}".encode()).hexdigest()[:32]
 
 
 def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str) -> dict[str, Any]:
