@@ -1,0 +1,102 @@
+"""How many candidates reach a score by chance, told from pairs that are no duplicates (decoys).
+
+Target-decoy estimation (Elias & Gygi 2007): what share of the decoys scores at least t, so many of the candidates do
+without being duplicates. Two refinements:
+
+- Few decoys reach the scores that matter, and where none does is luck. Above the score of the top 1 % the share of
+  decoys is therefore that of a generalised Pareto tail, fitted by moments (Hosking & Wallis 1987), or the counted one
+  where that is larger.
+- Nearer neighbours are more alike than the later ones that serve as decoys. How much more often they reach the score
+  of the top 0.5 % is counted, and carried to higher scores by a power law (a Lehmann alternative).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEW = 20
+_TAIL, _FAIRLY_HIGH = 0.01, 0.005
+Odds = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Decoys:
+    """Attributes:
+    odds: float64 (N,), log-odds of decoys, -inf where not compared. power: in (0, 1], see :func:`power`.
+    smooth: continue the tail; without, shares are those counted, half a decoy added (none seen is not none).
+    """
+
+    odds: Odds
+    power: float
+    smooth: bool = False
+
+    def share(self, at: float) -> float:
+        """Expected share of candidates at or above ``at`` among those that are no duplicates, in (0, 1]."""
+        n = len(self.odds)
+        seen = float((self.odds >= at).sum())
+        if not self.smooth:
+            return float(((seen + 0.5) / (n + 1)) ** self.power)
+        return float(max(seen / max(1, n), self._tail(at)) ** self.power)
+
+    def _tail(self, at: float) -> float:
+        finite = np.sort(self.odds[np.isfinite(self.odds)])[::-1]
+        n, many = len(self.odds), max(FEW, round(_TAIL * len(self.odds)))
+        if many > len(finite):
+            return float((self.odds >= at).sum() + 0.5) / (n + 1)
+        start = float(finite[many - 1])
+        beyond = finite[:many] - start
+        mean, spread = max(float(beyond.mean()), 1e-9), max(float(beyond.var()), 1e-18)
+        # No heavier than exponential: that would say more than a hundred values can.
+        shape = min(0.0, 0.5 * (1 - mean * mean / spread))
+        scale = mean * (1 - shape)
+        far = max(0.0, at - start) / scale
+        left = float(np.exp(-far)) if shape > -1e-6 else max(0.0, 1 + shape * far) ** (-1 / shape)
+        return many / n * left
+
+
+def power(candidates: Odds, decoys: Odds) -> float:
+    """The power in (0, 1] by which shares of decoys become shares of candidates that are no duplicates.
+
+    Args:
+        candidates: log-odds of candidates whose images are beyond suspicion. Some of them are duplicates unlike any
+            copy: the power errs on the side of caution.
+    """
+    finite = np.sort(decoys[np.isfinite(decoys)])[::-1]
+    many = max(FEW, round(_FAIRLY_HIGH * len(decoys)))
+    if not len(candidates) or many > len(finite) or many >= len(decoys):
+        return 1.0
+    share = float((candidates >= finite[many - 1]).mean())
+    return min(1.0, float(np.log(share) / np.log(many / len(decoys)))) if 0 < share < 1 else 1.0
+
+
+def best_of_images(odds: Odds, asked: NDArray[np.int64]) -> Odds:
+    """The highest log-odds (P,) of each image that stands in pairs ``asked`` int64 (P, sides)."""
+    _, image = np.unique(asked, return_inverse=True)
+    out = np.full(int(image.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(out, image.reshape(asked.shape), odds[:, None])
+    return out
+
+
+def precision(best: Odds, decoys: Decoys, chances: int, at: float) -> float | None:
+    """Expected share of true duplicates among images whose best pair is at or above ``at``; None where there are none.
+
+    Of ``chances`` pairs those that get there by chance are each on account of an image of its own.
+    """
+    accepted = int((best >= at).sum())
+    return max(0.0, 1 - chances * decoys.share(at) / accepted) if accepted else None
+
+
+def lowest(best: Odds, decoys: Decoys, chances: int, target: float, cut: float) -> tuple[float, bool]:
+    """The lowest log-odds, not above ``cut``, from which on the expected precision is at least ``target``.
+
+    Returns ``cut`` and False where there is none.
+    """
+    options = np.unique(best[np.isfinite(best) & (best <= cut)])
+    for at in options[-4000:]:
+        expected = precision(best, decoys, chances, float(at))
+        if expected is not None and expected >= target:
+            return float(at), True
+    return cut, False
