@@ -146,7 +146,7 @@ def _extent(region: NDArray[np.float32]) -> NDArray[np.float32]:
     """Participation ratio (sum e)^2 / (n sum e^2) of the detail's energy e in n windows of regions (M, W, W)."""
     half = _BLOCK // 2
     energy = uniform_filter(np.square(region), (0, _BLOCK, _BLOCK))[:, half::_BLOCK, half::_BLOCK]
-    energy = energy.reshape(len(region), -1) + 1e-3
+    energy = energy.reshape(len(region), energy.shape[1] * energy.shape[2]) + 1e-3
     return np.asarray(np.square(energy.sum(axis=1)) / (energy.shape[1] * np.square(energy).sum(axis=1)))
 
 
