@@ -2,7 +2,7 @@
 
 Positives are planted copies; negatives are pairs of neighbours beyond the k nearest: alike, but hardly ever the same.
 Where a set holds true duplicates, some negatives are duplicates, too: the sixth-nearest neighbour of an image that is
-there ten times. So images that stand in a candidate pair which scores like a planted copy (at or above the copies' 5th
+there ten times. So images that stand in a candidate pair which scores like a planted copy (at or above the copies' 1st
 percentile) are left out of the negatives. What a negative scores itself plays no part in that, and every negative that
 is left counts as a mistake when it scores high.
 
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from nearkin.analyze.decoys import FEW, Decoys, best_of_images, lowest, power, precision
 
 PRECISION = 0.95
-_LIKE_A_COPY = 5.0  # percentile of the planted copies
+# Percentiles of the planted copies: from where on a pair is suspect, and where copies begin for certain.
+_SUSPECT, _LIKE_A_COPY = 1.0, 5.0
 _REGULARISED = 0.1
 _GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 _BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
@@ -111,8 +112,8 @@ def calibrate(
     if min(pos.compared.sum(), positives.compared.sum() - pos.compared.sum()) < FEW // 2:
         return None
     weights, offset = _fit(pos, negatives)
-    cut = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _LIKE_A_COPY))
-    suspect = np.unique(images[1][_odds(candidates, weights, offset) >= cut])
+    doubt = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _SUSPECT))
+    suspect = np.unique(images[1][_odds(candidates, weights, offset) >= doubt])
     kept = np.asarray(~np.isin(images[0], suspect).any(axis=1))
     clean = negatives.take(kept)
     # By image: two pairs of one image are no independent evidence.

@@ -54,7 +54,9 @@ class Decoys:
         scale = mean * (1 - shape)
         far = max(0.0, at - start) / scale
         left = float(np.exp(-far)) if shape > -1e-6 else max(0.0, 1 + shape * far) ** (-1 / shape)
-        return many / n * left
+        # A fitted tail may end; nobody knows that from few values. An exponential one goes on, up to half a decoy.
+        unseen = min(0.5 / n, many / n * float(np.exp(-max(0.0, at - start) / mean)))
+        return max(many / n * left, unseen)
 
 
 def power(candidates: Odds, decoys: Odds) -> float:
@@ -94,7 +96,9 @@ def lowest(best: Odds, decoys: Decoys, chances: int, target: float, cut: float) 
 
     Returns ``cut`` and False where there is none.
     """
-    options = np.unique(best[np.isfinite(best) & (best <= cut)])
+    options = np.nextafter(np.unique(np.concatenate([best, decoys.odds])), np.inf)
+    options = options[np.isfinite(options) & (options <= cut)]
+    # Most scores are low and far from any threshold: only the highest are worth a try.
     for at in options[-4000:]:
         expected = precision(best, decoys, chances, float(at))
         if expected is not None and expected >= target:
