@@ -7,7 +7,7 @@ percentile) are left out of the negatives. What a negative scores itself plays n
 is left counts as a mistake when it scores high.
 
 The score is the probability of a duplicate if copies and negatives were equally frequent: score / (1 - score) is the
-likelihood ratio. Among candidates duplicates are rare, so the threshold is not 0.5: it is the lowest score from which
+likelihood ratio. Among candidates duplicates are rare, so the threshold is the lowest score from 0.5 on from which
 the expected precision (decoys.py) reaches a target. Precision counts images, not pairs: a group of many copies has
 very many pairs, which would hide mistakes. The threshold is chosen on one half of all images and judged on the other.
 """
@@ -190,13 +190,14 @@ def _report(
 
     def at(odds: float) -> dict[str, Any]:
         hit = odds_p >= odds
+        expected = float(precision(best, decoys, chances, np.array(odds)))
         return {
             "score": float(_sigmoid(np.array(odds))),
             "recall": float(hit.mean()),
             "recall_by_kind": {name: float(hit[kind == name].mean()) for name in kinds},
             "false_alarms": int((decoys.odds >= odds).sum()),
             "images": int((best >= odds).sum()),
-            "precision": precision(best, decoys, chances, odds),
+            "precision": None if np.isnan(expected) else expected,
         }
 
     scores = _sigmoid(odds_p), _sigmoid(decoys.odds)

@@ -13,6 +13,7 @@ without being duplicates. Two refinements:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,30 +34,31 @@ class Decoys:
     power: float
     smooth: bool = False
 
-    def share(self, at: float) -> float:
-        """Expected share of candidates at or above ``at`` among those that are no duplicates, in (0, 1]."""
+    def share(self, at: Odds) -> Odds:
+        """Expected share of candidates at or above each of ``at`` among those that are no duplicates, in (0, 1]."""
         n = len(self.odds)
-        seen = float((self.odds >= at).sum())
-        if not self.smooth:
-            return float(((seen + 0.5) / (n + 1)) ** self.power)
-        return float(max(seen / max(1, n), self._tail(at)) ** self.power)
+        seen = n - np.searchsorted(self._sorted, at)
+        share = np.maximum(seen / max(1, n), self._tail(at)) if self.smooth else (seen + 0.5) / (n + 1)
+        return np.asarray(share**self.power, dtype=np.float64)
 
-    def _tail(self, at: float) -> float:
-        finite = np.sort(self.odds[np.isfinite(self.odds)])[::-1]
+    @cached_property
+    def _sorted(self) -> Odds:
+        return np.sort(self.odds)
+
+    def _tail(self, at: Odds) -> Odds:
         n, many = len(self.odds), max(FEW, round(_TAIL * len(self.odds)))
-        if many > len(finite):
-            return float((self.odds >= at).sum() + 0.5) / (n + 1)
-        start = float(finite[many - 1])
-        beyond = finite[:many] - start
+        highest = self._sorted[n - many :] if many <= n else self._sorted[:0]
+        if not len(highest) or not np.isfinite(highest[0]):
+            return np.full(np.shape(at), 0.5 / (n + 1))
+        beyond = highest - highest[0]
         mean, spread = max(float(beyond.mean()), 1e-9), max(float(beyond.var()), 1e-18)
         # No heavier than exponential: that would say more than a hundred values can.
-        shape = min(0.0, 0.5 * (1 - mean * mean / spread))
-        scale = mean * (1 - shape)
-        far = max(0.0, at - start) / scale
-        left = float(np.exp(-far)) if shape > -1e-6 else max(0.0, 1 + shape * far) ** (-1 / shape)
+        shape = min(-1e-6, 0.5 * (1 - mean * mean / spread))
+        above = np.maximum(0, at - highest[0])
+        left = np.maximum(0, 1 + shape * above / (mean * (1 - shape))) ** (-1 / shape)
         # A fitted tail may end; nobody knows that from few values. An exponential one goes on, up to half a decoy.
-        unseen = min(0.5 / n, many / n * float(np.exp(-max(0.0, at - start) / mean)))
-        return max(many / n * left, unseen)
+        unseen = np.minimum(0.5 / n, many / n * np.exp(-above / mean))
+        return np.asarray(np.maximum(many / n * left, unseen))
 
 
 def power(candidates: Odds, decoys: Odds) -> float:
@@ -82,25 +84,23 @@ def best_of_images(odds: Odds, asked: NDArray[np.int64]) -> Odds:
     return out
 
 
-def precision(best: Odds, decoys: Decoys, chances: int, at: float) -> float | None:
-    """Expected share of true duplicates among images whose best pair is at or above ``at``; None where there are none.
+def precision(best: Odds, decoys: Decoys, chances: int, at: Odds) -> Odds:
+    """Expected share of true duplicates among images whose best pair is at or above each of ``at``; NaN where none is.
 
     Of ``chances`` pairs those that get there by chance are each on account of an image of its own.
     """
-    accepted = int((best >= at).sum())
-    return max(0.0, 1 - chances * decoys.share(at) / accepted) if accepted else None
+    accepted = len(best) - np.searchsorted(np.sort(best), at)
+    wrong = chances * decoys.share(at) / np.maximum(accepted, 1)
+    return np.asarray(np.where(accepted > 0, np.maximum(0, 1 - wrong), np.nan))
 
 
 def lowest(best: Odds, decoys: Decoys, chances: int, target: float, cut: float) -> tuple[float, bool]:
-    """The lowest log-odds, not above ``cut``, from which on the expected precision is at least ``target``.
+    """The lowest log-odds from 0 to ``cut`` from which on the expected precision is at least ``target``.
 
-    Returns ``cut`` and False where there is none.
+    Below 0 a pair is more like a decoy than like a copy: not even where better pairs would make up for it. Returns
+    ``cut`` and False where there is none.
     """
     options = np.nextafter(np.unique(np.concatenate([best, decoys.odds])), np.inf)
-    options = options[np.isfinite(options) & (options <= cut)]
-    # Most scores are low and far from any threshold: only the highest are worth a try.
-    for at in options[-4000:]:
-        expected = precision(best, decoys, chances, float(at))
-        if expected is not None and expected >= target:
-            return float(at), True
-    return cut, False
+    options = np.append(0.0, options[(options > 0) & (options <= cut)])
+    good = np.flatnonzero(precision(best, decoys, chances, options) >= target)
+    return (float(options[good[0]]), True) if len(good) and cut >= 0 else (cut, False)
