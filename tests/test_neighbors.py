@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from nearkin.errors import ConfigError, DataError
-from nearkin.neighbors import knn, unit_rows
+from nearkin.neighbors import Neighbors, farthest, knn, unit_rows
 
 RNG = np.random.default_rng(0)
 
@@ -76,3 +78,46 @@ def test_bad_arguments() -> None:
         knn(b, np.full_like(b, np.nan), 1)
     with pytest.raises(DataError, match="must be"):
         knn(b, b[:, :2], 1)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_farthest_against_brute_force(metric: str) -> None:
+    b, q = RNG.normal(size=(300, 20)).astype(np.float32) + 3, RNG.normal(size=(50, 20)).astype(np.float32)
+    expected = brute(q, b, metric)
+    found = farthest(q, b, 7, metric=metric)
+    assert np.array_equal(found.indices, np.argsort(-expected, axis=1)[:, :7])
+    assert np.allclose(found.distances, -np.sort(-expected, axis=1)[:, :7], atol=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_all_others_farthest_first_are_all_others_nearest_first_reversed(metric: str) -> None:
+    b = RNG.normal(size=(40, 5)).astype(np.float32)
+    near, far = (search(b, b, 39, metric=metric, exclude_self=True) for search in (knn, farthest))
+    assert np.array_equal(near.indices[:, ::-1], far.indices)
+    assert (far.indices != np.arange(40)[:, None]).all()
+
+
+@pytest.mark.parametrize("search", [knn, farthest])
+def test_own_rows_are_dropped_and_only_those(search: Callable[..., Neighbors]) -> None:
+    b = RNG.normal(size=(30, 6)).astype(np.float32)
+    own = np.array([4, -1, 9])
+    all_rows = search(b[[4, 4, 9]], b, 30)
+    found = search(b[[4, 4, 9]], b, 29, own=own)
+    for j, row in enumerate(own):
+        assert found.indices[j].tolist() == [i for i in all_rows.indices[j] if i != row][:29]
+
+
+def test_farthest_of_identical_vectors_and_of_a_tiny_cloud() -> None:
+    same = np.full((20, 4), 3, dtype=np.float32)
+    assert (farthest(same, same, 5, metric="l2", exclude_self=True).distances == 0).all()
+    b = (100 + 1e-3 * RNG.normal(size=(200, 6))).astype(np.float32)
+    expected = brute(b, b, "l2")
+    found = farthest(b, b, 1, metric="l2", exclude_self=True)
+    assert (found.indices[:, 0] == expected.argmax(axis=1)).mean() > 0.97
+
+
+def test_one_image_has_no_neighbour() -> None:
+    one = np.ones((1, 3), dtype=np.float32)
+    for search in (knn, farthest):
+        with pytest.raises(DataError, match="too few"):
+            search(one, one, 1, exclude_self=True)

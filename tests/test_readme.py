@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
-from nearkin.cli import app
 from nearkin.embeddings import Embeddings
 from nearkin.evaluate.protocol import evaluate
+from tests.commands import ROOT, commands_in, parse
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line.split("#")[0].strip()
-    for file in ("README.md", "LOG.md")
-    for line in re.findall(
-        r"^\s*`{0,3}(nearkin [^`\n]+)", (Path(__file__).parents[1] / file).read_text(encoding="utf-8"), re.M
-    )
-] + re.findall(r"`(nearkin (?:study|fit|embed|evaluate|map|report|data)[^`]*)`", README)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = {c for file in ("README.md", "LOG.md") for c in commands_in((ROOT / file).read_text(encoding="utf-8"))}
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
+def test_commands_are_found() -> None:
+    assert len(commands_in(README)) >= 8 and "nearkin data info photos/" in COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_command_parses(command: str) -> None:
-    root = typer.main.get_command(app)
-    args = shlex.split(command)[1:]
-    with root.make_context("nearkin", list(args)) as context:
-        name, sub, rest = root.resolve_command(context, [*context.protected_args, *context.args])  # type: ignore[attr-defined]
-        assert sub is not None
-        inner = sub.make_context(name, rest)
-        if hasattr(sub, "resolve_command"):
-            name, leaf, rest = sub.resolve_command(inner, [*inner.protected_args, *inner.args])
-            leaf.make_context(name, rest)
+    parse(command)
 
 
 def test_snippet_agrees_with_our_probe(

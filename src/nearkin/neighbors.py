@@ -1,4 +1,4 @@
-"""Exact k nearest neighbours, chunked: computed once and shared by everything that looks at neighbours."""
+"""Exact k nearest (and farthest) neighbours, chunked: computed once and shared by everything that looks at neighbours."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class Neighbors:
-    """k nearest neighbours of M queries.
+    """k nearest (or farthest) neighbours of M queries.
 
     Attributes:
-        distances: float32 (M, k), ascending. For "l2" true distances (not squared), for "cosine" 1 - cosine.
+        distances: float32 (M, k), ascending (farthest: descending). For "l2" true distances (not squared), for "cosine" 1 - cosine.
         indices: int64 (M, k), rows of the base.
     """
 
@@ -27,7 +27,7 @@ class Neighbors:
     indices: NDArray[np.int64]
 
     def first(self, k: int) -> Neighbors:
-        """The k nearest of these."""
+        """The first k of these."""
         return Neighbors(self.distances[:, :k], self.indices[:, :k])
 
 
@@ -47,6 +47,7 @@ def knn(
     *,
     metric: str = "cosine",
     exclude_self: bool = False,
+    own: NDArray[np.int64] | None = None,
 ) -> Neighbors:
     """Exact brute-force search by faiss.
 
@@ -56,15 +57,68 @@ def knn(
     Args:
         queries: float32 (M, D). base: float32 (N, D).
         exclude_self: queries are the base's rows in order; each drops itself (by row, so a duplicate stays).
+        own: int64 (M,), the base's row that each query is and therefore drops, -1 where it is none.
     Raises:
-        ConfigError: unknown metric, or k outside 1..N (1..N-1 with ``exclude_self``).
-        DataError: different widths, or values that are not finite.
+        ConfigError: unknown metric, or k outside 1..N (1..N-1 where queries drop themselves).
+        DataError: different widths, values that are not finite, or no other image to find.
     """
+    own = np.arange(len(queries)) if exclude_self else own
+    queries, base = _prepared(queries, base, k, metric, own)
+    squared, found = _search(queries, base, k, own, faiss.METRIC_L2)
+    return _neighbors(squared, found, metric)
+
+
+def farthest(
+    queries: NDArray[np.float32],
+    base: NDArray[np.float32],
+    k: int,
+    *,
+    metric: str = "cosine",
+    exclude_self: bool = False,
+    own: NDArray[np.int64] | None = None,
+) -> Neighbors:
+    """Exact k farthest rows of the base, the farthest first. Arguments and errors as in :func:`knn`.
+
+    |q - b|^2 = |q|^2 + 2 (|b|^2 / 2 - <q, b>): the farthest row has the largest inner product of (-q, 1) with
+    (b, |b|^2 / 2), which faiss finds exactly, without a matrix of all distances.
+    """
+    own = np.arange(len(queries)) if exclude_self else own
+    queries, base = _prepared(queries, base, k, metric, own)
+    lengths, half = np.square(queries).sum(axis=1, keepdims=True), np.square(base).sum(axis=1, keepdims=True) / 2
+    asked = np.concatenate([-queries, np.ones_like(lengths)], axis=1)
+    score, found = _search(asked, np.concatenate([base, half], axis=1), k, own, faiss.METRIC_INNER_PRODUCT)
+    return _neighbors(lengths + 2 * score, found, metric)
+
+
+def _search(
+    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, own: NDArray[np.int64] | None, kind: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k best rows by faiss's measure ``kind``, own rows dropped: scores and rows (M, k)."""
+    wanted = k + int(own is not None)
+    scores, indices = [np.zeros((0, k), dtype=np.float32)], [np.zeros((0, k), dtype=np.int64)]
+    for start in range(0, len(queries), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        d, i = faiss.knn(queries[rows], base, wanted, metric=kind)
+        if own is not None:
+            d, i = _drop(d, i, own[rows])
+        scores.append(d)
+        indices.append(i)
+    return np.concatenate(scores), np.concatenate(indices)
+
+
+def _prepared(
+    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: str, own: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Checked, as directions for "cosine", moved to the base's mean. One array twice stays one array."""
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     if queries.ndim != 2 or base.ndim != 2 or queries.shape[1] != base.shape[1]:
         raise DataError(f"neighbours: queries {queries.shape} and base {base.shape} must be (M, D) and (N, D).")
-    most = len(base) - int(exclude_self)
+    if own is not None and own.shape != (len(queries),):
+        raise DataError(f"neighbours: own {own.shape} must hold one row number for each of {len(queries)} queries.")
+    most = len(base) - int(own is not None)
+    if most < 1:
+        raise DataError(f"neighbours: {len(base)} images are too few; nothing is left to find.")
     if not 1 <= k <= most:
         raise ConfigError(f"k is {k}; with {len(base)} images it must be between 1 and {most}.")
     same = queries is base
@@ -77,21 +131,13 @@ def knn(
     # between long vectors: a collapsed embedding is a tiny cloud far from 0.
     centre: NDArray[np.float32] = np.asarray(base.mean(axis=0, dtype=np.float64), dtype=np.float32)
     base = np.ascontiguousarray(base - centre, dtype=np.float32)
-    wanted = k + int(exclude_self)
-    distances, indices = [], []
-    for start in range(0, len(queries), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        asked = base[rows] if same else np.ascontiguousarray(queries[rows] - centre, dtype=np.float32)
-        d, i = faiss.knn(asked, base, wanted, metric=faiss.METRIC_L2)
-        if exclude_self:
-            d, i = _drop_self(d, i, start)
-        distances.append(d)
-        indices.append(i)
-    squared = np.concatenate(distances) if distances else np.zeros((0, k), dtype=np.float32)
-    found = np.concatenate(indices) if indices else np.zeros((0, k), dtype=np.int64)
+    return base if same else np.ascontiguousarray(queries - centre, dtype=np.float32), base
+
+
+def _neighbors(squared: NDArray[np.float32], found: NDArray[np.int64], metric: str) -> Neighbors:
     squared = np.maximum(squared, 0)  # rounding may leave it slightly negative
-    # Between unit vectors |a - b|^2 = 2 (1 - cosine).
-    true = np.asarray(squared / 2 if metric == "cosine" else np.sqrt(squared), dtype=np.float32)
+    # Between unit vectors |a - b|^2 = 2 (1 - cosine), and at most 4.
+    true = np.asarray(np.minimum(squared / 2, 2) if metric == "cosine" else np.sqrt(squared), dtype=np.float32)
     return Neighbors(true, found.astype(np.int64))
 
 
@@ -102,12 +148,11 @@ def _directions(Z: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([unit, zero.reshape(-1, 1)], axis=1)
 
 
-def _drop_self(
-    d: NDArray[np.float32], i: NDArray[np.int64], start: int
+def _drop(
+    d: NDArray[np.float32], i: NDArray[np.int64], own: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Remove each row's own index; where duplicates pushed it out of the list, the last entry goes instead."""
-    own = np.arange(start, start + len(i))[:, None]
-    drop = i == own
+    """Remove each query's own row; where it is none, or duplicates pushed it out, the last entry goes instead."""
+    drop = i == own[:, None]
     drop[~drop.any(axis=1), -1] = True
     keep = ~drop
     shape = (len(i), i.shape[1] - 1)

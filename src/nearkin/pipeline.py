@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ from numpy.typing import NDArray
 from nearkin import data as nd
 from nearkin.analyze.maps import draw_maps
 from nearkin.atomic import read_json, write_json
-from nearkin.data import Splits
+from nearkin.data import Skipped, Splits
+from nearkin.data.decode import to_square
+from nearkin.data.single import read_images
+from nearkin.embedder import embedder, image_size, open_run
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.methods import create, method_info
+from nearkin.methods import create
 from nearkin.runfolder import claim
 from nearkin.study import _jsonable, embed_splits, method_settings
 
@@ -74,30 +79,54 @@ def embed_run(
 ) -> Embeddings:
     """Embed a set with a finished run and save one layer as Parquet."""
     config = read_json(run / "config.json")
-    splits = _splits(data, labels, config.get("image_size"), strict, subset, progress)
-    model = _loaded(run, config, tuple(splits.train.images.shape[1:]), device)
-    chosen = _layer(model, layer)
+    splits = _splits(data, labels, image_size(run), strict, subset, progress)
+    model, chosen = open_run(run, tuple(splits.train.images.shape[1:]), layer=layer, device=device)
     made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
     claim(out.parent)
     made.save(out)
     return made
 
 
-def _loaded(run: Path, config: dict[str, Any], shape: tuple[int, int, int], device: str) -> Any:
-    """The method of a finished run with its weights."""
-    model = create(config["method"], config["settings"], shape)
-    needs = method_info(config["method"]).needs
-    if needs:
-        model.use_runs({needed: run.parent / f"{needed}-s{config['seed']}" for needed in needs})
-    model.load(run, device)
-    return model
+@dataclass(frozen=True)
+class Files:
+    """Image files, embedded.
+
+    Attributes:
+        names: as given; for a folder, the paths of its files. images: uint8 (M, 3, S, S), as the encoder saw them.
+        Z: float32 (M, D). skipped: unreadable files of folders.
+    """
+
+    names: tuple[str, ...]
+    images: NDArray[np.uint8]
+    Z: NDArray[np.float32]
+    layer: str
+    skipped: tuple[Skipped, ...] = ()
 
 
-def _layer(model: Any, layer: str | None) -> str:
-    chosen: str = layer or model.primary_layer
-    if chosen not in model.layers:
-        raise unknown("layer", chosen, model.layers)
-    return chosen
+def embed_files(run: Path, paths: Sequence[Path], *, layer: str | None, device: str, like: dict[str, Any]) -> Files:
+    """Embed image files, and the image files in folders, with a finished run.
+
+    Args:
+        like: provenance of the embeddings that these vectors are to be compared with. It names the layer, where ``layer``
+            is None, and another method, seed or settings than the run's are refused.
+    Raises:
+        ConfigError: the run is not the one of ``like``, has no such layer, or its image size cannot be found.
+        DataError: no run there, an unreadable file, a folder without readable images.
+    """
+    config = read_json(run / "config.json")
+    for name in ("method", "seed", "settings"):
+        if name in like and name in config and like[name] != config[name]:
+            raise ConfigError(
+                f"--run {run} is {config['method']} with seed {config['seed']}, but the embeddings were made with another "
+                f"{name}: vectors of two runs cannot be compared. Give the run that made them."
+            )
+    names, decoded, skipped = read_images(paths)
+    size = image_size(run)
+    images = np.stack([to_square(image, size) for image in decoded])
+    model, chosen = open_run(run, (3, size, size), layer=layer, device=device)
+    if layer is None and like.get("layer") in model.layers:
+        chosen = like["layer"]
+    return Files(tuple(names), images, model.embed(images, (chosen,))[chosen], chosen, tuple(skipped))
 
 
 def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images: int, seed: int) -> str:
@@ -129,10 +158,7 @@ def embed_images(run: Path, images: NDArray[np.uint8], layer: str | None, device
     Raises:
         DataError: no run there, or one of images of another size. ConfigError: unknown layer.
     """
-    config = read_json(run / "config.json")
     size = images.shape[-1]
-    if config.get("image_size", size) != size:
-        raise DataError(f"{run} was trained on images of side {config['image_size']}; these have side {size}.")
-    model = _loaded(run, config, (3, size, size), device)
-    out: NDArray[np.float32] = model.embed(images)[_layer(model, layer)]
-    return out
+    if image_size(run) != size:
+        raise DataError(f"{run} was trained on images of side {image_size(run)}; these have side {size}.")
+    return embedder(run, (3, size, size), layer=layer, device=device)(images)

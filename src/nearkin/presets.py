@@ -92,7 +92,15 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "quick",
             "the demo: the study's methods with a tiny net for a few epochs",
-            {**_CPU, "encoder": "fast-tiny", "epochs": 10, "projector": (512, 512)},
+            {
+                **_CPU,
+                "encoder": "fast-tiny",
+                "epochs": 6,
+                "eval_every": 2,
+                "projector": (512, 512),
+                "distill_epochs": 4,
+                "infer_steps": 20,
+            },
         ),
         Preset("cpu", "the fast net on all images, for a laptop", _CPU),
         Preset(

@@ -51,6 +51,7 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
         "table": table,
         "ablation": ablation,
         "answers": answers(runs),
+        "uses": read_json(folder / "uses.json") if (folder / "uses.json").exists() else {},
         "verdict": verdict(runs, table, data),
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearkin import data as nd
 from nearkin.atomic import read_json, write_json, write_npz
@@ -22,6 +23,7 @@ from nearkin.methods import METHODS, create, known_settings, method_info
 from nearkin.results import collect
 from nearkin.runfolder import claim
 from nearkin.train.device import pick_device
+from nearkin.uses import run_uses, uses_thumbnails
 
 Say = Callable[[str], None]
 _SAMPLES_PER_CLASS = 8
@@ -51,8 +53,8 @@ class StudyConfig:
             raise ConfigError("a study needs at least one method and one seed.")
 
     def identity(self) -> dict[str, Any]:
-        """The part that decides results: not the methods and seeds asked for (more may join), nor the command."""
-        skip = ("methods", "seeds", "command", "device")
+        """The part that decides results: not the methods, seeds and foreign images asked for (more may join), nor the command."""
+        skip = ("methods", "seeds", "command", "device", "ood")
         return json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in skip}))  # type: ignore[no-any-return]
 
 
@@ -66,7 +68,16 @@ def run_study(
     """
     claim(out)
     if fresh:
-        for name in ("runs", "study.json", "data.json", "results.json", "thumbnails.npz", "report.html"):
+        for name in (
+            "runs",
+            "uses",
+            "uses.json",
+            "study.json",
+            "data.json",
+            "results.json",
+            "thumbnails.npz",
+            "report.html",
+        ):
             path = out / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if not fresh and (out / "study.json").exists():
@@ -82,19 +93,21 @@ def run_study(
     nd.check_trainable(dataset.train.images, dataset.source)
     splits = nd.split(dataset, subset=config.subset)
     ood = nd.load(config.ood, size=dataset.train.images.shape[-1], progress=progress) if config.ood else None
-    _start(config, dataset, splits, ood, out, say)
-    for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
-        say(f"note: {message}")
     methods = with_needs(config.methods)
     for name in methods:  # an illegal setting or a missing package is told now, not after hours of other methods
         create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
+    _start(config, dataset, splits, ood, out, say)
+    del ood
+    for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
+        say(f"note: {message}")
     pairs = [(name, seed) for seed in config.seeds for name in methods if seed == config.seeds[0] or _varies(name)]
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"
         if not (folder / "done.json").exists():
             say(f"[{number}/{len(pairs)}] {method_info(name).title}, seed {seed}")
             _run(name, seed, config.settings, splits, folder, device, progress, say)
-    _thumbnails(splits, out)
+    uses, sets = run_uses(out, splits, config.ood, device, progress, say)
+    _thumbnails(splits, out, *uses_thumbnails(uses, splits, sets))
     results = collect(out, config.command)
     write_json(out / "results.json", results)
     return results
@@ -224,9 +237,12 @@ def _labels(items: ImageSet) -> Any:
     return items.labels if items.labels is not None else np.full(len(items), -1, dtype=np.int64)
 
 
-def _thumbnails(splits: Splits, out: Path) -> None:
-    """The images that the report shows: samples of each class and the examples of entangled pairs."""
-    wanted: set[str] = set()
+def _thumbnails(splits: Splits, out: Path, wanted: set[str], foreign: dict[str, NDArray[np.uint8]]) -> None:
+    """The images that the report shows: samples of each class, examples of entangled pairs, what the uses found.
+
+    Args:
+        wanted: ids of more images. foreign: images that are not of the set, by the name they shall have.
+    """
     for path in sorted(out.glob("runs/*/evaluation.json")):
         evaluation = read_json(path)
         mixed = evaluation["layers"][evaluation["primary_layer"]].get("entanglement")
@@ -238,12 +254,17 @@ def _thumbnails(splits: Splits, out: Path) -> None:
     groups = test.labels if test.labels is not None else np.zeros(len(test), dtype=np.int64)
     samples = [rng.permutation(np.flatnonzero(groups == k))[:_SAMPLES_PER_CLASS] for k in np.unique(groups)]
     rows = np.unique(np.concatenate([*samples, np.flatnonzero(np.isin(test.ids, list(wanted)))]).astype(np.int64))
+    known = {str(name): test.images[row] for name, row in zip(test.ids[rows], rows, strict=True)}
+    for part in (splits.train, splits.val):
+        found = np.flatnonzero(np.isin(part.ids, list(wanted)))
+        known |= {str(name): part.images[row] for name, row in zip(part.ids[found], found, strict=True)}
+    known |= foreign
     sample_rows = np.concatenate(samples)
     write_npz(
         out / "thumbnails.npz",
         {
-            "ids": test.ids[rows],
-            "images": test.images[rows],
+            "ids": np.array(list(known), dtype=np.str_),
+            "images": np.stack(list(known.values())),
             "sample_ids": test.ids[sample_rows],
             "sample_labels": groups[sample_rows],
         },

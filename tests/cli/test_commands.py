@@ -50,7 +50,7 @@ def labels_for(root: Path, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], *[[c] for c in ("study", "fit", "embed", "evaluate", "map", "report", "data")]]
+    "command", [[], *[[c] for c in ("study", "fit", "embed", "evaluate", "map", "search", "hubs", "report", "data")]]
 )
 def test_help(command: list[str], tmp_path: Path) -> None:
     assert "Usage" in nearkin(*command, "--help", cwd=tmp_path)
@@ -80,7 +80,8 @@ def test_fit_embed_evaluate_map(tmp_path: Path) -> None:
     text = nearkin("evaluate", "e.parquet", "-o", "e.json", cwd=tmp_path)
     assert "linear" in text and json.loads((tmp_path / "e.json").read_text())["health"]["rankme"] >= 1
     nearkin("map", "e.parquet", "-o", "m.png", "--kind", "pca", "--split", "all", cwd=tmp_path)
-    assert Image.open(tmp_path / "m.png").size[0] > 500
+    with Image.open(tmp_path / "m.png") as picture:
+        assert picture.size[0] > 500
     nearkin("map", "e.parquet", "-o", "m.parquet", "--split", "all", cwd=tmp_path)
     assert pq.read_table(tmp_path / "m.parquet").column_names == ["id", "label", "split", "x", "y"]
     assert "Did you mean" in nearkin(

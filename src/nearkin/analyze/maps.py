@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.neighbors import Neighbors, knn
 
+KINDS = ("pca", "tsne")
 K = 15  # neighbours compared between the embedding and the map
 _PURITY_K = 10
 
@@ -97,8 +99,9 @@ def draw_maps(
     seed: int = 0,
     perplexity: float = 30.0,
     n_jobs: int = -1,
+    kinds: tuple[str, ...] = KINDS,
 ) -> dict[str, Map]:
-    """PCA and t-SNE of Z (N, D), each judged by the neighbours it keeps.
+    """PCA and t-SNE of Z (N, D), or the ``kinds`` of them asked for, each judged by the neighbours it keeps.
 
     PCA: scikit-learn, signs fixed. t-SNE: openTSNE (PCA initialisation, L2, perplexity at most N / 4).
     An embedding that is constant up to rounding, or with fewer than 8 images, has no map: ``skipped`` says so.
@@ -108,30 +111,48 @@ def draw_maps(
     n, d = Z.shape
     spread = float(Z.std(axis=0, dtype=np.float64).max())
     if n < 8 or d < 2:
-        return {
-            name: _skipped(n, f"a map needs at least 8 images and 2 dimensions; got {n} x {d}")
-            for name in ("pca", "tsne")
-        }
+        return {name: _skipped(n, f"a map needs at least 8 images and 2 dimensions; got {n} x {d}") for name in kinds}
     if not spread > 1e-6 * max(1e-12, float(np.abs(Z).max())):
-        return {name: _skipped(n, "all vectors are the same") for name in ("pca", "tsne")}
+        return {name: _skipped(n, "all vectors are the same") for name in kinds}
     high = knn(Z, Z, min(K, n - 1), metric="l2", exclude_self=True)
-    pca = PCA(2, svd_solver="covariance_eigh" if d <= 1000 else "randomized", random_state=seed)
-    flat = pca.fit_transform(Z - Z.mean(axis=0)).astype(np.float32)
-    flat *= np.where(np.abs(pca.components_).max(axis=1) == pca.components_.max(axis=1), 1, -1).astype(np.float32)
-    explained = tuple(float(share) for share in pca.explained_variance_ratio_)
-    maps = {"pca": _judge(Z, high, flat, labels, explained)}
-    coords = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs)
-    maps["tsne"] = _judge(Z, high, coords, labels, None)
+    maps = {}
+    if "pca" in kinds:
+        pca = PCA(2, svd_solver="covariance_eigh" if d <= 1000 else "randomized", random_state=seed)
+        flat = pca.fit_transform(Z - Z.mean(axis=0)).astype(np.float32)
+        flat *= np.where(np.abs(pca.components_).max(axis=1) == pca.components_.max(axis=1), 1, -1).astype(np.float32)
+        explained = tuple(float(share) for share in pca.explained_variance_ratio_)
+        maps["pca"] = _judge(Z, high, flat, labels, explained)
+    if "tsne" in kinds:
+        coords = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs)
+        maps["tsne"] = _judge(Z, high, coords, labels, None)
     return maps
 
 
-def tsne(Z: NDArray[np.float32], *, seed: int, perplexity: float, n_jobs: int = -1) -> NDArray[np.float32]:
-    """t-SNE by openTSNE on at most 50 principal components, as is usual. float32 (N, 2)."""
+def _cores() -> int:
+    """Cores this process may use. openTSNE counts the machine's, and more threads than cores wait for each other."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def tsne(
+    Z: NDArray[np.float32], *, seed: int, perplexity: float, n_jobs: int = -1, initialization: str = "pca"
+) -> NDArray[np.float32]:
+    """t-SNE by openTSNE on at most 50 principal components, as is usual. float32 (N, 2).
+
+    ``initialization`` is "pca" (seeds then share the coarse layout) or "random".
+    """
     import openTSNE
     from sklearn.decomposition import PCA
 
     scaled = Z / Z.std()
     if Z.shape[1] > 50 and len(Z) > 50:
         scaled = PCA(50, svd_solver="randomized", random_state=seed).fit_transform(scaled)
-    model = openTSNE.TSNE(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=n_jobs, verbose=False)
+    model = openTSNE.TSNE(
+        perplexity=perplexity,
+        initialization=initialization,
+        random_state=seed,
+        n_jobs=_cores() if n_jobs < 0 else n_jobs,
+        verbose=False,
+    )
     return np.asarray(model.fit(np.asarray(scaled, dtype=np.float64)), dtype=np.float32)

@@ -23,13 +23,40 @@ from nearkin.neighbors import Neighbors
 COLUMNS = ("path", "split", "label", "x", "y", "cluster", "anomaly_score", "near_duplicate_set", "neighbors")
 
 
-def neighbors_column(found: Neighbors) -> pa.Array:
-    """Neighbours (N, k) as a struct column {"ids": list of int64, "distances": list of float32}."""
-    n, k = found.indices.shape
-    offsets = pa.array(np.arange(0, (n + 1) * k, k, dtype=np.int32))
-    ids = pa.ListArray.from_arrays(offsets, pa.array(found.indices.ravel()))
+def neighbors_column(found: Neighbors, rows: NDArray[np.int64] | None = None, n: int | None = None) -> pa.Array:
+    """Neighbours (N, k) as a struct column {"ids": list of int64, "distances": list of float32}.
+
+    Args:
+        rows: int64 (N,), ascending: the table's row of each image, where only some of its ``n`` rows were searched;
+            ids are then rows of the table, and the others get empty lists.
+    """
+    count, k = found.indices.shape
+    lengths = np.full(count, k)
+    ids: NDArray[np.int64] = found.indices
+    if rows is not None and n is not None:
+        lengths, ids = np.zeros(n, dtype=np.int64), rows[found.indices]
+        lengths[rows] = k
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    lists = pa.ListArray.from_arrays(offsets, pa.array(ids.ravel()))
     distances = pa.ListArray.from_arrays(offsets, pa.array(found.distances.ravel()))
-    return pa.StructArray.from_arrays([ids, distances], ["ids", "distances"])
+    return pa.StructArray.from_arrays([lists, distances], ["ids", "distances"])
+
+
+def on_rows(values: NDArray[Any], rows: NDArray[np.int64], n: int) -> pa.Array:
+    """Values of some of a table's ``n`` rows as a column; the others are null."""
+    whole = np.zeros(n, dtype=values.dtype)
+    missing = np.ones(n, dtype=bool)
+    whole[rows], missing[rows] = values, False
+    return pa.array(whole, mask=missing)
+
+
+def check_table(path: Path, embeddings: Embeddings) -> None:
+    """Refuse a table of other images; commands call it before they compute for minutes. No file is fine.
+
+    Raises DataError as :func:`add_columns` does.
+    """
+    if path.exists() and read_table(path).column("path").to_pylist() != embeddings.ids.tolist():
+        raise DataError(f"{path} is a table of other images. Choose another -o.")
 
 
 def add_columns(path: Path, embeddings: Embeddings, columns: dict[str, NDArray[Any] | pa.Array]) -> None:
@@ -50,10 +77,9 @@ def add_columns(path: Path, embeddings: Embeddings, columns: dict[str, NDArray[A
         "split": pa.array(embeddings.split.tolist(), pa.string()),
         "label": pa.array(names, pa.string()),
     }
+    check_table(path, embeddings)
     if path.exists():
         before = read_table(path)
-        if before.column("path").to_pylist() != embeddings.ids.tolist():
-            raise DataError(f"{path} is a table of other images. Choose another -o.")
         table |= {name: before.column(name) for name in before.column_names if name not in table}
     table |= {name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in columns.items()}
     rank = {name: k for k, name in enumerate(COLUMNS)}

@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from nearkin.cli.commands import data, duplicates, embed, evaluate, fit, map_, report, study
+from nearkin.cli.commands import (
+    anomalies,
+    cluster,
+    data,
+    duplicates,
+    embed,
+    evaluate,
+    factors,
+    fit,
+    hubs,
+    map_,
+    report,
+    search,
+    study,
+)
 
 app = typer.Typer(
     name="nearkin",
@@ -20,6 +34,11 @@ app.command("fit")(fit.fit)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("map")(map_.map_)
+app.command("search")(search.search)
+app.command("hubs")(hubs.hubs)
+app.command("anomalies")(anomalies.anomalies)
+app.command("cluster")(cluster.cluster)
+app.command("factors")(factors.factors)
 app.command("duplicates")(duplicates.duplicates)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
@@ -34,6 +53,10 @@ def main() -> None:
     except NearkinError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except SystemExit as leaving:  # typer turns Ctrl-C into exit code 130 by itself
+        if leaving.code == 130:
+            print("interrupted; run the same command again to continue", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         sys.exit(130)

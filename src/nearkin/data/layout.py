@@ -62,6 +62,8 @@ def read_layout(paths: tuple[str, ...]) -> Layout:
         notes.append("split folders found: " + ", ".join(sorted(tops & set(SPLITS))))
     names = [p[0] if len(p) > 1 else None for p in rest]
     counts = Counter(name for name in names if name is not None)
+    if depth and not counts:  # one folder holds everything: a class or a mere wrapper, and either way no labels
+        notes.append(f"one class only ('{parts[0][depth - 1]}'): treated as unlabelled")
     if len(counts) == 1 and None not in names:
         notes.append(f"one class only ('{next(iter(counts))}'): treated as unlabelled")
     if len(counts) < 2 or sum(counts.values()) < 2 * len(counts):

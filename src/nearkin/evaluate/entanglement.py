@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.analyze.mixing import mixing_matrix
 from nearkin.neighbors import Neighbors
 
 K = 10
@@ -48,9 +49,7 @@ def entanglement(
     """Measure mixing from self-excluded neighbours (N, k) of N labelled images among themselves."""
     n_classes, k = len(classes), neighbors.indices.shape[1]
     near = labels[neighbors.indices]
-    counts = np.zeros((n_classes, n_classes))
-    np.add.at(counts, (np.repeat(labels, k), near.ravel()), 1)
-    matrix = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    matrix = mixing_matrix(neighbors, labels, n_classes)
     order = sorted(
         ((float(matrix[a, b] + matrix[b, a]) / 2, a, b) for a in range(n_classes) for b in range(a + 1, n_classes)),
         key=lambda item: (-item[0], item[1], item[2]),

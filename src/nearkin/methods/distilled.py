@@ -1,4 +1,4 @@
-"""A feed-forward encoder distilled from given codes: the second result of Latent Optimization (lo.py)."""
+"""The encoder that LO distils from its codes: what a shared network makes of targets that were optimised one by one."""
 
 from __future__ import annotations
 

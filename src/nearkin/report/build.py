@@ -9,10 +9,12 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup, escape
 
 from nearkin.atomic import read_json, write_text
+from nearkin.report.anomalies import anomaly_rows
 from nearkin.report.charts import COLOURS, charts, run_colours
 from nearkin.report.embed import json_script, load_arrays, png_uri
 from nearkin.report.pointmaps import point_maps
 
+_SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures stand side by side
 _ASSETS = Path(__file__).parent / "assets"
 
 
@@ -138,6 +140,9 @@ def build(study: Path, out: Path | None = None) -> Path:
         interval_note=f"Brackets: {', '.join(kinds)}." if kinds else "",
         samples=_samples(data, arrays, thumbs),
         thumbs=thumbs,
+        shown_uses=_SHOWN_USES,
+        mp="mutual-proximity",
+        an_table=anomaly_rows(results.get("uses", {}).get("anomalies")),
         trained_runs=trained_runs,
         run_colours=run_colours(results["runs"]),
         colours=COLOURS,

@@ -16,7 +16,10 @@ def study(
     data: options.Data = "shapes",
     ood: Annotated[
         str | None,
-        typer.Option("--ood", help="Out-of-distribution data; loaded and described, scored in a later version."),
+        typer.Option(
+            "--ood",
+            help="Images that do not belong, e.g. mnist: how well every method tells them apart. A name or a path.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the results. Default: runs/DATA-PRESET.")

@@ -1,0 +1,22 @@
+"""Anomaly scores of vectors: how unlike the training vectors is each one? Higher = more anomalous, everywhere.
+
+One algorithm per file. :func:`score_sets` computes several scores of several sets and shares the neighbours among them;
+the classes are scikit-learn estimators (there ``decision_function`` keeps that library's sign: lower = more anomalous).
+"""
+
+from nearkin.analyze.anomaly.forest import IsolationForestAnomaly
+from nearkin.analyze.anomaly.knn import KNNAnomaly, NormalizedKNNAnomaly
+from nearkin.analyze.anomaly.lof import LOFAnomaly
+from nearkin.analyze.anomaly.mahalanobis import MahalanobisAnomaly
+from nearkin.analyze.anomaly.scores import OWN, SCORES, score_sets
+
+__all__ = [
+    "OWN",
+    "SCORES",
+    "IsolationForestAnomaly",
+    "KNNAnomaly",
+    "LOFAnomaly",
+    "MahalanobisAnomaly",
+    "NormalizedKNNAnomaly",
+    "score_sets",
+]

@@ -1,0 +1,96 @@
+"""Mahalanobis distance to the training vectors' mean, with a shrunk covariance, in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.analyze.anomaly.base import AnomalyDetector
+
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """One Gaussian of all training vectors (no classes are used), after Lee et al. 2018 and SSD (Sehwag et al. 2021).
+
+    S = (1 - a) C + a tr(C) / D I with the share a of Ledoit and Wolf (2004); C has the divisor N.
+
+    Attributes:
+        mean: float64 (D,). whiten: float64 (D, D), whiten whiten' = inverse of S. n: N. shrinkage: a, in [0, 1].
+    """
+
+    mean: NDArray[np.float64]
+    whiten: NDArray[np.float64]
+    n: int
+    shrinkage: float
+
+    def distance(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Distances of new vectors (M, D) -> float64 (M,)."""
+        return np.sqrt(self._squared(Z))
+
+    def own_distance(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Distances of the training vectors (N, D), each taken out of mean and covariance first (shrinkage term held).
+
+        With d = x - mean, q = d' S^-1 d and c = (1 - a) / (N - 1): taking the row out turns d into d N / (N - 1) and S into
+        N / (N - 1) (S - c d d'), so by Sherman and Morrison the squared distance becomes N / (N - 1) q / (1 - c q).
+        """
+        q = self._squared(Z)
+        c = (1 - self.shrinkage) / (self.n - 1)
+        # c q is at most 1, and 1 only where a row alone spans a direction without any shrinkage.
+        return np.sqrt(self.n / (self.n - 1) * q / np.maximum(1 - c * q, 1e-12))
+
+    def _squared(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+        parts = [
+            np.square((Z[start : start + _CHUNK] - self.mean) @ self.whiten).sum(axis=1)
+            for start in range(0, len(Z), _CHUNK)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def fit_gaussian(train: NDArray[np.float32]) -> Gaussian:
+    """Mean and shrunk covariance of training vectors (N, D), N >= 2.
+
+    Directions in which S vanishes (only when all vectors are the same) are measured in the vectors' own units.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    n, d = train.shape
+    mean = train.mean(axis=0, dtype=np.float64)
+    centred = train.astype(np.float64) - mean
+    # A cloud no wider than float32's rounding of its own position is one point.
+    top = float(np.abs(train).max())
+    if not float(np.abs(centred).max()) > 1e-6 * top:
+        return Gaussian(mean, np.eye(d), n, 1.0)
+    # The closed form needs no scale, but its products of fourth order do: tiny vectors would underflow.
+    scale = float(centred.std())
+    centred /= scale
+    if d == 1:
+        covariance, shrinkage = np.atleast_2d(np.square(centred).mean()), 0.0
+    else:
+        covariance, shrinkage = ledoit_wolf(centred, assume_centered=True)
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, 1e-12 * values[-1])
+    return Gaussian(mean, vectors / np.sqrt(values) / scale, n, float(shrinkage))
+
+
+class MahalanobisAnomaly(AnomalyDetector):
+    """Mahalanobis distance under :class:`Gaussian`. A training row is taken out of mean and covariance.
+
+    Args:
+        contamination: share of training rows that ``predict`` calls outliers, in (0, 0.5].
+    """
+
+    def __init__(self, *, contamination: float = 0.1) -> None:
+        self.contamination = contamination
+
+    def _learn(self, Z: NDArray[np.float32]) -> None:
+        self.gaussian_ = fit_gaussian(Z)
+
+    def _own_scores(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+        return self.gaussian_.own_distance(Z)
+
+    def _scores(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+        return self.gaussian_.distance(Z)

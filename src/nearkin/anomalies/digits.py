@@ -1,0 +1,49 @@
+"""Which digits, and which stroke thickness, the most anomalous digit images have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from nearkin.anomalies.sets import OodSet
+
+MOST = 0.05
+
+
+def describe_digits(scores: NDArray[np.float64], item: OodSet) -> dict[str, Any]:
+    """JSON-able description of a set with strokes; scores float64 (N,), higher = more anomalous.
+
+    {"n_most": number of the 5 % most anomalous, "thickness_all", "thickness_most": mean stroke thickness in pixels,
+    "thickness_rho": Spearman correlation of thickness and score (None if one is constant),
+    "per_digit": [{"digit", "share", "share_of_most", "mean_rank" (0 = least, 1 = most anomalous)}], empty without labels}.
+    """
+    if item.thickness is None:
+        raise ValueError(f"'{item.name}' has no strokes")
+    n = len(scores)
+    n_most = max(1, round(MOST * n))
+    most = np.argsort(-scores, kind="stable")[:n_most]
+    ranks = (stats.rankdata(scores) - 1) / max(n - 1, 1)
+    varied = n > 2 and np.ptp(scores) > 0 and np.ptp(item.thickness) > 0
+    labels = item.items.labels
+    rows = []
+    for k, name in enumerate(item.items.classes):
+        mine = labels == k if labels is not None else np.zeros(n, dtype=bool)
+        if mine.any():
+            rows.append(
+                {
+                    "digit": name,
+                    "share": float(mine.mean()),
+                    "share_of_most": float(mine[most].mean()),
+                    "mean_rank": float(ranks[mine].mean()),
+                }
+            )
+    return {
+        "n_most": n_most,
+        "thickness_all": float(item.thickness.mean()),
+        "thickness_most": float(item.thickness[most].mean()),
+        "thickness_rho": float(stats.spearmanr(item.thickness, scores).statistic) if varied else None,
+        "per_digit": rows,
+    }

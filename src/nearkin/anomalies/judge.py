@@ -1,0 +1,138 @@
+"""One embedding, or the scores that need no learning, measured against every out-of-distribution set: one JSON shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.analyze.anomaly import SCORES, score_sets
+from nearkin.analyze.class_anomaly import KNN_SCORES, class_distances, held_out_scores, one_class_scores, per_class
+from nearkin.analyze.ood import detect
+from nearkin.analyze.overlap import top_rows
+from nearkin.analyze.spread import spread
+from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_knn, pixels
+from nearkin.anomalies.digits import describe_digits
+from nearkin.anomalies.sets import InSet, OodSet
+from nearkin.errors import DataError
+
+Scores = dict[str, dict[str, NDArray[np.float64]]]
+PerClassScores = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+_TEST = "test"
+
+
+def judge_embeddings(
+    train: NDArray[np.float32],
+    test: NDArray[np.float32],
+    ood: Mapping[str, NDArray[np.float32]],
+    inside: InSet,
+    sets: Sequence[OodSet],
+    *,
+    scores: Sequence[str] = tuple(SCORES),
+    k: int | None = None,
+    seed: int = 0,
+    curves: bool = True,
+) -> dict[str, Any]:
+    """Measure one embedding.
+
+    Args:
+        train, test: float32 (N, D), (M, D), vectors of ``inside``'s images. ood: set name -> vectors of its images.
+        scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :func:`nearkin.analyze.anomaly.score_sets`; the tables
+            over classes keep each score's own k. curves: keep ROC and PR curves and histograms.
+    Returns:
+        JSON-able, see :func:`_shape`; "spread" compares each OOD set's variance with the test set's.
+    Raises:
+        DataError: vectors and images differ in number, other widths, values that are not finite.
+        ConfigError: unknown score, or fewer training images than a score has neighbours.
+    """
+    _same_length("train", train, len(inside.train))
+    _same_length(_TEST, test, len(inside.test))
+    for item in sets:
+        if item.name not in ood:
+            raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
+        _same_length(item.name, ood[item.name], len(item.items))
+    found = score_sets(train, {_TEST: test, **{item.name: ood[item.name] for item in sets}}, scores, k=k, seed=seed)
+    classwise: PerClassScores = {}
+    if inside.labels:
+        a, _, classes = inside.labels
+        for name in [name for name in scores if name in KNN_SCORES]:
+            distances = class_distances(train, a, test, len(classes), score=name)
+            classwise[name] = one_class_scores(distances, score=name), held_out_scores(distances, score=name)
+    out = _shape(found, classwise, inside, sets, curves)
+    out["dim"] = int(train.shape[1])
+    out["spread"] = {item.name: spread(test, ood[item.name], seed=seed).to_dict() for item in sets}
+    return out
+
+
+def judge_trivial(inside: InSet, sets: Sequence[OodSet], *, seed: int = 0, curves: bool = True) -> dict[str, Any]:
+    """The same for the scores that need no learning. Once per study: they depend on no method.
+
+    Raises:
+        DataError: fewer than 2 training images.
+    """
+    train, test = image_features(inside.train.images), image_features(inside.test.images)
+    found: Scores = {name: {} for name in TRIVIAL}
+    images = {_TEST: inside.test.images} | {item.name: item.items.images for item in sets}
+    for where, asked in images.items():
+        scored = feature_scores(train, test if where == _TEST else image_features(asked))
+        for name, values in scored.items():
+            found[name][where] = values
+        found["pixel-knn"][where] = pixel_knn(inside.train.images, asked, seed=seed)
+    classwise: PerClassScores = {}
+    if inside.labels:
+        labels, _, classes = inside.labels
+        own = [feature_scores(train.take(labels == c), test) for c in range(len(classes))]
+        rest = [feature_scores(train.take((labels >= 0) & (labels != c)), test) for c in range(len(classes))]
+        classwise = {name: (np.stack([s[name] for s in own]), np.stack([s[name] for s in rest])) for name in own[0]}
+        base = pixel_base(len(inside.train), seed)
+        near = class_distances(
+            pixels(inside.train.images[base]), labels[base], pixels(inside.test.images), len(classes), score="knn2"
+        )
+        classwise["pixel-knn"] = one_class_scores(near, score="knn2"), held_out_scores(near, score="knn2")
+    return _shape(found, classwise, inside, sets, curves)
+
+
+def _shape(
+    found: Scores, classwise: PerClassScores, inside: InSet, sets: Sequence[OodSet], curves: bool
+) -> dict[str, Any]:
+    """{"n_train", "n_test",
+    "ood": set -> score -> {"AUROC", "interval", "AUPR_IN", "AUPR_OUT", "FPR@95", "most", "least", ...},
+    "near": score -> mean and per-class AUROC with one class left out of training (None without labels),
+    "one_class": score -> mean and per-class AUROC with one class as the only normal one (None without labels),
+    "digits": set -> score -> which digits and strokes are most anomalous (sets with strokes),
+    "most_in": score -> ids of the most anomalous test images, most anomalous first}.
+    """
+    ood: dict[str, dict[str, Any]] = {}
+    for item in sets:
+        ood[item.name] = {}
+        for score, values in found.items():
+            row = detect(values[_TEST], values[item.name]).to_dict(curves=curves)
+            for extreme in row["most"] + row["least"]:
+                ids = inside.test.ids if extreme["set"] == "in" else item.items.ids
+                extreme["id"] = str(ids[extreme["row"]])
+            ood[item.name][score] = row
+    near = one = None
+    if inside.labels:
+        _, b, classes = inside.labels
+        one = {name: per_class(own, b, classes, "one-class").to_dict() for name, (own, _) in classwise.items()}
+        near = {name: per_class(rest, b, classes, "held-out").to_dict() for name, (_, rest) in classwise.items()}
+    return {
+        "n_train": len(inside.train),
+        "n_test": len(inside.test),
+        "ood": ood,
+        "near": near,
+        "one_class": one,
+        "digits": {
+            item.name: {score: describe_digits(values[item.name], item) for score, values in found.items()}
+            for item in sets
+            if item.thickness is not None
+        },
+        "most_in": {score: inside.test.ids[top_rows(values[_TEST])].tolist() for score, values in found.items()},
+    }
+
+
+def _same_length(name: str, vectors: NDArray[np.float32], n: int) -> None:
+    if len(vectors) != n:
+        raise DataError(f"'{name}' has {len(vectors)} vectors for {n} images.")

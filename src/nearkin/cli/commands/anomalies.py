@@ -1,0 +1,182 @@
+"""nearkin anomalies: which images are unlike the rest, and is a good score for that earned?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nearkin.cli import options
+
+if TYPE_CHECKING:
+    from nearkin.anomalies import OodSet
+    from nearkin.data import ImageSet
+    from nearkin.embeddings import Embeddings
+
+
+def anomalies(
+    embeddings: Annotated[Path, typer.Argument(help="Vectors of the normal images: .parquet, .npy or .npz.")],
+    ood: Annotated[
+        str | None,
+        typer.Option("--ood", help="Foreign images: an embedding file, or (with --run) a data set's name or path."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Run folder that made the vectors; embeds the images of --ood.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option("--layer", help="Layer of --run. Default: the vectors' own.")] = None,
+    ood_split: Annotated[
+        str, typer.Option("--ood-split", help="Images of --ood: test (where there is a test split), train or all.")
+    ] = "test",
+    train_split: Annotated[
+        str, typer.Option("--train-split", help="Rows that count as normal: train, val, test or all.")
+    ] = "train",
+    score: Annotated[
+        str, typer.Option("--score", help="knn2, knn-norm, mahalanobis, iforest, lof, several by comma, or all.")
+    ] = "knn2",
+    k: Annotated[int | None, typer.Option("--k", help="Neighbours, instead of each score's own number.")] = None,
+    one_class: Annotated[
+        bool, typer.Option("--one-class", help="Also each class as the only normal one, and each class held out.")
+    ] = False,
+    images: Annotated[
+        str | None, typer.Option("--images", help="Data set of the vectors' images: trivial scores and --html need it.")
+    ] = None,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="Also padded, inverted and recoloured versions of gray digits in --ood.")
+    ] = False,
+    seed: options.Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Parquet table of the images; gets the column anomaly_score.")
+    ] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Picture sheet of the most and least anomalous.")] = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Rank images by how unlike the training images they are; with --ood, say how well that finds foreign ones.
+
+    Scores: higher = more anomalous. A training image is scored without itself. With --images and --ood DATA --run RUN, scores
+    that need no learning (brightness, saturation, border, PNG size, raw pixels) stand in the same table.
+    """
+    from nearkin.analyze.table import add_columns
+    from nearkin.anomalies import class_tables, foreign_sets, inside_rows, rank, train_rows
+    from nearkin.atomic import write_json
+    from nearkin.cli.anomaly_output import extremes, print_extremes, print_per_class, write_anomaly_sheet
+    from nearkin.embeddings import Embeddings
+    from nearkin.lookup import images_of
+    from nearkin.runfolder import claim
+
+    _check(ood, run, images, variants, html)
+    names = _scores(score)
+    for path in (out, as_json, html):
+        if path is not None:  # before minutes are spent
+            claim(path.parent)
+    loaded = Embeddings.load(embeddings)
+    common: dict[str, Any] = {"train_split": train_split, "scores": names, "k": k, "seed": seed}
+    result: dict[str, Any] = {"embeddings": str(embeddings)} | common
+    pictures = images_of(loaded.ids, images, progress=not quiet) if images else None
+    sets: list[OodSet] = []
+    if ood is None or out is not None or html is not None:
+        ranked = rank(loaded, **common)
+        result["ranked"] = {name: extremes(values, loaded) for name, values in ranked.items()}
+        if out is not None:
+            columns = {"anomaly_score": ranked[names[0]]} | {
+                f"anomaly_score_{name}": ranked[name] for name in names[1:]
+            }
+            add_columns(out, loaded, columns)
+        if ood is None:
+            print_extremes(result["ranked"])
+    if ood is not None:
+        result["inside"] = inside_rows(loaded, train_split)[1]
+        typer.echo(result["inside"])
+        if run is None:
+            result |= _vectors(loaded, ood, common)
+        else:
+            from nearkin.embedder import image_size
+
+            size = image_size(run)
+            back = unseen = None
+            if variants and pictures is not None:
+                known = train_rows(loaded, train_split)
+                rest = ~known & ~inside_rows(loaded, train_split)[0]
+                back, unseen = pictures.images[known], pictures.images[rest] if rest.any() else None
+            sets = foreign_sets(
+                ood, size, split=ood_split, backgrounds=back, unseen=unseen, seed=seed, progress=not quiet
+            )
+            result |= _images(loaded, pictures, sets, run, layer, device, common)
+    if one_class:
+        tables = class_tables(loaded, train_split=train_split, scores=names)
+        result["classes"] = tables
+        print_per_class(tables)
+    if html is not None and pictures is not None:
+        write_anomaly_sheet(html, result, pictures, {item.name: item.items for item in sets})
+        typer.echo(f"sheet: {html}")
+    if as_json is not None:
+        write_json(as_json, result)
+        typer.echo(f"written: {as_json}")
+    if out is not None:
+        typer.echo(f"table: {out} (anomaly_score: {names[0]})")
+
+
+def _check(ood: str | None, run: Path | None, images: str | None, variants: bool, html: Path | None) -> None:
+    from nearkin.errors import ConfigError
+
+    if html is not None and images is None:
+        raise ConfigError("--html shows pictures and needs --images DATA, the data set that the vectors were made of.")
+    if run is not None and ood is None:
+        raise ConfigError("--run embeds the images of --ood; give --ood DATA too.")
+    if ood is not None and run is None and Path(ood).suffix not in (".parquet", ".npy", ".npz"):
+        raise ConfigError(
+            f"--ood {ood}: images have to be embedded first; add --run RUN (the run that made the vectors), or give a file of vectors."
+        )
+    if variants and (run is None or images is None):
+        raise ConfigError("--variants makes new images: it needs --ood DATA, --run RUN and --images DATA.")
+
+
+def _scores(score: str) -> list[str]:
+    from nearkin.analyze.anomaly import SCORES
+    from nearkin.errors import unknown
+
+    names = list(SCORES) if score == "all" else list(dict.fromkeys(part.strip() for part in score.split(",")))
+    for name in names:
+        if name not in SCORES:
+            raise unknown("score", name, (*SCORES, "all"))
+    return names
+
+
+def _vectors(loaded: Embeddings, ood: str, common: dict[str, Any]) -> dict[str, Any]:
+    """Numbers against foreign vectors."""
+    from nearkin.anomalies import against
+    from nearkin.cli.anomaly_output import print_against
+    from nearkin.embeddings import Embeddings
+
+    other = Embeddings.load(Path(ood))
+    found = against(loaded, {Path(ood).stem: (other.Z, other.ids)}, **common)
+    print_against(found)
+    return {"ood": found}
+
+
+def _images(
+    loaded: Embeddings,
+    pictures: ImageSet | None,
+    sets: list[OodSet],
+    run: Path,
+    layer: str | None,
+    device: str,
+    common: dict[str, Any],
+) -> dict[str, Any]:
+    """Numbers against foreign images: the whole table where there are images of both kinds, else the scores alone."""
+    from nearkin.anomalies import against, has_unseen, table_of
+    from nearkin.cli.anomaly_output import print_against, print_table
+    from nearkin.embedder import embedder
+
+    shape = sets[0].items.images.shape[1:]
+    embed = embedder(run, shape, layer=layer or loaded.provenance.get("layer"), device=device)
+    vectors = {item.name: embed(item.items.images) for item in sets}
+    if pictures is not None and has_unseen(loaded, common["train_split"]):
+        table = table_of(loaded, pictures, vectors, sets, name=run.name, **common)
+        print_table(table)
+        return {"ood": table["details"][run.name]["ood"], "table": table}
+    found = against(loaded, {item.name: (vectors[item.name], item.items.ids) for item in sets}, **common)
+    print_against(found)
+    return {"ood": found}

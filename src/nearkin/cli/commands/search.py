@@ -1,0 +1,161 @@
+"""nearkin search: the nearest and the farthest images of a query."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nearkin.cli import options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nearkin.analyze.retrieval import Queries, Retrieval
+    from nearkin.embeddings import Embeddings
+    from nearkin.pipeline import Files
+
+
+def search(
+    embeddings: options.Vectors,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Ids, rows (row:17), image files or folders of images. Default: one seeded query per class."
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="The run folder that made the embeddings; needed to ask with files.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="The run's layer for files. Default: the layer of the embeddings.")
+    ] = None,
+    images: options.Images = None,
+    split: options.Split = "all",
+    k: Annotated[int, typer.Option("--k", help="How many nearest and farthest images.")] = 5,
+    metric: options.Metric = "cosine",
+    farthest: Annotated[bool, typer.Option("--farthest/--no-farthest", help="Also the farthest images.")] = True,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    out: options.TableOut = None,
+    as_json: options.JsonOut = None,
+    html: options.HtmlOut = None,
+) -> None:
+    """Find the nearest and farthest images by exact search; without a query also measure precision, by class.
+
+    -o adds the columns neighbors (k nearest of every image) and hubness (in how many lists of 10 nearest it stands).
+    """
+    from nearkin.analyze.precision import retrieval_precision
+    from nearkin.analyze.retrieval import search as find
+    from nearkin.analyze.table import check_table
+    from nearkin.atomic import write_json
+    from nearkin.cli.search_output import print_precision, print_retrieval
+    from nearkin.embeddings import Embeddings
+
+    options.need_images(html, images)
+    loaded = Embeddings.load(embeddings)
+    if out is not None:
+        check_table(out, loaded)
+    rows = options.rows_of(loaded.split, split)
+    queries, files = _queries(loaded, rows, query or [], run, layer, device, seed)
+    found = find(loaded, queries, k=k, metric=metric, with_farthest=farthest, rows=rows)
+    print_retrieval(found)
+    precision = None
+    if not query:
+        precision = retrieval_precision(loaded.take(rows), k=k, metric=metric, seed=seed)
+        print_precision(precision)
+    if as_json is not None:
+        measured = None if precision is None else precision.to_dict()
+        write_json(as_json, {"split": split, "seed": seed} | found.to_dict() | {"precision": measured})
+        typer.echo(f"written: {as_json}")
+    if html is not None and images is not None:
+        _sheet(html, embeddings, images, found, files)
+        typer.echo(f"sheet: {html}")
+    if out is not None:
+        _table(out, loaded, rows, k, metric)
+        typer.echo(f"table: {out}")
+
+
+def _queries(
+    loaded: Embeddings,
+    rows: NDArray[np.int64],
+    texts: list[str],
+    run: Path | None,
+    layer: str | None,
+    device: str,
+    seed: int,
+) -> tuple[Queries, Files | None]:
+    """What the user asks with, in the order given: rows of the embeddings first, then files."""
+    import numpy as np
+
+    from nearkin.analyze.retrieval import Queries, find_row, grid_rows, no_such_query, queries_of
+    from nearkin.errors import ConfigError, DataError
+
+    if not texts:
+        return queries_of(loaded, grid_rows(loaded, seed=seed, rows=rows)), None
+    named: list[int] = []
+    paths: list[Path] = []
+    for text in texts:
+        row = find_row(loaded, text)
+        if row is not None:
+            named.append(row)
+        elif Path(text).exists():
+            paths.append(Path(text))
+        else:
+            raise no_such_query(loaded, text)
+    asked = queries_of(loaded, np.array(named, dtype=np.int64))
+    if not paths:
+        return asked, None
+    if run is None:
+        raise ConfigError(f"{paths[0]} is a file; to embed it give --run FOLDER, the run that made the embeddings.")
+    from nearkin.pipeline import embed_files
+
+    files = embed_files(run, paths, layer=layer, device=device, like=loaded.provenance)
+    for item in files.skipped:
+        typer.echo(f"note: skipped {item.path}: {item.reason}")
+    if files.Z.shape[1] != loaded.Z.shape[1]:
+        raise DataError(
+            f"--run {run}, layer {files.layer}, gives {files.Z.shape[1]} dimensions; the embeddings have {loaded.Z.shape[1]}. "
+            "Give the run that made them, or another --layer."
+        )
+    n = len(files.names)
+    whole = Queries(
+        np.concatenate([asked.Z, files.Z]),
+        asked.ids + files.names,
+        asked.labels + (None,) * n,
+        np.concatenate([asked.rows, np.full(n, -1)]),
+    )
+    return whole, files
+
+
+def _sheet(html: Path, embeddings: Path, images: str, found: Retrieval, files: Files | None) -> None:
+    import numpy as np
+
+    from nearkin.cli.search_output import retrieval_sections
+    from nearkin.lookup import images_of
+    from nearkin.report.sheet import write_sheet
+
+    ids = {hit.id for a in found.answers for hit in (*a.nearest, *a.farthest)}
+    ids |= {a.id for a in found.answers if a.row is not None}
+    looked_up = images_of(np.array(sorted(ids)), images)
+    pictures = dict(zip(looked_up.ids.tolist(), looked_up.images, strict=True))
+    own = {} if files is None else dict(zip(files.names, files.images, strict=True))
+    write_sheet(html, f"Search in {embeddings.name}", retrieval_sections(found, pictures, own))
+
+
+def _table(out: Path, loaded: Embeddings, rows: NDArray[np.int64], k: int, metric: str) -> None:
+    from nearkin.analyze.hubness import K
+    from nearkin.analyze.occurrence import occurrence
+    from nearkin.analyze.table import add_columns, neighbors_column, on_rows
+    from nearkin.neighbors import knn
+
+    base = loaded.Z[rows]
+    found = knn(base, base, max(k, min(K, len(rows) - 1)), metric=metric, exclude_self=True)
+    counts = occurrence(found.first(K).indices, len(rows))
+    columns = {
+        "neighbors": neighbors_column(found.first(k), rows, len(loaded)),
+        "hubness": on_rows(counts, rows, len(loaded)),
+    }
+    add_columns(out, loaded, columns)

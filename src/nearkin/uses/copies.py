@@ -1,0 +1,92 @@
+"""Near-duplicates of test images in train and within test, and what the probe reads without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nearkin.analyze.duplicates import duplicate_free_rows, find_duplicates
+from nearkin.analyze.pairs import Duplicates
+from nearkin.atomic import read_json, write_json
+from nearkin.data import Splits
+from nearkin.embeddings import Embeddings
+from nearkin.evaluate.linear import Labelled, linear_probe
+from nearkin.evaluate.stats import wilson
+from nearkin.uses.runs import FinishedRun, first_seed
+
+_PREFERRED = ("vicreg", "ngn")
+_SHOWN = 24
+_LEAST = 60  # images below which nothing can be calibrated
+
+
+def duplicate_uses(
+    study: Path, runs: list[FinishedRun], splits: Splits, say: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """JSON-able: "across" (test in train and val), "within" (test), pairs to show, the probe before and after.
+
+    Calibrated on planted copies by pixels alone, so no model is needed. Saved in uses/duplicates.json.
+    """
+    by_name = {run.method: run for run in first_seed(runs)}
+    run = next((by_name[name] for name in _PREFERRED if name in by_name), None)
+    if run is None or min(len(splits.train), len(splits.test)) < _LEAST:
+        return None
+    path = study / "uses" / "duplicates.json"
+    if path.exists():
+        found: dict[str, Any] = read_json(path)
+        if found["digest"] == run.digest:
+            return found
+    say(f"  near-duplicates by {run.title}")
+    made = run.embeddings()
+    test = made.part("test")
+    known = np.flatnonzero(made.split != "test")
+    base = made.take(known)  # train, then val, as the study stored them
+    base_images = np.concatenate([splits.train.images, splits.val.images])
+    test_images = np.asarray(splits.test.images)
+    across = find_duplicates(test.Z, test_images, base=base.Z, base_images=base_images)
+    within = find_duplicates(test.Z, test_images)
+    rows = duplicate_free_rows(len(test), across, within)
+    low, high = wilson(len(across.rows()), len(test))
+    found = {
+        "digest": run.digest,
+        "title": run.title,
+        "layer": run.layer,
+        "across": across.to_dict() | {"interval": [low, high]},
+        "within": within.to_dict(),
+        "shown": {"across": _pairs(across, test, base), "within": _pairs(within, test, test)},
+        "left": len(rows),
+        "probe": _probe(made, rows, run.accuracy),
+    }
+    write_json(path, found)
+    return found
+
+
+def _pairs(found: Duplicates, asked: Embeddings, base: Embeddings) -> list[dict[str, Any]]:
+    """A seeded choice of the pairs, best score first."""
+    pairs = found.pairs
+    pick = np.sort(np.random.default_rng(0).permutation(len(pairs))[:_SHOWN])
+    return [
+        {
+            "a": str(asked.ids[pairs.a[i]]),
+            "b": str(base.ids[pairs.b[i]]),
+            "score": float(pairs.score[i]),
+            "distance": float(pairs.distance[i]),
+        }
+        for i in pick
+    ]
+
+
+def _probe(made: Embeddings, rows: np.ndarray, before: float | None) -> dict[str, Any] | None:
+    """Linear probe on the test images without duplicates, fitted as ever on train."""
+    test = made.part("test").take(rows)
+    parts: list[Labelled] = []
+    for part in (made.part("train"), made.part("val"), test):
+        if part.labels is None or not (part.labels >= 0).any():
+            return None
+        parts.append((part.Z[part.labels >= 0], part.labels[part.labels >= 0]))
+    if before is None or len(made.classes) < 2:
+        return None
+    after = linear_probe(parts[0], parts[1], parts[2], len(made.classes))
+    return {"before": before, "after": after.accuracy, "n": after.n, "interval": list(after.interval)}

@@ -1,0 +1,75 @@
+"""All uses of a study, one after another, and the thumbnails that a report of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.analyze.variants import is_gray
+from nearkin.anomalies import OodSet, foreign_sets
+from nearkin.atomic import write_json
+from nearkin.data import Splits
+from nearkin.uses.anomalies import anomaly_uses
+from nearkin.uses.copies import duplicate_uses
+from nearkin.uses.neighbours import neighbour_uses, wanted_ids
+from nearkin.uses.runs import finished_runs
+
+_BACKGROUNDS = 5000
+SUMMARY = "uses.json"
+
+
+def load_ood(source: str, splits: Splits, progress: bool) -> list[OodSet]:
+    """Out-of-distribution images at the study's size; gray ones (digits) also in variants without shortcuts.
+
+    Raises:
+        DataError: what :func:`nearkin.data.load` raises.
+    """
+    size = int(splits.train.images.shape[-1])
+    plain = foreign_sets(source, size, progress=progress)
+    if not is_gray(plain[0].items.images):
+        return plain
+    pick = np.sort(np.random.default_rng(0).permutation(len(splits.train))[:_BACKGROUNDS])
+    back = splits.train.images[pick]
+    return foreign_sets(source, size, backgrounds=back, unseen=splits.val.images, progress=progress)
+
+
+def run_uses(
+    study: Path, splits: Splits, ood: str | None, device: str, progress: bool, say: Callable[[str], None]
+) -> tuple[dict[str, Any], list[OodSet]]:
+    """Compute what is missing, write uses.json, and return it with the out-of-distribution sets."""
+    runs = finished_runs(study)
+    say("uses: search, hubs, factors, near-duplicates, anomalies")
+    sets = load_ood(ood, splits, progress) if ood else []
+    found: dict[str, Any] = {
+        "neighbours": neighbour_uses(study, runs, splits.test, say),
+        "duplicates": duplicate_uses(study, runs, splits, say),
+        "anomalies": anomaly_uses(study, runs, splits, sets, device, say),
+    }
+    write_json(study / SUMMARY, found)
+    return found, sets
+
+
+def uses_thumbnails(
+    found: dict[str, Any], splits: Splits, sets: list[OodSet]
+) -> tuple[set[str], dict[str, NDArray[np.uint8]]]:
+    """Ids of the study's images that the report shows, and foreign images by "SET:ID"."""
+    ids = wanted_ids(found["neighbours"])
+    foreign: dict[str, NDArray[np.uint8]] = {}
+    by_name = {item.name: item for item in sets}
+    if found["duplicates"]:
+        shown = found["duplicates"]["shown"]
+        ids |= {pair[side] for pairs in shown.values() for pair in pairs for side in ("a", "b")}
+    if found["anomalies"]:
+        for details in found["anomalies"]["details"].values():
+            for name, scores in details["ood"].items():
+                for row in scores.values():
+                    for extreme in row["most"] + row["least"]:
+                        if extreme["set"] == "in":
+                            ids.add(extreme["id"])
+                        elif name in by_name:
+                            foreign[f"{name}:{extreme['id']}"] = by_name[name].items.images[extreme["row"]]
+    return ids, foreign

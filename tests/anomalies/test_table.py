@@ -1,0 +1,204 @@
+"""The anomaly table: planted embeddings that earn their AUROC, and one that only sees brightness."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features
+from nearkin.anomalies import (
+    Entry,
+    InSet,
+    anomaly_table,
+    compare,
+    digit_sets,
+    joint_map,
+    judge_embeddings,
+    judge_trivial,
+    probe_predicts_auc,
+)
+from nearkin.anomalies.digits import describe_digits
+from nearkin.anomalies.sets import OodSet
+from nearkin.data import ImageSet
+from nearkin.errors import ConfigError, DataError
+
+CLASSES = ("a", "b", "c", "d")
+Vectors = dict[str, NDArray[np.float32]]
+
+
+def photos(n: int, seed: int) -> ImageSet:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(40, 200, (n, 3, 1, 1)) + rng.integers(-40, 55, (n, 3, 16, 16))
+    ids = np.array([f"{seed}/{i}" for i in range(n)])
+    return ImageSet(np.clip(images, 0, 255).astype(np.uint8), ids, np.arange(n) % 4, CLASSES)
+
+
+def digits(n: int, size: int) -> ImageSet:
+    """Vertical bars: the "digit" k is a bar of width k + 1."""
+    labels = np.arange(n) % 3
+    images = np.zeros((n, 3, size, size), dtype=np.uint8)
+    for image, k in zip(images, labels, strict=True):
+        image[:, 2:-2, 4 : 5 + k] = 255
+    return ImageSet(images, np.array([str(i) for i in range(n)]), labels, ("0", "1", "2"))
+
+
+INSIDE = InSet(photos(160, 0), photos(80, 1))
+SETS = digit_sets(digits(60, 16), digits(60, 12), INSIDE.train.images)
+
+
+def test_the_fair_variant_decides_where_there_is_one() -> None:
+    unseen = photos(20, 5).images
+    sets = {s.name: s for s in digit_sets(digits(9, 16), digits(9, 12), INSIDE.train.images, unseen=unseen, name="d")}
+    assert [name for name, item in sets.items() if item.shortcut_free] == ["d-recoloured-unseen"]
+    assert [item.name for item in SETS if item.shortcut_free] == ["mnist-recoloured"]
+    corner = sets["d-recoloured-unseen"].items.images[:, :, 0, 0]
+    assert {tuple(c) for c in corner.tolist()} <= {tuple(c) for c in unseen[:, :, 0, 0].tolist()}
+
+
+def blobs(labels: NDArray[np.int64] | None, n: int, seed: int) -> NDArray[np.float32]:
+    """Classes far apart; what has no class lies where none is."""
+    centre = np.full((n, 6), -6.0) if labels is None else 6 * np.eye(4, 6)[labels]
+    return (centre + np.random.default_rng(seed).normal(size=(n, 6))).astype(np.float32)
+
+
+def oracle() -> Vectors:
+    vectors = {"train": blobs(INSIDE.train.labels, 160, 0), "test": blobs(INSIDE.test.labels, 80, 1)}
+    return vectors | {item.name: blobs(None, 60, 2 + k) for k, item in enumerate(SETS)}
+
+
+def brightness(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.stack([images.mean(axis=(1, 2, 3)), np.ones(len(images))], axis=1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, object]:
+    found = anomaly_table(
+        {"oracle": oracle(), "brightness": brightness},
+        INSIDE,
+        SETS,
+        accuracies={"oracle": 0.9, "brightness": 0.3},
+        scores=("knn2", "mahalanobis"),
+    )
+    return json.loads(json.dumps(found, allow_nan=False))  # type: ignore[no-any-return]
+
+
+def test_verdict_tells_merit_from_shortcut(table: dict) -> None:
+    verdict = {item["method"]: item for item in table["verdict"]["methods"]}
+    assert table["primary"] == "knn2"  # the fixed one was not asked for
+    assert verdict["oracle"]["earned"] is True and verdict["brightness"]["earned"] is False
+    assert "oracle: earned" in " ".join(table["verdict"]["text"])
+    easy = next(text for text in table["verdict"]["text"] if text.startswith("mnist:"))
+    assert "needs no learning" in easy and "proves nothing" in easy
+    assert {row["set"] for row in verdict["oracle"]["against"]} == {item.name for item in SETS} | {"held-out class"}
+    best = table["verdict"]["best_trivial"]["mnist"]
+    assert best["AUROC"] == max(score["AUROC"] for score in table["details"]["trivial"]["ood"]["mnist"].values())
+
+
+def test_rows_hold_every_method_set_and_score(table: dict) -> None:
+    names = {item.name for item in SETS}
+    rows = {(row["method"], row["set"], row["score"]): row for row in table["rows"]}
+    for where in names:
+        for score in ("knn2", "mahalanobis"):
+            assert rows["oracle", where, score]["AUROC"] > 0.99
+        assert {score for method, w, score in rows if method == "trivial" and w == where} == set(TRIVIAL)
+    assert (
+        rows["oracle", "held-out class", "knn2"]["AUROC"] > 0.95 > rows["brightness", "held-out class", "knn2"]["AUROC"]
+    )
+    assert rows["oracle", "one-class", "knn2"]["AUROC"] > 0.95
+    assert rows["oracle", "mnist", "knn2"]["AUPR_OUT"] > 0.99 and rows["oracle", "mnist", "knn2"]["FPR@95"] < 0.05
+    assert table["probe"]["mnist"]["rho"] is None and "too few" in table["probe"]["mnist"]["statement"]
+    assert table["overlap"]["names"][0] == "oracle-s0 knn2" and len(table["overlap"]["matrix"]) == 4
+
+
+def test_details_name_images_and_spread(table: dict) -> None:
+    found = table["details"]["oracle"]["ood"]["mnist"]["knn2"]
+    assert len(found["most"]) == 7 == len(found["least"])
+    ids = set(INSIDE.test.ids.tolist())
+    assert all((row["id"] in ids) == (row["set"] == "in") for row in found["most"] + found["least"])
+    spread = table["details"]["oracle"]["spread"]["mnist"]
+    assert 0 < spread["variance_ratio"] < 0.5  # one blob against four
+    assert "curves" not in found and "roc" not in found
+
+
+def test_trivial_held_out_scores_are_those_of_the_rest() -> None:
+    found = judge_trivial(INSIDE, SETS[:1], curves=True)
+    labels, test = INSIDE.train.labels, image_features(INSIDE.test.images)
+    rest = feature_scores(image_features(INSIDE.train.images[labels != 2]), test)["border"]
+    inside, out = rest[INSIDE.test.labels != 2], rest[INSIDE.test.labels == 2]
+    expected = (out[:, None] > inside).mean() + 0.5 * (out[:, None] == inside).mean()
+    assert found["near"]["border"]["classes"][2]["AUROC"] == pytest.approx(expected)
+    assert found["ood"]["mnist"]["border"]["roc"]
+
+
+def test_digits_and_strokes_of_the_most_anomalous() -> None:
+    item = SETS[0]
+    thick = np.asarray(item.thickness)
+    assert thick[item.items.labels == 2].min() > thick[item.items.labels == 0].max()
+    found = describe_digits(thick + np.random.default_rng(0).normal(0, 1e-3, 60), item)
+    assert found["thickness_rho"] > 0.8 and found["thickness_most"] > found["thickness_all"]
+    shares = {row["digit"]: row["share_of_most"] for row in found["per_digit"]}
+    assert shares == {"0": 0, "1": 0, "2": 1} and found["n_most"] == 3
+    assert describe_digits(np.zeros(60), item)["thickness_rho"] is None
+
+
+def test_seeds_are_joined_and_no_labels_means_undecided() -> None:
+    bare = InSet(ImageSet(INSIDE.train.images, INSIDE.train.ids), ImageSet(INSIDE.test.images, INSIDE.test.ids))
+    vectors = oracle()
+    entries = [
+        Entry("m", seed, judge_embeddings(vectors["train"], vectors["test"], vectors, bare, SETS, scores=("knn-norm",)))
+        for seed in (0, 1)
+    ]
+    found = compare(entries, judge_trivial(bare, SETS), SETS)
+    assert found["verdict"]["methods"][0]["earned"] is None and found["verdict"]["methods"][0]["n_seeds"] == 2
+    assert "cannot be decided" in found["verdict"]["methods"][0]["text"]
+    assert found["overlap"]["matrix"][0][1] == 1
+    alone = compare(entries, None, [item.describe() for item in SETS])
+    assert "give the images" in alone["verdict"]["methods"][0]["text"]
+
+
+def test_a_collapsed_embedding_scores_half() -> None:
+    same: Vectors = {name: np.ones((len(Z), 6), np.float32) for name, Z in oracle().items()}
+    found = anomaly_table({"collapsed": same}, INSIDE, SETS)
+    rows = [row for row in found["rows"] if row["method"] == "collapsed"]
+    assert len(rows) == 5 * len(SETS) + 4 and all(row["AUROC"] == 0.5 for row in rows)
+    assert found["verdict"]["methods"][0]["earned"] is False
+    json.dumps(found, allow_nan=False)
+
+
+def test_probe_predicts_auc() -> None:
+    assert probe_predicts_auc([(0.1 * i, 0.5 + 0.04 * i) for i in range(7)])["rho"] == pytest.approx(1)
+    up = probe_predicts_auc([(0.1 * i, 0.5 + 0.04 * i) for i in range(6)])
+    assert up["p"] == pytest.approx(2 / 720) and "goes with it" in up["statement"]
+    down = probe_predicts_auc([(0.1 * i, 0.9 - 0.04 * i) for i in range(9)])
+    assert down["rho"] == pytest.approx(-1) and "goes against it" in down["statement"]
+    rng = np.random.default_rng(0)
+    assert "says little" in probe_predicts_auc(rng.uniform(size=(8, 2)).tolist())["statement"]
+    assert probe_predicts_auc([(0.5, 0.1 * i) for i in range(5)])["rho"] is None
+    assert probe_predicts_auc([])["n"] == 0
+
+
+def test_joint_map_keeps_sets_apart_that_are_apart() -> None:
+    vectors = oracle()
+    found = joint_map({"in": vectors["test"], "out": vectors["mnist"]}, most=50, n_jobs=1)
+    assert found.member.tolist() == [0] * 50 + [1] * 50 and found.rows.max() < 80
+    assert found.maps["tsne"].purity is not None and found.maps["tsne"].purity > 0.95
+    out = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert len(out["maps"]["pca"]["x"]) == 100 and out["names"] == ["in", "out"]
+
+
+def test_bad_input() -> None:
+    vectors = oracle()
+    with pytest.raises(DataError, match="no vectors for the set 'mnist-bilinear'"):
+        judge_embeddings(vectors["train"], vectors["test"], {"mnist": vectors["mnist"]}, INSIDE, SETS, scores=("knn2",))
+    with pytest.raises(DataError, match="'test' has 79 vectors for 80 images"):
+        judge_embeddings(vectors["train"], vectors["test"][1:], vectors, INSIDE, SETS)
+    with pytest.raises(ConfigError, match="no vectors for test"):
+        anomaly_table({"m": {"train": vectors["train"]}}, INSIDE, SETS)
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        compare([], None, SETS)
+    with pytest.raises(DataError, match="not the same"):
+        digit_sets(digits(60, 16), digits(59, 12), INSIDE.train.images)
+    assert isinstance(SETS[0], OodSet)

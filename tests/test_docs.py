@@ -1,0 +1,142 @@
+"""The documentation cannot rot: commands parse, settings and their defaults are the code's, metrics are those logged."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nearkin.errors import ConfigError
+from nearkin.methods import METHODS, create, method_info
+from nearkin.methods.joint import JointEmbedding
+from nearkin.methods.settings import TRAIN_DEFAULTS, resolve
+from nearkin.presets import expand_methods, get_preset
+from nearkin.study import method_settings
+from nearkin.train.record import Record
+from tests.commands import ROOT, commands_in, parse
+from tests.methods.test_contract import TINY, make_splits
+
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = ROOT / "docs" / "methods"
+INDEX = (PAGES / "README.md").read_text(encoding="utf-8")
+TEXT = {path: path.read_text(encoding="utf-8") for path in DOCS}
+COMMANDS = [(path.relative_to(ROOT).as_posix(), command) for path in DOCS for command in commands_in(TEXT[path])]
+
+
+def tables(kind: str) -> dict[str, list[list[str]]]:
+    """Name -> rows of the table after each "<!-- KIND: NAME -->" of the methods' pages, cells without backticks."""
+    out: dict[str, list[list[str]]] = {}
+    for path in sorted(PAGES.glob("*.md")):
+        for name, table in re.findall(rf"<!-- {kind}: ([\w-]+) -->\n+((?:\|.*\n)+)", TEXT[path]):
+            rows = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in table.splitlines()]
+            assert name not in out, f"two tables of {kind}: {name}"
+            out[name] = rows[:1] + rows[2:]
+    return out
+
+
+SETTINGS, METRICS = tables("settings"), tables("metrics")
+SHARED: dict[str, Any] = {"shared": JointEmbedding.defaults, "training": TRAIN_DEFAULTS}
+
+
+def class_of(name: str) -> Any:
+    """A method's class."""
+    module, attribute = method_info(name).target.split(":")
+    return getattr(importlib.import_module(f"nearkin.methods.{module}"), attribute)
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The settings of a method's class with their defaults, those of training left out."""
+    out: dict[str, Any] = class_of(name).defaults
+    return out
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_command_parses_and_its_methods_take_its_settings(page: str, command: str) -> None:
+    name, given = parse(command)
+    if name not in ("fit", "study"):
+        return
+    names = (given["method"],) if name == "fit" else expand_methods(given["methods"] or "vicreg")
+    pairs = dict(pair.split("=") for pair in given["set_"] or ())
+    settings = get_preset(given["preset"]).settings | {"encoder": "fast-tiny"} | pairs  # a small net is built sooner
+    for method in names:
+        try:
+            create(method, method_settings(method, settings), (3, 32, 32))
+        except ConfigError as error:
+            assert "scikit-image" in str(error)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_method_stands_in_the_index_and_on_its_page(name: str) -> None:
+    rows = [line for line in INDEX.splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1
+    links = re.findall(r"\]\(([\w.-]+\.md)[)#]", rows[0])
+    assert len(links) == 1 and f"`{name}`" in TEXT[PAGES / links[0]]
+    wanted = [part for command in commands_in(rows[0]) for part in re.split(r"[ ,@]", command)]
+    assert name in wanted, f"the row of {name} has no command for it"
+
+
+def anchors(text: str) -> set[str]:
+    """The fragments that GitHub makes of a page's headings."""
+    heads = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_links_lead_somewhere() -> None:
+    for path, text in TEXT.items():
+        for target, fragment in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", text):
+            if "://" in target:
+                continue
+            found = (path.parent / target).resolve() if target else path
+            assert found.exists(), f"{path.name}: {target}"
+            assert not fragment or fragment in anchors(TEXT[found]), f"{path.name}: {target}#{fragment}"
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_settings_tables_say_what_the_code_does(name: str) -> None:
+    header, *rows = SETTINGS[name]
+    assert header == ["setting", "default", "meaning"]
+    code = SHARED[name] if name in SHARED else defaults(name)
+    assert {row[0] for row in rows} <= set(code)
+    # Written as for --set; the code's own conversion makes values of them.
+    read = resolve(code, {row[0]: row[1] for row in rows}, train=False)
+    assert {row[0]: read[row[0]] for row in rows} == {row[0]: code[row[0]] for row in rows}
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_setting_is_documented(name: str) -> None:
+    """In a shared table, or in one of a method of the same class or a base class, with this method's default."""
+    explained = {(row[0], str(SHARED[key][row[0]])) for key in SHARED for row in SETTINGS[key][1:]}
+    for key in set(SETTINGS) - set(SHARED):
+        if issubclass(class_of(name), class_of(key)):
+            explained |= {(row[0], str(defaults(key)[row[0]])) for row in SETTINGS[key][1:]}
+    missing = {key for key, value in defaults(name).items() if (key, str(value)) not in explained}
+    assert not missing
+
+
+def logged(name: str, folder: Path) -> set[str]:
+    """Names in every metrics.jsonl that one epoch of a method leaves behind."""
+    own = defaults(name)
+    settings = {k: v for k, v in TINY.items() if k in own or k in TRAIN_DEFAULTS} | {"epochs": 1}
+    settings |= {"neighbors_from": "pixels"} if "neighbors_from" in own else {}
+    splits = make_splits()
+    method = create(name, settings, (3, 16, 16))
+    method.fit(splits, folder, device="cpu", progress=False)
+    method.test_losses(splits.test, folder, seed=0)
+    return {key for path in folder.rglob("*.jsonl") for line in Record(path).read() for key in line}
+
+
+@pytest.mark.parametrize("name", sorted(set(METRICS) - {"shared"}))
+def test_metrics_tables_name_what_is_logged(name: str, tmp_path: Path) -> None:
+    rows, shared = ({row[0] for row in METRICS[key][1:]} for key in (name, "shared"))
+    found = logged(name, tmp_path)
+    assert found - shared == rows
+    if name == "vicreg":
+        assert shared <= found
+
+
+def test_every_trained_class_has_a_metrics_table() -> None:
+    documented = {METHODS[name].target for name in METRICS if name != "shared"}
+    assert documented == {info.target for info in METHODS.values() if info.trained}
