@@ -11,6 +11,7 @@ below) correlate in grey without being the same.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
@@ -80,22 +81,44 @@ def align(
         if images.ndim != 4 or 0 in images.shape[1:]:
             raise DataError(f"aligned check: images {images.shape} must be (N, C, H, W).")
     chunks = [pairs[start : start + _CHUNK] for start in range(0, max(1, len(pairs)), _CHUNK)]
+    small_first, small_second = (_small(images, pairs[:, side]) for side, images in enumerate((first, second)))
+
+    def work(rows: NDArray[np.int64]) -> Alignment:
+        a, b = rows.T
+        return _align(first, second, a, b, small_first(a), small_second(b))
+
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        parts = list(pool.map(lambda rows: _align(first[rows[:, 0]], second[rows[:, 1]]), chunks))
+        parts = list(pool.map(work, chunks))
     return Alignment(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Alignment)))
 
 
-def _align(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Alignment:
-    a, b = grey(first), grey(second)
+def _small(images: NDArray[np.uint8], wanted: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
+    """The coarse detail of images by row: made once for each image that is wanted, since it stands in several pairs."""
+    rows = np.unique(wanted)
     half = averages(GRID, _COARSE)
-    small_a, small_b = (detail(np.asarray(half @ x @ half.T, dtype=np.float32)) for x in (a, b))
+    made = np.zeros((len(rows), _COARSE, _COARSE), dtype=np.float32)
+    for start in range(0, len(rows), _CHUNK):
+        part = grey(images[rows[start : start + _CHUNK]])
+        made[start : start + _CHUNK] = detail(np.asarray(half @ part @ half.T, dtype=np.float32))
+    return lambda asked: made[np.searchsorted(rows, asked)]
+
+
+def _align(
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    rows_a: NDArray[np.int64],
+    rows_b: NDArray[np.int64],
+    small_a: NDArray[np.float32],
+    small_b: NDArray[np.float32],
+) -> Alignment:
     # The template is the middle of its image: it may be inside the other image's frame, or the other way round.
     there, back = (place(x, y, _COARSE_REACH, _COARSE_SCALES) for x, y in ((small_a, small_b), (small_b, small_a)))
     turned = back.value > there.value
     value, flip = np.where(turned, back.value, there.value), np.where(turned, back.flip, there.flip)
     alive = np.flatnonzero(value >= COARSE_GATE)
     turn, mirror = turned[alive, None, None], flip[alive, None, None]
-    a, b = np.where(turn, b[alive], a[alive]), np.where(turn, a[alive], b[alive])
+    a, b = grey(first[rows_a[alive]]), grey(second[rows_b[alive]])
+    a, b = np.where(turn, b, a), np.where(turn, a, b)
     b = np.where(mirror, b[..., ::-1], b)
     fine_a, fine_b = detail(a), detail(b)
     placed = place(fine_a, fine_b, REACH, SCALES, mirror=False)
@@ -146,7 +169,7 @@ def _extent(region: NDArray[np.float32]) -> NDArray[np.float32]:
     """Participation ratio (sum e)^2 / (n sum e^2) of the detail's energy e in n windows of regions (M, W, W)."""
     half = _BLOCK // 2
     energy = uniform_filter(np.square(region), (0, _BLOCK, _BLOCK))[:, half::_BLOCK, half::_BLOCK]
-    energy = energy.reshape(len(region), -1) + 1e-3
+    energy = energy.reshape(len(region), energy.shape[1] * energy.shape[2]) + 1e-3
     return np.asarray(np.square(energy.sum(axis=1)) / (energy.shape[1] * np.square(energy).sum(axis=1)))
 
 

@@ -2,16 +2,14 @@
 
 Positives are planted copies; negatives are pairs of neighbours beyond the k nearest: alike, but hardly ever the same.
 Where a set holds true duplicates, some negatives are duplicates, too: the sixth-nearest neighbour of an image that is
-there ten times. So images that stand in a candidate pair which scores like a planted copy (at or above the copies' 5th
+there ten times. So images that stand in a candidate pair which scores like a planted copy (at or above the copies' 1st
 percentile) are left out of the negatives. What a negative scores itself plays no part in that, and every negative that
 is left counts as a mistake when it scores high.
 
 The score is the probability of a duplicate if copies and negatives were equally frequent: score / (1 - score) is the
-likelihood ratio. Among candidates duplicates are rare, so the threshold is not 0.5: it is the lowest score from which
-the expected precision reaches a target, where the negatives tell how many candidates get there by chance (as decoys do
-in target-decoy search, Elias & Gygi 2007). Precision counts images, not pairs: a group of many copies has very many
-pairs, which would hide mistakes. And nearer neighbours are more alike than later ones without being duplicates: how
-much more often they score, is read off at scores that 0.5 % of the negatives reach. The threshold is chosen on one half of all pairs and judged on the other one.
+likelihood ratio. Among candidates duplicates are rare, so the threshold is the lowest score from 0.5 on from which
+the expected precision (decoys.py) reaches a target. Precision counts images, not pairs: a group of many copies has
+very many pairs, which would hide mistakes. The threshold is chosen on one half of all images and judged on the other.
 """
 
 from __future__ import annotations
@@ -22,11 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.analyze.decoys import FEW, Decoys, best_of_images, lowest, power, precision
+
 PRECISION = 0.95
-_LIKE_A_COPY = 5.0  # percentile of the planted copies
-_FEW = 20
+# Percentiles of the planted copies: from where on a pair is suspect, and where copies begin for certain.
+_SUSPECT, _LIKE_A_COPY = 1.0, 5.0
 _REGULARISED = 0.1
-_FAIRLY_HIGH = 0.005
 _GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 _BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 
@@ -110,11 +109,11 @@ def calibrate(
     # Copies come in turns of their kinds: halves by turn, so that each half has all kinds alike.
     half_p = np.asarray(_turns(kind) % 2 == 0)
     pos = positives.take(half_p)
-    if min(pos.compared.sum(), positives.compared.sum() - pos.compared.sum()) < _FEW // 2:
+    if min(pos.compared.sum(), positives.compared.sum() - pos.compared.sum()) < FEW // 2:
         return None
     weights, offset = _fit(pos, negatives)
-    cut = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _LIKE_A_COPY))
-    suspect = np.unique(images[1][_odds(candidates, weights, offset) >= cut])
+    doubt = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _SUSPECT))
+    suspect = np.unique(images[1][_odds(candidates, weights, offset) >= doubt])
     kept = np.asarray(~np.isin(images[0], suspect).any(axis=1))
     clean = negatives.take(kept)
     # By image: two pairs of one image are no independent evidence.
@@ -124,19 +123,19 @@ def calibrate(
     odds_n, odds_c = _odds(clean, weights, offset), _odds(candidates, weights, offset)
     sides = 2 if within else 1
     asked = images[1][:, :sides]
-    harder = _harder(odds_c[~np.isin(images[1], suspect).any(axis=1)], odds_n)
-    chances = [harder * sides * float(half.sum()) for half in (half_c, ~half_c)]
-    best = [_best(odds_c[half], asked[half]) for half in (half_c, ~half_c)]
+    exponent = power(odds_c[~np.isin(images[1], suspect).any(axis=1)], odds_n)
+    chances = [sides * int(half.sum()) for half in (half_c, ~half_c)]
+    best = [best_of_images(odds_c[half], asked[half]) for half in (half_c, ~half_c)]
     cut = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _LIKE_A_COPY))
-    threshold, reached = _threshold(best[0], odds_n[half_n], chances[0], target, cut)
-    report = _report(odds_p[~half_p], kind[~half_p], odds_n[~half_n], best[1], chances[1], threshold)
+    threshold, reached = lowest(best[0], Decoys(odds_n[half_n], exponent, smooth=True), chances[0], target, cut)
+    report = _report(odds_p[~half_p], kind[~half_p], Decoys(odds_n[~half_n], exponent), best[1], chances[1], threshold)
     report |= {
         "copies": len(positives),
         "copies_not_compared": float((~positives.compared).mean()),
         "copies_not_proposed": float((~found).mean()),
         "negatives": len(clean),
         "negatives_left_out": float((~kept).mean()) if len(kept) else 0.0,
-        "harder_candidates": harder,
+        "power": exponent,
     }
     at = float(_sigmoid(np.array(threshold)))
     return Calibration(names, tuple(float(w) for w in weights), float(offset), target, at, reached, report)
@@ -160,7 +159,7 @@ def _fit(positives: Sample, negatives: Sample) -> tuple[NDArray[np.float64], flo
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    usable = negatives.compared if negatives.compared.sum() >= _FEW else np.ones(len(negatives), dtype=bool)
+    usable = negatives.compared if negatives.compared.sum() >= FEW else np.ones(len(negatives), dtype=bool)
     x = np.concatenate([positives.features[positives.compared], negatives.features[usable]]).astype(np.float64)
     y = np.arange(len(x)) < positives.compared.sum()
     if y.all():
@@ -178,59 +177,12 @@ def _odds(sample: Sample, weights: NDArray[np.float64], offset: float) -> NDArra
     return np.where(sample.compared, sample.features @ weights + offset, -np.inf)
 
 
-def _harder(candidates: NDArray[np.float64], negatives: NDArray[np.float64]) -> float:
-    """How much more often candidates (of images beyond suspicion) reach a fairly high score than negatives do.
-
-    Some of these candidates are duplicates unlike any copy: the factor errs on the side of caution.
-    """
-    finite = np.sort(negatives[np.isfinite(negatives)])[::-1]
-    many = max(_FEW, round(_FAIRLY_HIGH * len(negatives)))
-    if len(finite) < many or not len(candidates):
-        return 1.0
-    return max(1.0, float((candidates >= finite[many - 1]).mean()) / (many / len(negatives)))
-
-
-def _best(odds: NDArray[np.float64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The highest log-odds of each image that stands in a pair."""
-    _, image = np.unique(asked, return_inverse=True)
-    out = np.full(int(image.max(initial=-1)) + 1, -np.inf)
-    np.maximum.at(out, image.reshape(asked.shape), odds[:, None])
-    return out
-
-
-def _precision(best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: float, at: float) -> float | None:
-    """Expected precision of images whose best pair is at or above ``at``; None where there are none.
-
-    By chance as many of ``chances`` pairs get there as of the negatives, each on account of an image of its own. Half
-    a negative is added: none seen does not mean none.
-    """
-    accepted = int((best >= at).sum())
-    if not accepted:
-        return None
-    by_chance = chances * (float((odds_n >= at).sum()) + 0.5) / (len(odds_n) + 1)
-    return max(0.0, 1 - by_chance / accepted)
-
-
-def _threshold(
-    best: NDArray[np.float64], odds_n: NDArray[np.float64], chances: float, target: float, cut: float
-) -> tuple[float, bool]:
-    """The lowest log-odds, not above ``cut``, from which the expected precision is at least ``target``."""
-    options = np.unique(np.concatenate([odds_n, best]))
-    options = np.nextafter(options[np.isfinite(options)], np.inf)
-    # Below the many negatives no threshold can do: only the highest scores are worth a try.
-    for at in options[options <= cut][-4000:]:
-        expected = _precision(best, odds_n, chances, float(at))
-        if expected is not None and expected >= target:
-            return float(at), True
-    return cut, False
-
-
 def _report(
     odds_p: NDArray[np.float64],
     kind: NDArray[np.str_],
-    odds_n: NDArray[np.float64],
+    decoys: Decoys,
     best: NDArray[np.float64],
-    chances: float,
+    chances: int,
     threshold: float,
 ) -> dict[str, Any]:
     """Recall by kind, false alarms and precision on the evaluation half, at the threshold and over scores."""
@@ -238,17 +190,18 @@ def _report(
 
     def at(odds: float) -> dict[str, Any]:
         hit = odds_p >= odds
+        expected = float(precision(best, decoys, chances, np.array(odds)))
         return {
             "score": float(_sigmoid(np.array(odds))),
             "recall": float(hit.mean()),
             "recall_by_kind": {name: float(hit[kind == name].mean()) for name in kinds},
-            "false_alarms": int((odds_n >= odds).sum()),
+            "false_alarms": int((decoys.odds >= odds).sum()),
             "images": int((best >= odds).sum()),
-            "precision": _precision(best, odds_n, chances, odds),
+            "precision": None if np.isnan(expected) else expected,
         }
 
-    scores = _sigmoid(odds_p), _sigmoid(odds_n)
-    weights = 0.5 / max(1, len(odds_p)), 0.5 / max(1, len(odds_n))
+    scores = _sigmoid(odds_p), _sigmoid(decoys.odds)
+    weights = 0.5 / max(1, len(odds_p)), 0.5 / max(1, len(decoys.odds))
     bins = []
     for low, high in zip(_BINS, _BINS[1:], strict=False):
         inside = [(s >= low) & ((s < high) | (high == 1.0)) for s in scores]
@@ -259,7 +212,7 @@ def _report(
                 {"from": low, "to": high, "mean_score": total / sum(mass), "share_of_copies": mass[0] / sum(mass)}
             )
     return {
-        "evaluation": at(threshold) | {"copies": len(odds_p), "negatives": len(odds_n), "images_asked": len(best)},
+        "evaluation": at(threshold) | {"copies": len(odds_p), "negatives": len(decoys.odds), "images_asked": len(best)},
         "curve": [at(float(np.log(score / (1 - score)))) for score in _GRID],
         "reliability": bins,
     }

@@ -66,7 +66,7 @@ def place(
         for flip, picture, window in sides:
             # Only windows that lie inside the picture are read: there the circular correlation wraps nothing.
             product = fft.irfft2(spectrum * picture, s=(side, side))[:, :shifts, :shifts]
-            found = (product / window).reshape(n, -1)
+            found = (product / window).reshape(n, shifts * shifts)
             at = found.argmax(axis=1)
             top = np.take_along_axis(found, at[:, None], axis=1)[:, 0]
             better = top > value

@@ -51,9 +51,9 @@ def refine(
         if step == STEPS:
             break
         down, right = (_read(slope, *at)[:, 0] / size for slope in slopes)
-        jacobian = np.stack([down, right, down * u[:, None], right * u], axis=1).reshape(n, 4, -1)
+        jacobian = np.stack([down, right, down * u[:, None], right * u], axis=1).reshape(n, 4, width * width)
         jacobian -= jacobian.mean(axis=2, keepdims=True)
-        missing = (target - seen).reshape(n, -1, 1)
+        missing = (target - seen).reshape(n, width * width, 1)
         normal = jacobian @ jacobian.transpose(0, 2, 1) + np.diag(_DAMPING * width * width * 0.01)
         change = np.linalg.solve(normal, jacobian @ missing)[..., 0]
         move = np.clip(move + np.clip(change, -_MOST_STEP, _MOST_STEP), -_MOST, _MOST)
