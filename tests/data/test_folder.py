@@ -60,6 +60,13 @@ def test_validation_folder_joins_train_when_there_is_a_test_folder(tmp_path: Pat
     assert found.test is not None and (len(found.train), len(found.test)) == (8, 4)
 
 
+def test_a_lone_test_folder_is_no_class(tmp_path: Path, cache: Path) -> None:
+    names = [f"test/{c}/{i}.png" for c in ("cat", "dog") for i in range(3)]
+    found = nd.load(str(tree(tmp_path / "set", names)), cache=cache)
+    assert found.test is None and found.train.classes == ("cat", "dog")
+    assert any("only a 'test' folder" in note for note in found.notes)
+
+
 def test_wrapping_folder_is_ignored(tmp_path: Path, cache: Path) -> None:
     names = [f"my-set-1.0/{c}/{i}.png" for c in "ab" for i in range(2)]
     found = nd.load(str(tree(tmp_path / "set", names)), cache=cache)

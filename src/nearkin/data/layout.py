@@ -60,6 +60,10 @@ def read_layout(paths: tuple[str, ...]) -> Layout:
                 split[i] = "train" if has_test and named.startswith("val") else SPLITS[named]
                 rest[i] = p[1:]
         notes.append("split folders found: " + ", ".join(sorted(tops & set(SPLITS))))
+    elif len(tops) == 1 and tops <= set(SPLITS) and all(len(p) > 1 for p in rest):
+        # A lone test folder is no class: its images are all there is, and its sub-folders may be classes.
+        rest = [p[1:] for p in rest]
+        notes.append(f"only a '{next(iter(tops))}' folder found: its images are taken as one set")
     names = [p[0] if len(p) > 1 else None for p in rest]
     counts = Counter(name for name in names if name is not None)
     if depth and not counts:  # one folder holds everything: a class or a mere wrapper, and either way no labels
