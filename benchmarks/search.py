@@ -11,35 +11,16 @@ Gaussians around ten centres.
 from __future__ import annotations
 
 import argparse
-import platform
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import faiss
 import numpy as np
 import sklearn
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
+from timing import cpu_name, seconds_of
 
 from nearkin.neighbors import farthest, knn, unit_rows
-
-
-def cpu_name() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -10,12 +10,10 @@ tensors; both run on one thread; turns alternate, and the fastest of each side c
 from __future__ import annotations
 
 import argparse
-import platform
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from timing import cpu_name, seconds_of
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -43,23 +41,6 @@ def torchvision_transform(recipe: Recipe, size: int) -> v2.Transform:
         steps.append(v2.RandomSolarize(recipe.solarize_threshold, recipe.solarize_p))
     steps.append(v2.Normalize(list(recipe.mean), list(recipe.std)))
     return v2.Compose(steps)
-
-
-def cpu_name() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -13,9 +13,10 @@ ROOT = Path(nearkin.__file__).parent
 # What each package or module may import of nearkin. Everything may import errors.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "cores": set(),
     "atomic": set(),
     "runfolder": {"atomic"},
-    "embeddings": set(),
+    "embeddings": {"atomic"},
     "neighbors": set(),
     "graph": {"neighbors"},
     "presets": set(),
@@ -25,14 +26,14 @@ ALLOWED: dict[str, set[str]] = {
     "train": {"atomic"},
     "methods": {"data", "views", "nets", "train", "neighbors", "evaluate", "atomic", "graph"},
     "evaluate": {"analyze", "embeddings", "neighbors"},
-    "analyze": {"embeddings", "neighbors", "atomic"},
+    "analyze": {"embeddings", "neighbors", "atomic", "cores"},
     "lookup": {"data"},
     "anomalies": {"analyze", "embeddings", "data"},
     "embedder": {"methods", "atomic"},
     "uses": {"analyze", "anomalies", "atomic", "data", "embedder", "embeddings", "evaluate", "neighbors"},
     "study": {"data", "embeddings", "evaluate", "methods", "results", "runfolder", "atomic", "train", "uses"},
     "answers": {"evaluate", "train"},
-    "results": {"answers", "methods", "evaluate", "train", "atomic"},
+    "results": {"answers", "cores", "methods", "evaluate", "train", "atomic"},
     "pipeline": {"data", "analyze", "embedder", "embeddings", "methods", "study", "runfolder", "atomic"},
     "report": {"atomic"},
     "cli": {

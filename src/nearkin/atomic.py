@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from nearkin.errors import DataError, OutputError
 
 
-def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+def write_file(path: Path, fill: Callable[[IO[bytes]], object], fix: str = "Free space or choose another -o.") -> None:
+    """Make a file of what ``fill`` writes. Raises OutputError, which ends with ``fix``, when the disk refuses."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,14 +25,12 @@ def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
     except OSError as error:
         if temporary.exists():
             temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}. Free space or choose another -o."
-        ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}. {fix}") from error
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text. Raises OutputError when the disk refuses."""
-    _write(path, lambda handle: _ignore(handle.write(text.encode("utf-8", "surrogateescape"))))
+    write_file(path, lambda handle: handle.write(text.encode("utf-8", "surrogateescape")))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -41,7 +40,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Write a compressed .npz without pickles."""
-    _write(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))
+    write_file(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))
 
 
 def read_json(path: Path) -> Any:
@@ -52,7 +51,3 @@ def read_json(path: Path) -> Any:
         raise DataError(f"no file {path}; is this a folder written by 'nearkin study'?") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}). Delete it and run again.") from error
-
-
-def _ignore(_: object) -> None:
-    return None

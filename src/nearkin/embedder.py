@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.atomic import read_json
 from nearkin.errors import ConfigError, unknown
-from nearkin.methods import create, method_info
+from nearkin.methods import create, needed_runs
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -43,9 +43,7 @@ def open_run(run: Path, shape: tuple[int, ...], *, layer: str | None = None, dev
     """
     config = read_json(run / "config.json")
     model = create(config["method"], config["settings"], (shape[0], shape[1], shape[2]))
-    needs = method_info(config["method"]).needs
-    if needs:
-        model.use_runs({needed: run.parent / f"{needed}-s{config['seed']}" for needed in needs})
+    model.use_runs(needed_runs(config["method"], config["seed"], run.parent))
     model.load(run, device)
     chosen = layer or model.primary_layer
     if chosen not in model.layers:

@@ -8,7 +8,6 @@ unknown), split (string) and embedding (fixed-size list of float32), plus JSON u
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nearkin.errors import DataError, OutputError
+from nearkin.atomic import write_file
+from nearkin.errors import DataError
 
 _METADATA_KEY = b"nearkin"
 
@@ -93,15 +93,7 @@ class Embeddings:
         )
         meta = json.dumps({"classes": list(self.classes), "provenance": self.provenance})
         table = table.replace_schema_metadata({_METADATA_KEY: meta.encode()})
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, temporary)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {path}: {error.strerror or error}. Free space or choose another -o."
-            ) from error
+        write_file(path, lambda handle: pq.write_table(table, handle))
 
     @classmethod
     def load(cls, path: Path) -> Embeddings:

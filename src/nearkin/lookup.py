@@ -25,14 +25,10 @@ def load_all(
     return ImageSet(
         images=np.concatenate([train.images, test.images]),
         ids=np.concatenate([train.ids, test.ids]),
-        labels=np.concatenate([_labels(train), _labels(test)]) if known else None,
+        labels=np.concatenate([train.known_labels(), test.known_labels()]) if known else None,
         classes=train.classes or test.classes,
         factors={name: np.concatenate([train.factors[name], test.factors[name]]) for name in sorted(shared)},
     )
-
-
-def _labels(items: ImageSet) -> NDArray[np.int64]:
-    return items.labels if items.labels is not None else np.full(len(items), -1, dtype=np.int64)
 
 
 def images_of(ids: NDArray[np.str_], data: str, *, size: int | None = None, progress: bool = True) -> ImageSet:

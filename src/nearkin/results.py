@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import os
 import platform
 import sys
 from pathlib import Path
@@ -14,7 +13,9 @@ import numpy as np
 
 from nearkin import __version__
 from nearkin.answers import answers, collapse, convergence, verdict
+from nearkin.answers.common import pick
 from nearkin.atomic import read_json
+from nearkin.cores import available_cores
 from nearkin.evaluate.stats import STUDENT, t_interval
 from nearkin.methods import METHODS, method_info
 from nearkin.train.record import Record
@@ -64,8 +65,11 @@ def hardware() -> dict[str, Any]:
     if sys.platform == "linux":
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": name, "cores": cores, "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
+    return {
+        "cpu": name,
+        "cores": available_cores(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 def _run(folder: Path) -> dict[str, Any]:
@@ -115,11 +119,6 @@ def _over_seeds(values: list[float], single: list[float] | None, kind: str) -> d
     return {"mean": values[0], "interval": single, "interval_kind": kind if single else None, "n_seeds": 1}
 
 
-def _pick(layer: dict[str, Any], path: tuple[str, str]) -> float | None:
-    group = layer.get(path[0])
-    return None if group is None else group.get(path[1])
-
-
 def _table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per method: its primary layer, each number over the seeds."""
     rows = []
@@ -147,7 +146,7 @@ def _table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "rankme": ("health", "rankme"),
             "silhouette": ("clusters", "silhouette"),
         }.items():
-            numbers = [v for layer in layers if (v := _pick(layer, path)) is not None]
+            numbers = [v for layer in layers if (v := pick(layer, path)) is not None]
             row[name] = _over_seeds(numbers, None, "") if numbers else None
         rows.append(row)
     return rows

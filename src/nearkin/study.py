@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from nearkin import data as nd
 from nearkin.atomic import read_json, write_json, write_npz
-from nearkin.data import Dataset, ImageSet, Splits
+from nearkin.data import Dataset, Splits
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, unknown
 from nearkin.evaluate.protocol import evaluate
-from nearkin.methods import METHODS, create, known_settings, method_info
+from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
 from nearkin.results import collect
 from nearkin.runfolder import claim
 from nearkin.train.device import pick_device
@@ -167,8 +167,7 @@ def _run(
     method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))
     config = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
     write_json(folder / "config.json", config | {"image_size": splits.train.images.shape[-1]})
-    if method_info(name).needs:
-        method.use_runs({needed: folder.parent / f"{needed}-s{seed}" for needed in method_info(name).needs})
+    method.use_runs(needed_runs(name, seed, folder.parent))
     method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
     if method_info(name).trained:
         say("  test losses, embeddings")
@@ -222,7 +221,7 @@ def embed_splits(method: Any, splits: Splits, provenance: dict[str, Any], folder
     split = np.concatenate([np.full(len(items), name) for name, items in sets.items()])
     labels = None
     if any(items.labels is not None for items in sets.values()):
-        labels = np.concatenate([_labels(items) for items in sets.values()])
+        labels = np.concatenate([items.known_labels() for items in sets.values()])
     classes = splits.train.classes or splits.test.classes
     out = {}
     for layer in method.layers:
@@ -231,10 +230,6 @@ def embed_splits(method: Any, splits: Splits, provenance: dict[str, Any], folder
         if folder is not None:
             out[layer].save(folder / f"{layer}.parquet")
     return out
-
-
-def _labels(items: ImageSet) -> Any:
-    return items.labels if items.labels is not None else np.full(len(items), -1, dtype=np.int64)
 
 
 def _thumbnails(splits: Splits, out: Path, wanted: set[str], foreign: dict[str, NDArray[np.uint8]]) -> None:

@@ -9,13 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from nearkin.analyze.kmeans import ChosenK
-from nearkin.cli import app
 from nearkin.cli.cluster_output import _choice
 from nearkin.embeddings import Embeddings
-from nearkin.errors import NearkinError
+from tests.cli.inprocess import invoke
 
 N = 60
 
@@ -40,13 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*args: str, code: int = 0) -> str:
-    found: Result = CliRunner(env={"COLUMNS": "100"}).invoke(app, ["cluster", *args])
-    if code:
-        assert isinstance(found.exception, NearkinError), (found.output, found.exception)
-        assert found.exception.exit_code == code and "\n" not in str(found.exception)
-        return str(found.exception)
-    assert found.exit_code == 0, (found.output, found.exception)
-    return found.output
+    return invoke("cluster", *args, code=code)
 
 
 def test_all_outputs(folder: Path) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from nearkin.analyze.factors import pixel_vectors
 from nearkin.cli import app
 from nearkin.data import ImageSet
 from nearkin.embeddings import Embeddings
-from nearkin.errors import NearkinError
 from nearkin.lookup import load_all
+from tests.cli.inprocess import invoke
 
 N = 400
 
@@ -44,13 +44,7 @@ def _all_shapes() -> ImageSet:
 
 
 def run(*args: str, code: int = 0) -> str:
-    found: Result = CliRunner(env={"COLUMNS": "100"}).invoke(app, ["factors", *args])
-    if code:
-        assert isinstance(found.exception, NearkinError), (found.output, found.exception)
-        assert found.exception.exit_code == code and "\n" not in str(found.exception)
-        return str(found.exception)
-    assert found.exit_code == 0, (found.output, found.exception)
-    return found.output
+    return invoke("factors", *args, code=code)
 
 
 def test_table_statement_and_files(embeddings: Path, tmp_path: Path) -> None:

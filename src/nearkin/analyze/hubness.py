@@ -101,6 +101,7 @@ def hubness(
     candidates: int = CANDIDATES,
     k_local: int = K_LOCAL,
     pixels: NDArray[Any] | None = None,
+    near: Neighbors | None = None,
     seed: int = 0,
 ) -> Hubness:
     """Measure hubs among all images of ``embeddings``, and what each remedy does about them.
@@ -108,6 +109,7 @@ def hubness(
     Args:
         candidates: neighbours per image that the remedies sort again (at most N - 1 are used).
         k_local: K of the local remedies (at most as many as candidates). pixels: (N, ...), any numbers, for distances from the mean image.
+        near: the nearest of every image, itself left out, where they are known already: at least as many as candidates.
         seed: of the sample that estimates mutual proximity's means and variances.
     Raises:
         ConfigError: unknown metric, k outside 1..N-1, fewer candidates than k.
@@ -119,7 +121,8 @@ def hubness(
     if candidates < k:
         raise ConfigError(f"candidates is {candidates}; it must be at least k = {k}.")
     Z = embeddings.Z
-    found = knn(Z, Z, max(k, min(candidates, n - 1)), metric=metric, exclude_self=True)
+    wanted = max(k, min(candidates, n - 1))
+    found = knn(Z, Z, wanted, metric=metric, exclude_self=True) if near is None else near.first(wanted)
     far = farthest(Z, Z, k, metric=metric, exclude_self=True)
     near_counts, far_counts = occurrence(found.first(k).indices, n), occurrence(far.indices, n)
     # For cosine the vectors live on the sphere: the mean that matters is that of the directions.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.cores import available_cores
 from nearkin.neighbors import Neighbors, knn
 
 KINDS = ("pca", "tsne")
@@ -128,13 +128,6 @@ def draw_maps(
     return maps
 
 
-def _cores() -> int:
-    """Cores this process may use. openTSNE counts the machine's, and more threads than cores wait for each other."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def tsne(
     Z: NDArray[np.float32], *, seed: int, perplexity: float, n_jobs: int = -1, initialization: str = "pca"
 ) -> NDArray[np.float32]:
@@ -152,7 +145,8 @@ def tsne(
         perplexity=perplexity,
         initialization=initialization,
         random_state=seed,
-        n_jobs=_cores() if n_jobs < 0 else n_jobs,
+        # openTSNE would count the machine's cores, and more threads than cores wait for each other.
+        n_jobs=available_cores() if n_jobs < 0 else n_jobs,
         verbose=False,
     )
     return np.asarray(model.fit(np.asarray(scaled, dtype=np.float64)), dtype=np.float32)

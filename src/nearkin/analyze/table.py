@@ -7,7 +7,6 @@ cluster, anomaly_score (higher = more anomalous), near_duplicate_set (-1 = none)
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nearkin.atomic import write_file
 from nearkin.embeddings import Embeddings
-from nearkin.errors import DataError, OutputError
+from nearkin.errors import DataError
 from nearkin.neighbors import Neighbors
 
 COLUMNS = ("path", "split", "label", "x", "y", "cluster", "anomaly_score", "near_duplicate_set", "neighbors")
@@ -55,7 +55,12 @@ def check_table(path: Path, embeddings: Embeddings) -> None:
 
     Raises DataError as :func:`add_columns` does.
     """
-    if path.exists() and read_table(path).column("path").to_pylist() != embeddings.ids.tolist():
+    if path.exists():
+        _same_images(read_table(path), path, embeddings)
+
+
+def _same_images(table: pa.Table, path: Path, embeddings: Embeddings) -> None:
+    if table.column("path").to_pylist() != embeddings.ids.tolist():
         raise DataError(f"{path} is a table of other images. Choose another -o.")
 
 
@@ -77,22 +82,14 @@ def add_columns(path: Path, embeddings: Embeddings, columns: dict[str, NDArray[A
         "split": pa.array(embeddings.split.tolist(), pa.string()),
         "label": pa.array(names, pa.string()),
     }
-    check_table(path, embeddings)
     if path.exists():
         before = read_table(path)
+        _same_images(before, path, embeddings)
         table |= {name: before.column(name) for name in before.column_names if name not in table}
     table |= {name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in columns.items()}
     rank = {name: k for k, name in enumerate(COLUMNS)}
     ordered = {name: table[name] for name in sorted(table, key=lambda name: (rank.get(name, len(rank)), name))}
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(ordered), temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}. Free space or choose another -o."
-        ) from error
+    write_file(path, lambda handle: pq.write_table(pa.table(ordered), handle))
 
 
 def read_table(path: Path) -> pa.Table:

@@ -106,13 +106,23 @@ def foreign_sets(
     Raises:
         ConfigError: unknown split. DataError: what :func:`nearkin.data.load` raises; coloured images with ``backgrounds``.
     """
-    loaded = _part(nd.load(source, size=size, progress=progress), split)
-    name = (Path(source).parent if Path(source).name in ("raw", "") else Path(source)).stem.lower() or "ood"
+    name, loaded = load_foreign(source, size, split=split, progress=progress)
     if backgrounds is not None:
-        native = _part(nd.load(source, progress=progress), split)
+        _, native = load_foreign(source, None, split=split, progress=progress)
         return digit_sets(loaded, native, backgrounds, unseen=unseen, name=name, seed=seed)
+    return [plain_set(name, loaded)]
+
+
+def load_foreign(source: str, size: int | None, *, split: str = "test", progress: bool = False) -> tuple[str, ImageSet]:
+    """A short name for out-of-distribution images, and the images. Arguments and errors as in :func:`foreign_sets`."""
+    name = (Path(source).parent if Path(source).name in ("raw", "") else Path(source)).stem.lower() or "ood"
+    return name, _part(nd.load(source, size=size, progress=progress), split)
+
+
+def plain_set(name: str, loaded: ImageSet) -> OodSet:
+    """Images as they were loaded, with stroke thickness where they look like bright strokes on black."""
     thickness = stroke_thickness(as_gray(loaded.images)) if _strokes(loaded.images) else None
-    return [OodSet(name, loaded, "as loaded", thickness=thickness)]
+    return OodSet(name, loaded, "as loaded", thickness=thickness)
 
 
 def _part(dataset: nd.Dataset, split: str) -> ImageSet:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nearkin.answers.common import pick
 from nearkin.train.record import Record
-
-
-def _pick(layer: dict[str, Any], path: tuple[str, str]) -> float | None:
-    group = layer.get(path[0])
-    return None if group is None else group.get(path[1])
 
 
 def collapse(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -25,9 +21,9 @@ def collapse(runs: list[dict[str, Any]]) -> dict[str, Any]:
         label: {
             "std_mean": layer["health"]["std_mean"],
             "rankme": layer["health"]["rankme"],
-            "linear_sgd": _pick(layer, ("linear_sgd", "accuracy")),
-            "linear_sgd_standardised": _pick(layer, ("linear_sgd_standardised", "accuracy")),
-            "linear": _pick(layer, ("linear", "accuracy")),
+            "linear_sgd": pick(layer, ("linear_sgd", "accuracy")),
+            "linear_sgd_standardised": pick(layer, ("linear_sgd_standardised", "accuracy")),
+            "linear": pick(layer, ("linear", "accuracy")),
         }
         for label, layer in (("vicreg", a), ("vicreg-novar", b))
     }

@@ -44,6 +44,12 @@ def mean_cell(runs: list[Run], method: str, layer: str | None = None) -> dict[st
     }
 
 
+def pick(layer: dict[str, Any], path: tuple[str, str]) -> float | None:
+    """A number of a layer's evaluation, e.g. ("health", "rankme"); None where the group was not measured."""
+    group = layer.get(path[0])
+    return None if group is None else group.get(path[1])
+
+
 def points(value: float) -> str:
     return f"{100 * value:.1f}"
 
@@ -51,9 +57,9 @@ def points(value: float) -> str:
 def gap(a: dict[str, Any], b: dict[str, Any]) -> str:
     """How a compares with b, in points, and whether the intervals keep apart."""
     apart = a["interval"][0] > b["interval"][1] or b["interval"][0] > a["interval"][1]
-    text = f"{100 * (a['mean'] - b['mean']):+.1f}".replace("-", "−")
-    return f"{text} points ({'intervals apart' if apart else 'intervals overlap'})"
+    return f"{signed(a['mean'] - b['mean'])} points ({'intervals apart' if apart else 'intervals overlap'})"
 
 
 def signed(value: float) -> str:
+    """A share as points with one decimal and its sign, the minus a true one."""
     return f"{100 * value:+.1f}".replace("-", "−")

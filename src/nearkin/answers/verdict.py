@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nearkin.answers.common import signed
+
 _MOST_SENTENCES = 3  # trained methods that get a sentence each; more are put in order in one line
-
-
-def signed(value: float) -> str:
-    """One decimal with its sign, the minus a true one."""
-    return f"{value:+.1f}".replace("-", "−")
 
 
 def verdict(runs: list[dict[str, Any]], table: list[dict[str, Any]], data: dict[str, Any]) -> list[dict[str, str]]:
@@ -62,7 +59,9 @@ def _sentence(row: dict[str, Any], best: dict[str, Any] | None, chance: float) -
         return {"level": "warn", "text": text + ". No baseline was run, so this number stands alone." + labels}
     gain = accuracy - best["linear"]["mean"]
     level = "good" if gain > 0.05 else "warn" if gain > 0 else "bad"
-    text += f"; {signed(100 * gain)} points against the best baseline ({best['title']}, {100 * best['linear']['mean']:.1f} %)."
+    text += (
+        f"; {signed(gain)} points against the best baseline ({best['title']}, {100 * best['linear']['mean']:.1f} %)."
+    )
     return {"level": level, "text": text + labels}
 
 

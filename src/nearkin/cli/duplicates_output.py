@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 
 from nearkin.analyze.lookalikes import Lookalikes
 from nearkin.analyze.table import add_columns
+from nearkin.atomic import write_file
 from nearkin.cli.duplicates_search import Found, Request, Search
 from nearkin.embeddings import Embeddings
-from nearkin.errors import OutputError
 from nearkin.evaluate.stats import WILSON, wilson
 from nearkin.report.sheet import Cell, Row, Section
 from nearkin.report.sheet import write_sheet as write_html
@@ -139,13 +138,8 @@ def write_pairs(path: Path, found: Found) -> None:
         verified = pa.array(np.full(len(a), search.found.verified))
         tables.append(pa.table(strings | search.found.pairs.columns() | {"verified": verified}))
     table = pa.concat_tables(tables)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (pq.write_table if path.suffix == ".parquet" else pyarrow.csv.write_csv)(table, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}. Choose another --pairs.") from error
+    write = pq.write_table if path.suffix == ".parquet" else pyarrow.csv.write_csv
+    write_file(path, lambda handle: write(table, handle), "Choose another --pairs.")
 
 
 def write_table(path: Path, found: Found) -> None:

@@ -31,6 +31,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def known_labels(self) -> NDArray[np.int64]:
+        """Return the labels, int64 (N,); -1 throughout for a set without."""
+        return self.labels if self.labels is not None else np.full(len(self), UNLABELLED, dtype=np.int64)
+
     def take(self, index: NDArray[np.int64]) -> ImageSet:
         """Return the images at ``index`` (int64 (M,)), in that order."""
         return ImageSet(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from nearkin.errors import ConfigError, unknown
@@ -214,6 +215,11 @@ def method_info(name: str) -> MethodInfo:
     overrides = {key: value for key, _, value in pairs}
     title = f"{info.title}, " + ", ".join(f"{key} {value}" for key, value in overrides.items())
     return replace(info, name=name, title=title, overrides={**info.overrides, **overrides})
+
+
+def needed_runs(name: str, seed: int, folder: Path) -> dict[str, Path]:
+    """Folders of the runs that a method's run reads: they lie beside it in ``folder``, with the same seed."""
+    return {needed: folder / f"{needed}-s{seed}" for needed in method_info(name).needs}
 
 
 def create(name: str, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> Any:

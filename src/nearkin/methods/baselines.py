@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from nearkin.data.imageset import ImageSet, Splits
+from nearkin.methods.base import Method
 from nearkin.methods.joint import save_random
+from nearkin.methods.neighborhood import pixel_features
 from nearkin.methods.settings import resolve
 from nearkin.methods.vicreg import VICReg
 from nearkin.train.checkpoint import load_tensors, save_tensors
@@ -21,11 +23,7 @@ from nearkin.views import normalize
 _CALIBRATION_IMAGES = 2048
 
 
-def _pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
-
-
-class RawPixels:
+class RawPixels(Method):
     """Pixels in [0, 1], flattened: the layer "pixels" (N, 3 * H * W)."""
 
     defaults: ClassVar[dict[str, Any]] = {}
@@ -52,10 +50,7 @@ class RawPixels:
 
     def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
         """uint8 (N, 3, H, W) -> {"pixels": float32 (N, 3 * H * W)}."""
-        return {"pixels": _pixels(images)}
-
-    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
-        """There is no loss."""
+        return {"pixels": pixel_features(images)}
 
 
 class PixelPCA(RawPixels):
@@ -79,7 +74,7 @@ class PixelPCA(RawPixels):
         from sklearn.decomposition import PCA
 
         if not (run_dir / WEIGHTS).exists():
-            x = _pixels(splits.train.images)
+            x = pixel_features(splits.train.images)
             # Always the same random numbers: a study runs this baseline once, whatever its seeds.
             pca = PCA(min(self.settings["components"], *x.shape), svd_solver="randomized", random_state=0).fit(x)
             tensors = {"mean": torch.from_numpy(pca.mean_), "components": torch.from_numpy(pca.components_)}
@@ -93,7 +88,10 @@ class PixelPCA(RawPixels):
 
     def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
         """uint8 (N, 3, H, W) -> {"components": float32 (N, components)}."""
-        parts = [(_pixels(images[i : i + 4096]) - self._mean) @ self._components.T for i in range(0, len(images), 4096)]
+        parts = [
+            (pixel_features(images[i : i + 4096]) - self._mean) @ self._components.T
+            for i in range(0, len(images), 4096)
+        ]
         return {"components": np.concatenate(parts).astype(np.float32)}
 
 

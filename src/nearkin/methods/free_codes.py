@@ -24,8 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin.data.imageset import ImageSet, Splits
+from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, DataError
+from nearkin.methods.base import Method
 from nearkin.methods.neighborhood import Features, frozen_features, pixel_features, same_class, train_neighbors
 from nearkin.methods.settings import resolve, train_config
 from nearkin.methods.vicreg import VICReg, vicreg_terms
@@ -57,7 +58,7 @@ def sparse_adam(table: nn.Module, lr: float) -> torch.optim.Optimizer:
     return optimizer
 
 
-class FreeCodes:
+class FreeCodes(Method):
     """Settings: code_dim (128), code_lr (0.02), neighbors_from, neighbors_k, neighbors_metric, VICReg's weights."""
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -77,12 +78,7 @@ class FreeCodes:
         self.settings = resolve(self.defaults, settings)
         self.config = dataclasses.replace(train_config(self.settings), keep=0)  # snapshots serve test losses only
         self.shape = image_shape
-        self.runs: dict[str, Path] = {}
         self._features: Features = pixel_features
-
-    def use_runs(self, runs: dict[str, Path]) -> None:
-        """Run folders by method name, as the study trained them before this one."""
-        self.runs = runs
 
     def fit(
         self,
@@ -133,7 +129,9 @@ class FreeCodes:
                 progress=progress,
                 title=title,
             )
-        self._codes = load_codes(run_dir, len(train_set))
+        codes = load_tensors(run_dir / WEIGHTS)[0]["table.weight"]
+        check_codes(codes, len(train_set), run_dir)
+        self._codes: NDArray[np.float32] = codes.numpy()
 
     def load(self, run_dir: Path, device: str = "auto") -> None:
         """Refused: codes belong to their training images. Raises ConfigError."""
@@ -142,12 +140,6 @@ class FreeCodes:
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """SparseAdam on the table."""
         return [sparse_adam(self.net.table, self.settings["code_lr"])]
-
-    def before_epoch(self, epoch: int) -> None:
-        """Nothing to do."""
-
-    def after_step(self, step: int) -> None:
-        """Nothing to do."""
 
     def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Codes of the rows against codes of one neighbour each. The images are not looked at."""
@@ -171,15 +163,10 @@ class FreeCodes:
         )
         return {"codes": self._codes[found.indices].mean(axis=1)}
 
-    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
-        """Test images have no codes of their own, hence no loss."""
 
-
-def load_codes(run_dir: Path, n: int, name: str = "table.weight") -> NDArray[np.float32]:
-    """The table of a finished run. Raises DataError when it belongs to another number of images."""
-    codes: NDArray[np.float32] = load_tensors(run_dir / WEIGHTS)[0][name].numpy()
+def check_codes(codes: Tensor, n: int, run_dir: Path) -> None:
+    """Raise DataError when the codes of a finished run belong to another number of images."""
     if len(codes) != n:
         raise DataError(
             f"{run_dir / WEIGHTS} holds codes of {len(codes)} images; this data set has {n} training images."
         )
-    return codes

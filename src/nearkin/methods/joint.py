@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError
 from nearkin.evaluate.health import alignment, health
+from nearkin.methods.base import Method
 from nearkin.methods.settings import resolve, train_config
 from nearkin.nets import create_encoder, projector
 from nearkin.train.checkpoint import load_tensors, save_tensors
@@ -48,7 +49,7 @@ class JointNet(nn.Module):
         return named | {"projector": self.projector(named[self.encoder.primary_layer])}
 
 
-class JointEmbedding:
+class JointEmbedding(Method):
     """Base of the methods that pull views of an image together. Subclasses give ``views_loss``.
 
     Settings: encoder (name), projector (widths), recipe (views), n_views, and every field of TrainConfig.
@@ -132,12 +133,6 @@ class JointEmbedding:
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimisers of the net, as the settings say."""
         return make_optimizers(self.net, self.config)
-
-    def before_epoch(self, epoch: int) -> None:
-        """Nothing to do for plain joint embedding."""
-
-    def after_step(self, step: int) -> None:
-        """Nothing to do for plain joint embedding."""
 
     def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
         """What has to be ready before the first step (neighbours, schedules). Called by :meth:`fit`."""

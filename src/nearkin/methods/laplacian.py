@@ -16,16 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from nearkin.atomic import write_json
-from nearkin.data.imageset import ImageSet, Splits
+from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError
 from nearkin.graph import SpectralEmbedding
+from nearkin.methods.base import Method
 from nearkin.methods.neighborhood import Features, frozen_features
 from nearkin.methods.settings import resolve
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.loop import WEIGHTS
 
 
-class LaplacianEigenmaps:
+class LaplacianEigenmaps(Method):
     """Settings: features_from, dim (64), graph_k (15), graph_metric, graph_weights ("heat" or "binary"), max_nodes."""
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -42,13 +43,8 @@ class LaplacianEigenmaps:
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings, train=False)
         self.shape = image_shape
-        self.runs: dict[str, Path] = {}
         if self.settings["max_nodes"] < 3:
             raise ConfigError(f"max_nodes is {self.settings['max_nodes']}; a graph needs at least 3.")
-
-    def use_runs(self, runs: dict[str, Path]) -> None:
-        """Run folders by method name, as the study trained them before this one."""
-        self.runs = runs
 
     def _source(self, device: str) -> Features:
         source = self.settings["features_from"]
@@ -110,9 +106,6 @@ class LaplacianEigenmaps:
             for start in range(0, len(images), 4096)
         ]
         return {"eigenmap": np.concatenate(parts).astype(np.float32)}
-
-    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
-        """There is no loss."""
 
 
 def _connection(count: int) -> str:

@@ -33,10 +33,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin.data.imageset import ImageSet, Splits
+from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
+from nearkin.methods.base import Method
 from nearkin.methods.distilled import Distilled
-from nearkin.methods.free_codes import CodeTable, load_codes, sparse_adam
+from nearkin.methods.free_codes import CodeTable, check_codes, sparse_adam
 from nearkin.methods.pyramid import pyramid_l1
 from nearkin.methods.settings import resolve, train_config
 from nearkin.methods.vicreg import vicreg_terms
@@ -53,6 +54,7 @@ from nearkin.views import ViewParameters, get_recipe, normalize, render, sample_
 CODE_FORMS = ("image", "view")
 CONDITIONS = 6  # brightness, contrast, saturation, hue, gray, solarize; crop and flip enter as positions
 _INFER_BATCH = 512
+_CODES = "codes.table.weight"
 
 
 def conditions(parameters: ViewParameters) -> Tensor:
@@ -80,7 +82,7 @@ class LONet(nn.Module):
         self.decoder = Decoder(code_dim, CONDITIONS, image_size, width)
 
 
-class LatentOptimization:
+class LatentOptimization(Method):
     """Settings: code_dim (128), code_lr, code_per ("image" or "view"), decoder_width, reconstruction_weight,
     variance_weight, covariance_weight, invariance_weight (naive form only), infer_steps, infer_lr, distill_epochs (0: no
     distilled encoder), encoder, recipe, and those of training.
@@ -163,7 +165,9 @@ class LatentOptimization:
                 progress=progress,
                 title=title,
             )
-        self._load_net(run_dir, per * n)
+        tensors, _ = load_tensors(run_dir / WEIGHTS)
+        check_codes(tensors[_CODES], per * n, run_dir)
+        self._set_net(tensors)
         if s["distill_epochs"]:
             codes = self.net.codes.table.weight.detach().cpu().view(n, per, -1).mean(dim=1)
             self._student = Distilled(s, codes, self.image_size)
@@ -172,9 +176,7 @@ class LatentOptimization:
                 splits, run_dir / "distilled", seed=seed, device=device, progress=progress, title=f"{title} distilling"
             )
 
-    def _load_net(self, run_dir: Path, n: int) -> None:
-        tensors, _ = load_tensors(run_dir / WEIGHTS)
-        load_codes(run_dir, n, "codes.table.weight")
+    def _set_net(self, tensors: dict[str, Tensor]) -> None:
         self.net.load_state_dict(tensors)
         self.net.to(self._fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.eval()
@@ -184,9 +186,8 @@ class LatentOptimization:
         s = self.settings
         self._fabric, self._seed, self._progress = make_fabric(device, self.config.precision), 0, False
         tensors, _ = load_tensors(run_dir / WEIGHTS)
-        n = len(tensors["codes.table.weight"])
-        self.net = LONet(n, s["code_dim"], self.image_size, s["decoder_width"])
-        self._load_net(run_dir, n)
+        self.net = LONet(len(tensors[_CODES]), s["code_dim"], self.image_size, s["decoder_width"])
+        self._set_net(tensors)
         if s["distill_epochs"]:
             self._student = Distilled(s, torch.zeros(2, s["code_dim"]), self.image_size)
             self._student.load(run_dir / "distilled", device)
@@ -197,12 +198,6 @@ class LatentOptimization:
             *make_optimizers(self.net.decoder, self.config),
             sparse_adam(self.net.codes.table, self.settings["code_lr"]),
         ]
-
-    def before_epoch(self, epoch: int) -> None:
-        """Nothing to do."""
-
-    def after_step(self, step: int) -> None:
-        """Nothing to do."""
 
     def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction of one view per image from its code, variance and covariance of the batch's codes."""
@@ -296,9 +291,6 @@ class LatentOptimization:
             made = self._student.embed(images)
             out |= {"distilled": made["projector"], "distilled-backbone": made["backbone"]}
         return {name: out[name] for name in wanted}
-
-    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
-        """Test codes are optimised after training; their reconstruction stands in no curve."""
 
 
 def _blank(n: int, device: torch.device) -> tuple[Tensor, Tensor]:

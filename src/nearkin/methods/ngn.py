@@ -68,12 +68,7 @@ class NGN(VICReg):
             raise unknown("neighbors_metric", s["neighbors_metric"], METRICS)
         if s["neighbors_k"] < 1 or s["refresh_epochs"] < 0:
             raise ConfigError("neighbors_k must be at least 1 and refresh_epochs at least 0.")
-        self.runs: dict[str, Path] = {}
         self._features: Features = pixel_features
-
-    def use_runs(self, runs: dict[str, Path]) -> None:
-        """Run folders by method name, as the study trained them before this one."""
-        self.runs = runs
 
     def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
         """Compute the features that neighbours are found under."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearkin.analyze.agreement import FactorAgreement, neighbor_agreement
 from nearkin.analyze.dominance import dominance
-from nearkin.analyze.factors import known_factors, pixel_factors, pixel_vectors
+from nearkin.analyze.factors import Factor, known_factors, pixel_factors, pixel_vectors
 from nearkin.analyze.hubness import CANDIDATES, K, hubness
 from nearkin.analyze.precision import precision_at_k
 from nearkin.analyze.retrieval import grid_rows, queries_of, search
@@ -28,8 +29,8 @@ def neighbour_uses(
     """One JSON-able dictionary per method: "retrieval", "precision", "hubs", "factors". Saved in uses/neighbours."""
     if len(test) < _LEAST:
         return []
-    factors = (*known_factors(dict(test.factors)), *pixel_factors(np.asarray(test.images)))
-    pixels: FactorAgreement | None = None
+    images = np.asarray(test.images)
+    yardstick: tuple[Sequence[Factor], FactorAgreement] | None = None  # made when the first run needs it
     out = []
     for run in first_seed(runs):
         path = study / "uses" / "neighbours" / f"{run.folder.name}.json"
@@ -40,18 +41,18 @@ def neighbour_uses(
                 continue
         say(f"  neighbours of {run.title}")
         part = run.embeddings().part("test")
-        near = knn(part.Z, part.Z, min(K, len(part) - 1), exclude_self=True)
-        if pixels is None:
-            raw = pixel_vectors(np.asarray(test.images))
-            pixels = neighbor_agreement(knn(raw, raw, near.indices.shape[1], exclude_self=True), part.labels, factors)
+        k, candidates = min(K, len(part) - 1), min(CANDIDATES, len(part) - 1)
+        nearest = knn(part.Z, part.Z, candidates, exclude_self=True)
+        near = nearest.first(k)
+        if yardstick is None:
+            yardstick = _pixels(test, images, part.labels, k)
+        factors, pixels = yardstick
         agreed = neighbor_agreement(near, part.labels, factors)
         precision = None
         if part.labels is not None and part.labelled:
             precision = precision_at_k(near, part.labels, part.labels, part.classes, True)
         queries = queries_of(part, grid_rows(part, seed=0))
-        hubs = hubness(
-            part, k=near.indices.shape[1], candidates=min(CANDIDATES, len(part) - 1), pixels=np.asarray(test.images)
-        )
+        hubs = hubness(part, k=k, candidates=candidates, pixels=images, near=nearest)
         found = {
             "digest": run.digest,
             "run": run.folder.name,
@@ -66,6 +67,15 @@ def neighbour_uses(
         write_json(path, found)
         out.append(found)
     return out
+
+
+def _pixels(
+    test: ImageSet, images: NDArray[np.uint8], labels: NDArray[np.int64] | None, k: int
+) -> tuple[Sequence[Factor], FactorAgreement]:
+    """The factors of the test images, and what neighbours of their raw pixels agree in."""
+    factors = (*known_factors(dict(test.factors)), *pixel_factors(images))
+    raw = pixel_vectors(images)
+    return factors, neighbor_agreement(knn(raw, raw, k, exclude_self=True), labels, factors)
 
 
 def wanted_ids(uses: list[dict[str, Any]]) -> set[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.analyze.variants import is_gray
-from nearkin.anomalies import OodSet, foreign_sets
+from nearkin.anomalies import OodSet, digit_sets, load_foreign, plain_set
 from nearkin.atomic import write_json
 from nearkin.data import Splits
 from nearkin.uses.anomalies import anomaly_uses
@@ -29,12 +29,12 @@ def load_ood(source: str, splits: Splits, progress: bool) -> list[OodSet]:
         DataError: what :func:`nearkin.data.load` raises.
     """
     size = int(splits.train.images.shape[-1])
-    plain = foreign_sets(source, size, progress=progress)
-    if not is_gray(plain[0].items.images):
-        return plain
+    name, loaded = load_foreign(source, size, progress=progress)
+    if not is_gray(loaded.images):
+        return [plain_set(name, loaded)]
+    _, native = load_foreign(source, None, progress=progress)
     pick = np.sort(np.random.default_rng(0).permutation(len(splits.train))[:_BACKGROUNDS])
-    back = splits.train.images[pick]
-    return foreign_sets(source, size, backgrounds=back, unseen=splits.val.images, progress=progress)
+    return digit_sets(loaded, native, splits.train.images[pick], unseen=splits.val.images, name=name)
 
 
 def run_uses(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def anomalies(
-    embeddings: Annotated[Path, typer.Argument(help="Vectors of the normal images: .parquet, .npy or .npz.")],
+    embeddings: options.Vectors,
     ood: Annotated[
         str | None,
         typer.Option("--ood", help="Foreign images: an embedding file, or (with --run) a data set's name or path."),
@@ -38,25 +38,22 @@ def anomalies(
     one_class: Annotated[
         bool, typer.Option("--one-class", help="Also each class as the only normal one, and each class held out.")
     ] = False,
-    images: Annotated[
-        str | None, typer.Option("--images", help="Data set of the vectors' images: trivial scores and --html need it.")
-    ] = None,
+    images: options.Images = None,
     variants: Annotated[
         bool, typer.Option("--variants", help="Also padded, inverted and recoloured versions of gray digits in --ood.")
     ] = False,
     seed: options.Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Parquet table of the images; gets the column anomaly_score.")
-    ] = None,
-    as_json: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this JSON file.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Picture sheet of the most and least anomalous.")] = None,
+    out: options.TableOut = None,
+    as_json: options.JsonOut = None,
+    html: options.HtmlOut = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
     """Rank images by how unlike the training images they are; with --ood, say how well that finds foreign ones.
 
     Scores: higher = more anomalous. A training image is scored without itself. With --images and --ood DATA --run RUN, scores
-    that need no learning (brightness, saturation, border, PNG size, raw pixels) stand in the same table.
+    that need no learning (brightness, saturation, border, PNG size, raw pixels) stand in the same table. -o adds the column
+    anomaly_score.
     """
     from nearkin.analyze.table import add_columns
     from nearkin.anomalies import class_tables, foreign_sets, inside_rows, rank, train_rows
@@ -121,8 +118,7 @@ def anomalies(
 def _check(ood: str | None, run: Path | None, images: str | None, variants: bool, html: Path | None) -> None:
     from nearkin.errors import ConfigError
 
-    if html is not None and images is None:
-        raise ConfigError("--html shows pictures and needs --images DATA, the data set that the vectors were made of.")
+    options.need_images(html, images)
     if run is not None and ood is None:
         raise ConfigError("--run embeds the images of --ood; give --ood DATA too.")
     if ood is not None and run is None and Path(ood).suffix not in (".parquet", ".npy", ".npz"):
