@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "lookup": {"data"},
     "anomalies": {"analyze", "embeddings", "data"},
     "embedder": {"methods", "atomic"},
-    "uses": {"analyze", "anomalies", "atomic", "data", "embedder", "embeddings", "evaluate", "neighbors"},
+    "uses": {"analyze", "anomalies", "atomic", "data", "embedder", "embeddings", "evaluate", "methods", "neighbors"},
     "study": {"data", "embeddings", "evaluate", "methods", "results", "runfolder", "atomic", "train", "uses"},
     "answers": {"evaluate", "train"},
     "results": {"answers", "cores", "methods", "evaluate", "train", "atomic"},

@@ -17,7 +17,7 @@ from nearkin.answers.common import pick
 from nearkin.atomic import read_json
 from nearkin.cores import available_cores
 from nearkin.evaluate.stats import STUDENT, t_interval
-from nearkin.methods import METHODS, method_info
+from nearkin.methods import method_info, rank
 from nearkin.train.record import Record
 
 _SCORES = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")
@@ -30,8 +30,7 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
     """Assemble the results of all finished runs in a study folder. JSON-able."""
     study, data = read_json(folder / "study.json"), read_json(folder / "data.json")
     runs = [_run(path.parent) for path in sorted(folder.glob("runs/*/done.json"))]
-    order = {name: k for k, name in enumerate(METHODS)}
-    runs.sort(key=lambda run: (order[run["method"].split("@")[0]], run["method"], run["seed"]))
+    runs.sort(key=lambda run: (rank(run["method"]), run["seed"]))
     table = _table(runs)
     ablation = collapse(runs)
     faster = convergence(folder, runs) if ablation else None

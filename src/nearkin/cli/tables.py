@@ -31,7 +31,11 @@ def print_results(results: dict[str, Any]) -> None:
         title="test accuracy in %, ± half the 95 % interval", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1)
     )
     for column in ("method", "layer", "linear", "SGD raw", "kNN", "RankMe"):
-        table.add_column(column, justify="left" if column in ("method", "layer") else "right", no_wrap=True)
+        words = column in ("method", "layer")  # words may be broken over lines, numbers must not be cut
+        least = None if words else 12 if column == "linear" else 7
+        table.add_column(
+            column, justify="left" if words else "right", no_wrap=not words, overflow="fold", min_width=least
+        )
     for row in results["table"]:
         table.add_row(
             escape(row["title"]),

@@ -217,6 +217,11 @@ def method_info(name: str) -> MethodInfo:
     return replace(info, name=name, title=title, overrides={**info.overrides, **overrides})
 
 
+def rank(name: str) -> tuple[int, str]:
+    """Sort key of methods: the order of METHODS, the variants of one by name."""
+    return list(METHODS).index(name.partition("@")[0]), name
+
+
 def needed_runs(name: str, seed: int, folder: Path) -> dict[str, Path]:
     """Folders of the runs that a method's run reads: they lie beside it in ``folder``, with the same seed."""
     return {needed: folder / f"{needed}-s{seed}" for needed in method_info(name).needs}

@@ -8,6 +8,7 @@ from typing import Any
 
 from nearkin.atomic import read_json
 from nearkin.embeddings import Embeddings
+from nearkin.methods import rank
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class FinishedRun:
 
 
 def finished_runs(study: Path) -> list[FinishedRun]:
-    """All finished runs of a study, by name."""
+    """All finished runs of a study, in the order of its table."""
     out = []
     for path in sorted(study.glob("runs/*/done.json")):
         evaluation: dict[str, Any] = read_json(path.parent / "evaluation.json")
@@ -45,13 +46,13 @@ def finished_runs(study: Path) -> list[FinishedRun]:
                 digest=read_json(path)["digest"],
             )
         )
-    return out
+    return sorted(out, key=lambda run: (rank(run.method), run.seed))
 
 
 def first_seed(runs: list[FinishedRun]) -> list[FinishedRun]:
     """One run per method: that of the lowest seed. Variants (NAME@...) are left out."""
     out: dict[str, FinishedRun] = {}
-    for run in sorted(runs, key=lambda run: run.seed):
+    for run in runs:
         if "@" not in run.method:
             out.setdefault(run.method, run)
     return list(out.values())
