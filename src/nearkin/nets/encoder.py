@@ -74,9 +74,9 @@ def _build_reference(image_size: int) -> Encoder:
     return Encoder(net, width, head, _REFERENCE_WIDTH)
 
 
-def _fast(*widths: int, features: int) -> Callable[[int], Encoder]:
+def _fast(*widths: int, features: int, positions: int = 16) -> Callable[[int], Encoder]:
     def build(image_size: int) -> Encoder:
-        net = FastNet(image_size, widths, features)
+        net = FastNet(image_size, widths, features, positions)
         return Encoder(net, net.num_features)
 
     return build
@@ -85,6 +85,7 @@ def _fast(*widths: int, features: int) -> Callable[[int], Encoder]:
 _BUILDERS: dict[str, Callable[[int], Encoder]] = {
     "fast": _fast(64, 128, 256, features=1024),
     "fast-tiny": _fast(32, 64, 256, features=1024),
+    "fast-mini": _fast(64, 128, features=512, positions=8),
     "resnet18-small": _build_resnet18,
     "reference": _build_reference,
 }

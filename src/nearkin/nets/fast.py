@@ -1,7 +1,7 @@
 """A small residual net shaped for CPUs: a strided patch stem keeps every stage compute-bound.
 
 Most of the time of a small-image ResNet on a CPU goes into memory traffic at full resolution. Here the stem
-reads overlapping patches at stride S/16, so the first stage already works on 16 x 16 positions.
+reads overlapping patches at stride S/16 (or S/8), so the first stage already works on 16 x 16 (8 x 8) positions.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ class Block(nn.Module):
 
 
 class FastNet(nn.Module):
-    """Patch stem at stride S/16, one block per width at 16, 8, 4, ... positions, global average pooling.
+    """Patch stem to P x P positions, one block per width at P, P/2, P/4, ... positions, global average pooling.
 
     Args:
         image_size: S, side of the square input in pixels (at least 8).
         widths: channels of each stage.
+        positions: P, about the side of the first stage's maps: the stem's stride is S / P, rounded.
         features: F, feature width. Where it exceeds the last stage's, a 1x1 convolution widens the last map before
             pooling: a wide feature vector helps linear rules and costs far less than a wide stage.
     Shapes: (B, 3, S, S) -> (B, F).
     """
 
-    def __init__(self, image_size: int, widths: Sequence[int], features: int) -> None:
+    def __init__(self, image_size: int, widths: Sequence[int], features: int, positions: int = 16) -> None:
         super().__init__()
-        stride = max(1, round(image_size / 16))
+        stride = max(1, round(image_size / positions))
         kernel = 2 * stride if stride > 1 else 3
         stem = nn.Conv2d(3, widths[0], kernel, stride, (kernel - stride) // 2 if stride > 1 else 1, bias=False)
         self.stem = nn.Sequential(stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
