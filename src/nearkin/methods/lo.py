@@ -92,7 +92,7 @@ class LatentOptimization(Method):
         "encoder": "fast-tiny",
         "recipe": "simple",
         "code_dim": 128,
-        "code_lr": 0.02,
+        "code_lr": 0.3,
         "code_per": "image",
         "decoder_width": 128,
         "reconstruction_weight": 10.0,

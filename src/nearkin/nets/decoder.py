@@ -9,11 +9,13 @@ from torch import Tensor, nn
 class Decoder(nn.Module):
     """Code (B, D) and conditions (B, C) -> image (B, 3, S, S), normalised like the views.
 
-    A linear layer to S/8 x S/8 maps, then three times: nearest up-sampling, 3x3 convolution, GroupNorm, GELU. At every
-    scale two extra channels hold where each output pixel lies in the original image (from the crop's box and flip), so
-    that a shared code can be drawn from any crop. GroupNorm instead of BatchNorm: an image's code must not depend on
-    which images are optimised beside it. Groups have at least 4 channels: with one, the norm would remove each channel's
-    mean, and no decoder could draw an image's overall colour.
+    A linear layer to S/8 x S/8 maps, then three times a 3x3 convolution whose channels become pixels (PixelShuffle, Shi et
+    al. 2016), the first two followed by GroupNorm and GELU. Convolutions then run at the lower resolution with four times
+    the channels: as many products as after up-sampling, in less than half the time on a CPU. At every scale two extra
+    channels hold where each position lies in the original image (from the crop's box and flip), so that a shared code can
+    be drawn from any crop. GroupNorm instead of BatchNorm: an image's code must not depend on which images are optimised
+    beside it. Groups have at least 4 channels: with one, the norm would remove each channel's mean, and no decoder could
+    draw an image's overall colour.
 
     Args:
         code_dim: D. condition_dim: C. image_size: S, a multiple of 8 or rounded up and cropped. width: channels at S/8.
@@ -25,22 +27,25 @@ class Decoder(nn.Module):
         self.base = -(-image_size // 8)
         self.width = width
         self.start = nn.Linear(code_dim + condition_dim, width * self.base * self.base)
-        widths = (width, width // 2, width // 4, width // 8)
+        widths = (width, width // 2, width // 4)
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a + 2, b, 3, 1, 1), nn.GroupNorm(min(4, b // 4), b), nn.GELU())
+            nn.Sequential(_to_pixels(a, b), nn.GroupNorm(min(4, b // 4), b), nn.GELU())
             for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
-        self.last = nn.Conv2d(widths[-1], 3, 3, 1, 1)
+        self.stages.append(_to_pixels(widths[-1], 3))
 
     def forward(self, code: Tensor, condition: Tensor, where: Tensor) -> Tensor:
         """``where`` (B, 4): left, top, right, bottom of the view in the original image, in [-1, 1]; left > right: flipped."""
         h = self.start(torch.cat([code, condition], dim=1)).view(len(code), self.width, self.base, self.base)
         h = nn.functional.gelu(h)
         for stage in self.stages:
-            h = nn.functional.interpolate(h, scale_factor=2.0, mode="nearest")
             h = stage(torch.cat([h, _positions(where, h.shape[-1]).to(h.dtype)], dim=1))
-        out: Tensor = self.last(h)[:, :, : self.image_size, : self.image_size]
-        return out
+        return h[:, :, : self.image_size, : self.image_size]
+
+
+def _to_pixels(in_channels: int, out_channels: int) -> nn.Sequential:
+    """(B, in + 2, S, S) -> (B, out, 2 S, 2 S)."""
+    return nn.Sequential(nn.Conv2d(in_channels + 2, 4 * out_channels, 3, 1, 1), nn.PixelShuffle(2))
 
 
 def _positions(where: Tensor, side: int) -> Tensor:
