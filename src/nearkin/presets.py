@@ -101,7 +101,7 @@ PRESETS: dict[str, Preset] = {
                 "projector": (512, 512),
                 "decoder_width": 64,
                 "distill_epochs": 2,
-                "infer_steps": 20,
+                "infer_steps": 12,
             },
         ),
         Preset("cpu", "the fast net on all images, for a laptop", _CPU),
