@@ -13,13 +13,17 @@ from nearkin.neighbors import knn
 RNG = np.random.default_rng(0)
 
 
-def test_trustworthiness_against_scikit_learn() -> None:
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_trustworthiness_against_scikit_learn(offset: float) -> None:
     Z, flat = RNG.normal(size=(300, 10)).astype(np.float32), RNG.normal(size=(300, 2)).astype(np.float32)
     flat[:, 0] = Z[:, 0]
-    near = knn(flat, flat, K, metric="l2", exclude_self=True)
-    assert trustworthiness(Z, near, chunk=64) == pytest.approx(
-        sklearn_trustworthiness(Z, flat, n_neighbors=K), abs=1e-4
-    )
+    Z += offset
+    maps = [flat, Z[:, 2:4]]
+    near = [knn(xy, xy, k, metric="l2", exclude_self=True) for xy, k in zip(maps, (K, 7), strict=True)]
+    wanted = [
+        sklearn_trustworthiness(Z.astype(np.float64), xy, n_neighbors=k) for xy, k in zip(maps, (K, 7), strict=True)
+    ]
+    assert trustworthiness(Z, *near, chunk=64) == pytest.approx(wanted, abs=1e-4)
 
 
 def test_preservation() -> None:

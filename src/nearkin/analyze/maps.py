@@ -43,24 +43,30 @@ class Map:
         return out
 
 
-def trustworthiness(Z: NDArray[np.float32], map_neighbors: Neighbors, *, chunk: int = 500) -> float:
-    """1 - penalty for map neighbours that are far away in Z (N, D), weighted by their rank there.
+def trustworthiness(Z: NDArray[np.float32], *maps: Neighbors, chunk: int = 500) -> list[float]:
+    """1 - penalty for map neighbours that are far away in Z (N, D), weighted by their rank there; one value per map.
 
-    Exact, by chunks of rows, so that no N x N matrix exists. L2 distances in Z. Needs k < N / 2.
+    ``maps`` are the self-excluded neighbours (N, k) on each map. Exact, by chunks of rows, so that no N x N matrix exists;
+    the distances (L2 in Z), which cost most where D is large, serve all maps. Needs k < N / 2.
     """
-    n, k = map_neighbors.indices.shape
+    n = len(Z)
+    # Centred: |b|^2 - 2ab in float32 would lose the order inside a tiny cloud far from zero.
+    Z = Z - Z.mean(axis=0, dtype=np.float64).astype(np.float32)
     squared = np.square(Z).sum(axis=1)
-    penalty = 0.0
+    penalties = [0.0] * len(maps)
     for start in range(0, n, chunk):
         rows = slice(start, min(start + chunk, n))
         distance = squared[None] - 2 * Z[rows] @ Z.T  # plus |z_i|^2, which changes no rank
         own = np.arange(rows.start, rows.stop)
         distance[np.arange(len(own)), own] = -np.inf
-        to_map = np.take_along_axis(distance, map_neighbors.indices[rows], axis=1)
-        for j in range(k):
-            rank = (distance < to_map[:, j : j + 1]).sum(axis=1)  # the point itself counts as rank 0
-            penalty += float(np.maximum(rank - k, 0).sum())
-    return float(1 - penalty * 2 / (n * k * (2 * n - 3 * k - 1)))
+        to_map = [np.take_along_axis(distance, near.indices[rows], axis=1) for near in maps]
+        distance.sort(axis=1)
+        for m, wanted in enumerate(to_map):
+            k = wanted.shape[1]
+            for row, values in zip(distance, wanted, strict=True):  # the point itself counts as rank 0
+                penalties[m] += float(np.maximum(np.searchsorted(row, values) - k, 0).sum())
+    sizes = [near.indices.shape[1] for near in maps]
+    return [1 - p * 2 / (n * k * (2 * n - 3 * k - 1)) for p, k in zip(penalties, sizes, strict=True)]
 
 
 def preservation(high: Neighbors, low: Neighbors) -> float:
@@ -73,19 +79,25 @@ def preservation(high: Neighbors, low: Neighbors) -> float:
 def _judge(
     Z: NDArray[np.float32],
     high: Neighbors,
-    coords: NDArray[np.float32],
+    drawn: dict[str, tuple[NDArray[np.float32], tuple[float, ...] | None]],
     labels: NDArray[np.int64] | None,
-    explained: tuple[float, ...] | None,
-) -> Map:
+) -> dict[str, Map]:
+    """Maps by kind, from their coordinates and explained variance."""
     k = high.indices.shape[1]
-    low = knn(coords, coords, max(k, min(_PURITY_K, len(coords) - 1)), metric="l2", exclude_self=True)
-    purity = None
-    if labels is not None and (labels >= 0).any():
-        known = labels >= 0
-        near = labels[low.indices[:, :_PURITY_K]][known]
-        purity = float((near == labels[known][:, None]).mean())
-    trust = trustworthiness(Z, low.first(k)) if 2 * k < len(Z) else None
-    return Map(coords, explained, trust, preservation(high, low.first(k)), purity)
+    wide = max(k, min(_PURITY_K, len(Z) - 1))
+    low = {name: knn(xy, xy, wide, metric="l2", exclude_self=True) for name, (xy, _) in drawn.items()}
+    trust: list[float] | list[None] = [None] * len(low)
+    if 2 * k < len(Z):
+        trust = trustworthiness(Z, *(near.first(k) for near in low.values()))
+    out = {}
+    for (name, (coords, explained)), trusted in zip(drawn.items(), trust, strict=True):
+        near, purity = low[name], None
+        if labels is not None and (labels >= 0).any():
+            known = labels >= 0
+            same = labels[near.indices[:, :_PURITY_K]][known] == labels[known][:, None]
+            purity = float(same.mean())
+        out[name] = Map(coords, explained, trusted, preservation(high, near.first(k)), purity)
+    return out
 
 
 def _skipped(n: int, reason: str) -> Map:
@@ -115,17 +127,16 @@ def draw_maps(
     if not spread > 1e-6 * max(1e-12, float(np.abs(Z).max())):
         return {name: _skipped(n, "all vectors are the same") for name in kinds}
     high = knn(Z, Z, min(K, n - 1), metric="l2", exclude_self=True)
-    maps = {}
+    drawn: dict[str, tuple[NDArray[np.float32], tuple[float, ...] | None]] = {}
     if "pca" in kinds:
         pca = PCA(2, svd_solver="covariance_eigh" if d <= 1000 else "randomized", random_state=seed)
         flat = pca.fit_transform(Z - Z.mean(axis=0)).astype(np.float32)
         flat *= np.where(np.abs(pca.components_).max(axis=1) == pca.components_.max(axis=1), 1, -1).astype(np.float32)
         explained = tuple(float(share) for share in pca.explained_variance_ratio_)
-        maps["pca"] = _judge(Z, high, flat, labels, explained)
+        drawn["pca"] = flat, explained
     if "tsne" in kinds:
-        coords = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs)
-        maps["tsne"] = _judge(Z, high, coords, labels, None)
-    return maps
+        drawn["tsne"] = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs), None
+    return _judge(Z, high, drawn, labels)
 
 
 def tsne(
