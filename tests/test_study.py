@@ -109,6 +109,7 @@ def test_a_studys_run_embeds_a_set_of_another_size(tmp_path: Path) -> None:
 def test_killed_study_continues_to_the_same_result(tmp_path: Path) -> None:
     folder_of_images(tmp_path / "images")
     args = ["study", "images", "--methods", "vicreg", *TINY, "--set", "checkpoint_seconds=0.01"]
+    args += ["--epochs", "40"]  # long enough that no delay of the watching process lets the training end first
     whole = nearkin(*args, "-o", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     env = os.environ | {"NEARKIN_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}

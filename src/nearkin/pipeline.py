@@ -20,7 +20,7 @@ from nearkin.embedder import embedder, image_size, open_run
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create
-from nearkin.runfolder import claim
+from nearkin.runfolder import claim, exclusive
 from nearkin.study import _jsonable, embed_splits, method_settings
 
 
@@ -47,22 +47,22 @@ def fit_run(
     progress: bool,
 ) -> Path:
     """Train one method into the folder ``out``; continue what is there if its config is the same."""
-    claim(out)
-    splits = _splits(data, labels, size, strict, subset, progress)
-    shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
-    model = create(method, method_settings(method, settings), shape)
-    config = {
-        "method": method,
-        "seed": seed,
-        "settings": _jsonable(model.settings),
-        "image_size": shape[1],
-        "data": data,
-    }
-    if (out / "config.json").exists() and read_json(out / "config.json") != config:
-        raise ConfigError(f"{out} holds a run with another configuration. Choose another -o.")
-    write_json(out / "config.json", config)
-    model.fit(splits, out, seed=seed, device=device, progress=progress, title=method)
-    return out
+    with exclusive(out):
+        splits = _splits(data, labels, size, strict, subset, progress)
+        shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
+        model = create(method, method_settings(method, settings), shape)
+        config = {
+            "method": method,
+            "seed": seed,
+            "settings": _jsonable(model.settings),
+            "image_size": shape[1],
+            "data": data,
+        }
+        if (out / "config.json").exists() and read_json(out / "config.json") != config:
+            raise ConfigError(f"{out} holds a run with another configuration. Choose another -o.")
+        write_json(out / "config.json", config)
+        model.fit(splits, out, seed=seed, device=device, progress=progress, title=method)
+        return out
 
 
 def embed_run(

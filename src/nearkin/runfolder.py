@@ -1,10 +1,14 @@
-"""Output folders: they must be writable before hours are spent."""
+"""Output folders: they must be writable before hours are spent, and written by one process at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nearkin.errors import OutputError
+
+_LOCK = ".lock"
 
 
 def claim(folder: Path) -> None:
@@ -13,6 +17,31 @@ def claim(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_text("")
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}. Choose another -o.") from error
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Claim ``folder`` and hold it: two processes that train into one folder would mix their checkpoints and metrics.
+
+    The lock is the operating system's, so that it ends with its process, kill -9 included; the empty file stays.
+
+    Raises:
+        OutputError: another process holds it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    claim(folder)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"another nearkin process is writing to {folder}. Wait for it to end, or choose another -o."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

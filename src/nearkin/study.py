@@ -21,7 +21,7 @@ from nearkin.errors import ConfigError, unknown
 from nearkin.evaluate.protocol import evaluate
 from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
 from nearkin.results import collect
-from nearkin.runfolder import claim
+from nearkin.runfolder import exclusive
 from nearkin.train.device import pick_device
 from nearkin.uses import run_uses, uses_thumbnails
 
@@ -64,9 +64,14 @@ def run_study(
     """Run what is missing of the study in ``out`` and write results.json (not the report).
 
     Raises:
-        ConfigError: ``out`` holds another study. DataError, OutputError, TrainingError: see their texts.
+        ConfigError: ``out`` holds another study. OutputError: another process is writing there, or it cannot be written.
+        DataError, TrainingError: see their texts.
     """
-    claim(out)
+    with exclusive(out):
+        return _run_study(config, out, fresh, progress, say)
+
+
+def _run_study(config: StudyConfig, out: Path, fresh: bool, progress: bool, say: Say) -> dict[str, Any]:
     if fresh:
         for name in (
             "runs",

@@ -40,7 +40,8 @@ class Decoder(nn.Module):
         h = nn.functional.gelu(h)
         for stage in self.stages:
             h = stage(torch.cat([h, _positions(where, h.shape[-1]).to(h.dtype)], dim=1))
-        return h[:, :, : self.image_size, : self.image_size]
+        image: Tensor = h[:, :, : self.image_size, : self.image_size]
+        return image
 
 
 def _to_pixels(in_channels: int, out_channels: int) -> nn.Sequential:
