@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin import data as nd
-from nearkin.analyze.maps import draw_maps
+from nearkin.analyze.maps import K, draw_maps
+from nearkin.analyze.stability import map_stability
 from nearkin.atomic import read_json, write_json
 from nearkin.data import Skipped, Splits
 from nearkin.data.decode import to_square
@@ -129,17 +130,23 @@ def embed_files(run: Path, paths: Sequence[Path], *, layer: str | None, device: 
     return Files(tuple(names), images, model.embed(images, (chosen,))[chosen], chosen, tuple(skipped))
 
 
+def _rows(embeddings: Embeddings, split: str) -> Embeddings:
+    """The rows of one split, or all. Raises ConfigError where there are none."""
+    part = embeddings if split == "all" else embeddings.part(split)
+    if not len(part):
+        raise ConfigError(
+            f"no rows with split '{split}'; the file has: {', '.join(sorted(set(embeddings.split.tolist())))}. Use --split all."
+        )
+    return part
+
+
 def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images: int, seed: int) -> str:
     """Draw one map into a .parquet or .png file; return a line on its trustworthiness."""
     if kind not in ("tsne", "pca"):
         raise unknown("map", kind, ("tsne", "pca"))
     if out.suffix not in (".parquet", ".png"):
         raise ConfigError(f"-o {out}: a map is written as .parquet or .png.")
-    part = embeddings if split == "all" else embeddings.part(split)
-    if not len(part):
-        raise ConfigError(
-            f"no rows with split '{split}'; the file has: {', '.join(sorted(set(embeddings.split.tolist())))}. Use --split all."
-        )
+    part = _rows(embeddings, split)
     part = part.take(np.sort(np.random.default_rng(seed).permutation(len(part))[:max_images]))
     item = draw_maps(part.Z, part.labels, seed=seed)[kind]
     if item.skipped:
@@ -150,6 +157,22 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
     save_map(part, item, out, title=kind)
     trust = "-" if item.trustworthiness is None else f"{item.trustworthiness:.3f}"
     return f"{len(part):,} images; trustworthiness {trust}, neighbours preserved {100 * (item.preservation or 0):.0f} %"
+
+
+def agreement_of_maps(embeddings: Embeddings, *, split: str, seeds: Sequence[int]) -> str:
+    """How far t-SNE maps of several seeds agree with each other and with the embedding, in words."""
+    part = _rows(embeddings, split)
+    found = map_stability(part.Z, part.labels, seeds=seeds, k=min(K, len(part) - 1))
+    lines = [
+        f"t-SNE maps of {len(seeds)} seeds, {found.n:,} images, {found.k} neighbours, by the layout they start from:"
+    ]
+    for item in found.starts:
+        line = f"  {item.start}: {100 * item.overlap:.0f} % of an image's neighbours on one map are so on another"
+        line += f" (chance {100 * found.chance:.1f} %), {100 * item.preservation:.0f} % of those in the embedding"
+        if item.mixing_correlation is not None:
+            line += f"; mixing of the classes correlates with the embedding's at {item.mixing_correlation:.2f}"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def embed_images(run: Path, images: NDArray[np.uint8], layer: str | None, device: str) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import signal
 import subprocess
@@ -82,7 +83,8 @@ def test_fit_embed_evaluate_map(tmp_path: Path) -> None:
     nearkin("map", "e.parquet", "-o", "m.png", "--kind", "pca", "--split", "all", cwd=tmp_path)
     with Image.open(tmp_path / "m.png") as picture:
         assert picture.size[0] > 500
-    nearkin("map", "e.parquet", "-o", "m.parquet", "--split", "all", cwd=tmp_path)
+    text = nearkin("map", "e.parquet", "-o", "m.parquet", "--split", "all", "--seeds", "2", cwd=tmp_path)
+    assert "t-SNE maps of 2 seeds" in text and re.search(r"random: \d+ % of an image.s neighbours", text)
     assert pq.read_table(tmp_path / "m.parquet").column_names == ["id", "label", "split", "x", "y"]
     assert "Did you mean" in nearkin(
         "embed", "run", "set", "-o", "x.parquet", "--layer", "bakbone", cwd=tmp_path, code=2

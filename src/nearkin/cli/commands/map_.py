@@ -19,10 +19,16 @@ def map_(
     split: Annotated[str, typer.Option("--split", help="Which rows: test, train, val or all.")] = "test",
     max_images: Annotated[int, typer.Option("--max-images", help="At most this many, a seeded choice.")] = 10_000,
     seed: options.Seed = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="2 or more: also say how far t-SNE maps of that many seeds agree.")
+    ] = 1,
 ) -> None:
     """Draw a map and say how far it can be trusted."""
     from nearkin.embeddings import Embeddings
-    from nearkin.pipeline import draw
+    from nearkin.pipeline import agreement_of_maps, draw
 
-    text = draw(Embeddings.load(embeddings), out, kind=kind, split=split, max_images=max_images, seed=seed)
+    table = Embeddings.load(embeddings)
+    text = draw(table, out, kind=kind, split=split, max_images=max_images, seed=seed)
     typer.echo(f"{text}\nmap: {out}")
+    if seeds > 1:
+        typer.echo(agreement_of_maps(table, split=split, seeds=range(seed, seed + seeds)))
