@@ -107,5 +107,13 @@ def test_ablation_tells_scale_from_information(without: dict[str, float], collap
         assert "no loss" in text.lower()
 
 
+def test_ablation_names_the_layer_that_collapses() -> None:
+    full, without = run("vicreg"), run("vicreg-novar")
+    for item, std in ((full, 1.0), (without, 0.01)):
+        item["evaluation"]["layers"]["projector"] = layer(std=std)
+    text = collapse([full, without])["Does it collapse without the variance term?"]["statement"]
+    assert text.startswith("Yes, on 'projector'") and "Not on 'z'" in text
+
+
 def test_no_ablation_without_both_runs() -> None:
     assert collapse([run("vicreg")]) == {}

@@ -15,29 +15,17 @@ def collapse(runs: list[dict[str, Any]]) -> dict[str, Any]:
     without = next((r for r in runs if r["method"] == "vicreg-novar"), None)
     if full is None or without is None:
         return {}
+    before, after = full["evaluation"]["layers"], without["evaluation"]["layers"]
     name = full["evaluation"]["primary_layer"]
-    a, b = full["evaluation"]["layers"][name], without["evaluation"]["layers"][name]
-    numbers = {
-        label: {
-            "std_mean": layer["health"]["std_mean"],
-            "rankme": layer["health"]["rankme"],
-            "linear_sgd": pick(layer, ("linear_sgd", "accuracy")),
-            "linear_sgd_standardised": pick(layer, ("linear_sgd_standardised", "accuracy")),
-            "linear": pick(layer, ("linear", "accuracy")),
-        }
-        for label, layer in (("vicreg", a), ("vicreg-novar", b))
-    }
-    collapsed = (
-        b["health"]["std_mean"] < 0.1 * a["health"]["std_mean"] or b["health"]["rankme"] < 0.1 * a["health"]["rankme"]
-    )
+    a, b = before[name], after[name]
     out: dict[str, Any] = {
         "Does it collapse without the variance term?": {
-            "statement": (
-                f"{'Yes' if collapsed else 'No'}: on the layer '{name}' the mean std per dimension is "
-                f"{b['health']['std_mean']:.2g} against {a['health']['std_mean']:.2g}, and RankMe {b['health']['rankme']:.1f} "
-                f"against {a['health']['rankme']:.1f}."
-            ),
-            "numbers": numbers,
+            "statement": _layers(before, after),
+            "numbers": {
+                layer: {"vicreg": _numbers(before[layer]), "vicreg-novar": _numbers(after[layer])}
+                for layer in before
+                if layer in after
+            },
         }
     }
     if b["linear_sgd"]:
@@ -67,6 +55,34 @@ def collapse(runs: list[dict[str, Any]]) -> dict[str, Any]:
             "numbers": {"silhouette": [a["clusters"]["class_silhouette"], b["clusters"]["class_silhouette"]]},
         }
     return out
+
+
+def _numbers(layer: dict[str, Any]) -> dict[str, float | None]:
+    return {
+        "std_mean": layer["health"]["std_mean"],
+        "rankme": layer["health"]["rankme"],
+        "linear_sgd": pick(layer, ("linear_sgd", "accuracy")),
+        "linear_sgd_standardised": pick(layer, ("linear_sgd_standardised", "accuracy")),
+        "linear": pick(layer, ("linear", "accuracy")),
+    }
+
+
+def _layers(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Which layers collapse: the loss acts on the last one, and what lies before it may keep more."""
+    collapsed: list[str] = []
+    kept: list[str] = []
+    for layer in (name for name in before if name in after):
+        a, b = before[layer]["health"], after[layer]["health"]
+        numbers = (
+            f"'{layer}' (mean std per dimension {b['std_mean']:.2g} against {a['std_mean']:.2g}, "
+            f"RankMe {b['rankme']:.1f} against {a['rankme']:.1f})"
+        )
+        gone = b["std_mean"] < 0.1 * a["std_mean"] or b["rankme"] < 0.1 * a["rankme"]
+        (collapsed if gone else kept).append(numbers)
+    if not collapsed:
+        return f"No: neither spread nor rank falls below a tenth of VICReg's on {', '.join(kept)}."
+    rest = f" Not on {', '.join(kept)}." if kept else ""
+    return f"Yes, on {', '.join(collapsed)}: spread or rank is below a tenth of VICReg's.{rest}"
 
 
 def convergence(folder: Path, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
