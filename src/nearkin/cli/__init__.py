@@ -13,6 +13,7 @@ from nearkin.cli.commands import (
     duplicates,
     embed,
     evaluate,
+    export,
     factors,
     fit,
     hubs,
@@ -33,6 +34,7 @@ app.command("study")(study.study)
 app.command("fit")(fit.fit)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("map")(map_.map_)
 app.command("search")(search.search)
 app.command("hubs")(hubs.hubs)

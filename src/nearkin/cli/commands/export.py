@@ -1,0 +1,20 @@
+"""nearkin export: a run's encoder as a file for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder, written by 'nearkin fit' or found in a study's runs/.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .onnx, or .pt2 (torch.export).")],
+    layer: Annotated[str | None, typer.Option("--layer", help="Default: the layer meant for downstream use.")] = None,
+) -> None:
+    """Export an encoder; the file takes uint8 pixels and does the normalisation itself."""
+    from nearkin.export import export_run
+
+    worst = export_run(run, out, layer=layer)
+    typer.echo(f"{out}: uint8 images (B, 3, S, S) -> vectors; compared with the run, largest difference {worst:.0e}")
