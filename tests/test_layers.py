@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "study": {"data", "embeddings", "evaluate", "methods", "results", "runfolder", "atomic", "train", "uses"},
     "answers": {"evaluate", "train"},
     "results": {"answers", "cores", "methods", "evaluate", "train", "atomic"},
-    "pipeline": {"data", "analyze", "embedder", "embeddings", "methods", "study", "runfolder", "atomic"},
+    "pipeline": {"train", "data", "analyze", "embedder", "embeddings", "methods", "study", "runfolder", "atomic"},
     "report": {"atomic"},
     "cli": {
         "presets",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create
 from nearkin.runfolder import claim, exclusive
 from nearkin.study import _jsonable, embed_splits, method_settings
+from nearkin.train import ranks
+from nearkin.train.device import pick_device
 
 
 def _splits(
@@ -47,9 +50,16 @@ def fit_run(
     device: str,
     progress: bool,
 ) -> Path:
-    """Train one method into the folder ``out``; continue what is there if its config is the same."""
-    with exclusive(out):
-        splits = _splits(data, labels, size, strict, subset, progress)
+    """Train one method into the folder ``out``; continue what is there if its config is the same.
+
+    Under torchrun every rank calls this, and rank 0 writes.
+    """
+    with ranks.group(pick_device(device)), exclusive(out) if ranks.rank() == 0 else nullcontext():
+        if ranks.rank():
+            ranks.wait()  # rank 0 decodes and caches the images, the others read them
+        splits = _splits(data, labels, size, strict, subset, progress and ranks.rank() == 0)
+        if not ranks.rank():
+            ranks.wait()
         shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
         model = create(method, method_settings(method, settings), shape)
         config = {
@@ -61,7 +71,8 @@ def fit_run(
         }
         if (out / "config.json").exists() and read_json(out / "config.json") != config:
             raise ConfigError(f"{out} holds a run with another configuration. Choose another -o.")
-        write_json(out / "config.json", config)
+        if not ranks.rank():
+            write_json(out / "config.json", config)
         model.fit(splits, out, seed=seed, device=device, progress=progress, title=method)
         return out
 

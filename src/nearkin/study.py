@@ -23,6 +23,7 @@ from nearkin.methods import METHODS, create, known_settings, method_info, needed
 from nearkin.results import collect
 from nearkin.runfolder import exclusive
 from nearkin.train.device import pick_device
+from nearkin.train.ranks import launched
 from nearkin.uses import run_uses, uses_thumbnails
 
 Say = Callable[[str], None]
@@ -67,6 +68,8 @@ def run_study(
         ConfigError: ``out`` holds another study. OutputError: another process is writing there, or it cannot be written.
         DataError, TrainingError: see their texts.
     """
+    if launched() > 1:
+        raise ConfigError("a study is one process; several ranks are for 'nearkin fit'. Run it without torchrun.")
     with exclusive(out):
         return _run_study(config, out, fresh, progress, say)
 

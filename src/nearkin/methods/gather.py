@@ -26,13 +26,15 @@ class _AllGather(torch.autograd.Function):
 
 
 def gather(x: Tensor) -> Tensor:
-    """(B, D) on each of R ranks -> (R * B, D) on all, in rank order. The identity at one rank.
+    """(B, D) on each of R ranks -> (R * B, D) on all, in rank order. The identity at one rank and without gradients.
 
     Every rank then computes the loss of the global batch, so the adjoint multiplies a rank's gradient by R,
     and DistributedDataParallel's averaging over ranks divides by R: parameter gradients equal those of one
     process on the concatenated batch. B must be equal on all ranks.
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return x
+    if not torch.is_grad_enabled():  # held-out losses, which rank 0 computes alone
         return x
     out: Tensor = _AllGather.apply(x)
     return out

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from nearkin.errors import ConfigError
+from nearkin.train.ranks import launched
 
 
 def pick_device(name: str = "auto") -> str:
@@ -40,4 +41,6 @@ def make_fabric(device: str, precision: str) -> Fabric:
     for name in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     use_bf16 = precision == "bf16" or (precision == "auto" and native_bf16(device))
-    return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if use_bf16 else "32-true")
+    # Under torchrun each process has its own GPU; without, the first.
+    devices: int | list[int] = [torch.cuda.current_device()] if device == "cuda" and launched() > 1 else 1
+    return Fabric(accelerator=device, devices=devices, precision="bf16-mixed" if use_bf16 else "32-true")

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin.errors import ConfigError, TrainingError
+from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.optim import set_lr
 from nearkin.train.progress import step_bar
-from nearkin.train.record import Record
+from nearkin.train.record import Record, Unwritten
 from nearkin.train.seeding import epoch_order, generator
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -103,7 +104,8 @@ def train(
 
     Writes metrics.jsonl, a rolling checkpoint, snapshots/epoch-NNNN.safetensors and, at the end,
     weights.safetensors (whose presence means: finished). On one machine, an interrupted and resumed run ends
-    with bitwise the weights of an uninterrupted one: data order and views depend on (seed, step) alone.
+    with bitwise the weights of an uninterrupted one: data order and views depend on (seed, step) alone. Under torchrun
+    every rank calls this; ``config.batch_size`` is that of all ranks together, and rank 0 writes.
 
     Args:
         images: uint8 (N, 3, H, W); may be a memory map. No labels.
@@ -116,11 +118,13 @@ def train(
     if config.batch_size > n:
         raise ConfigError(f"batch_size {config.batch_size} is larger than the {n} training images; use at most {n}.")
     device = fabric.device
+    mine, lead = ranks.part(config.batch_size), ranks.rank() == 0
+    position = (ranks.rank(),) if ranks.joined() else ()  # views differ between ranks
     trainable.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = trainable.optimizers()
     parameters = [p for p in trainable.net.parameters() if p.requires_grad]
     fetch = device_images(images, device)
-    record = Record(run_dir / "metrics.jsonl")
+    record = Record(run_dir / "metrics.jsonl") if lead else Unwritten(run_dir / "metrics.jsonl")
     per_epoch = n // config.batch_size
     total = config.epochs * per_epoch
     step, seconds = _resume(trainable.net, optimizers, record, run_dir)
@@ -134,23 +138,30 @@ def train(
 
     def save() -> None:
         log.flush()
+        if not lead:
+            return
         meta = {"step": step, "seconds": elapsed(), "position": record.position}
         save_tensors(run_dir / CHECKPOINT, trainable.net.state_dict() | optimizer_tensors(optimizers), meta)
 
     saved_at = time.monotonic()
-    with step_bar(title, total, step, enabled=progress) as bar:
+    with step_bar(title, total, step, enabled=progress and lead) as bar:
         while step < total:
             epoch = step // per_epoch
             order = epoch_order(n, seed, epoch)
-            trainable.before_epoch(epoch)
+            if lead:  # what it leaves on disk (neighbours), the other ranks then read
+                trainable.before_epoch(epoch)
+            ranks.wait()
+            if not lead:
+                trainable.before_epoch(epoch)
             for k in range(step % per_epoch, per_epoch):
-                index = order[k * config.batch_size : (k + 1) * config.batch_size]
+                index = order[k * config.batch_size : (k + 1) * config.batch_size][mine]
                 lr = set_lr(optimizers, config.lr_factor(step, per_epoch))
                 rows = torch.from_numpy(index).to(device, non_blocking=True)
-                loss, terms = trainable.loss(fetch(index), rows, generator(device, seed, "views", step))
+                loss, terms = trainable.loss(fetch(index), rows, generator(device, seed, "views", step, *position))
                 for p in parameters:
                     p.grad = None
                 fabric.backward(loss)
+                ranks.average_gradients(parameters)
                 for optimizer in optimizers:
                     optimizer.step()
                 trainable.after_step(step)
@@ -172,12 +183,15 @@ def train(
                     saved_at = time.monotonic()
             log.flush()
             seconds = elapsed()
-            _end_of_epoch(trainable, record, run_dir, epoch + 1, config, snapshots, seconds, on_eval)
+            if lead:
+                _end_of_epoch(trainable, record, run_dir, epoch + 1, config, snapshots, seconds, on_eval)
             started = time.monotonic()
             save()
             saved_at = time.monotonic()
-    save_tensors(run_dir / WEIGHTS, trainable.net.state_dict(), {"epochs": config.epochs, "seconds": elapsed()})
-    (run_dir / CHECKPOINT).unlink(missing_ok=True)
+    if lead:
+        save_tensors(run_dir / WEIGHTS, trainable.net.state_dict(), {"epochs": config.epochs, "seconds": elapsed()})
+        (run_dir / CHECKPOINT).unlink(missing_ok=True)
+    ranks.wait()
 
 
 def _resume(

@@ -46,3 +46,13 @@ class Record:
             return []
         lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
         return [line for line in lines if all(line.get(key) == value for key, value in match.items())]
+
+
+class Unwritten(Record):
+    """The record on ranks other than 0: the file is rank 0's, nothing is written."""
+
+    def append(self, *lines: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def rewind(self, position: int) -> None:
+        """Do nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,10 @@ def fit(
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Train one method on a set's train split; continue if the run folder holds a checkpoint."""
+    """Train one method on a set's train split; continue if the run folder holds a checkpoint.
+
+    On several GPUs or machines: torchrun --nproc-per-node 4 -m nearkin fit ...
+    """
     from nearkin.presets import get_preset
 
     chosen = get_preset(preset)
@@ -45,4 +49,5 @@ def fit(
         device=device,
         progress=not quiet,
     )
-    typer.echo(f"run: {run}")
+    if os.environ.get("RANK", "0") == "0":  # under torchrun, once
+        typer.echo(f"run: {run}")

@@ -1,0 +1,82 @@
+"""Several processes that train one net, as torchrun starts them. Everything here is a no-op for one process.
+
+Each rank takes an equal part of every batch. Losses that need the whole batch gather it (methods/gather.py); gradients are
+averaged over ranks after the backward pass, which is what DistributedDataParallel does, without wrapping the net, so that
+state dictionaries have the same names at any number of ranks. BatchNorm normalises with the statistics of its own rank's
+part. Rank 0 alone writes: metrics, checkpoints, evaluation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nearkin.errors import ConfigError
+
+
+def launched() -> int:
+    """How many processes torchrun started for this job; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def joined() -> bool:
+    """Whether this process is one of several that have found each other."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def world() -> int:
+    """Number of ranks."""
+    return dist.get_world_size() if joined() else 1
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if joined() else 0
+
+
+@contextmanager
+def group(device: str) -> Iterator[None]:
+    """Find the other ranks that torchrun started (gloo on "cpu", NCCL on "cuda"), and leave them at the end."""
+    if launched() == 1:
+        yield
+        return
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Return when every rank has come here."""
+    if joined():
+        dist.barrier()
+
+
+def part(batch_size: int) -> slice:
+    """This rank's places of a batch. Raises ConfigError when the ranks cannot have equal parts."""
+    if batch_size % world():
+        raise ConfigError(f"batch_size {batch_size} cannot be shared by {world()} ranks; use a multiple of {world()}.")
+    size = batch_size // world()
+    return slice(rank() * size, (rank() + 1) * size)
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace every gradient by its mean over ranks, in one message."""
+    if not joined():
+        return
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if any(g.is_sparse for g in grads):
+        raise ConfigError("methods with a code per image train in one process; run them without torchrun.")
+    flat = torch.cat([g.flatten() for g in grads])
+    dist.all_reduce(flat)
+    flat /= world()
+    for g, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):  # type: ignore[no-untyped-call]
+        g.copy_(mean.view_as(g))

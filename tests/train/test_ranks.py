@@ -1,0 +1,138 @@
+"""Several ranks train the net that one process would train on the same batches, and a killed rank loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from nearkin.errors import ConfigError
+from nearkin.methods.gather import gather
+from nearkin.methods.vicreg import vicreg_terms
+from nearkin.train import ranks
+from nearkin.train.checkpoint import load_tensors
+from nearkin.train.config import TrainConfig
+from nearkin.train.device import make_fabric
+from nearkin.train.loop import CHECKPOINT, WEIGHTS, train
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (32, 3, 4, 4), dtype=np.uint8)
+CONFIG = TrainConfig(batch_size=12, epochs=3, optimizer="adamw", lr=1e-2, keep=0, precision="fp32")
+
+
+class Linear:
+    """VICReg on a net without BatchNorm, in float64; the second view is the image turned upside down."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(48, 6), nn.Tanh(), nn.Linear(6, 4)).double()
+
+    def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        x = images.double() / 255
+        s, v, c = vicreg_terms(gather(self.net(x)), gather(self.net(x.flip(2))))
+        return 25 * s + 25 * v + c, {"variance": v.detach()}
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        optimizer = torch.optim.AdamW(self.net.parameters(), lr=CONFIG.lr)
+        optimizer.param_groups[0]["peak_lr"] = CONFIG.lr
+        return [optimizer]
+
+    def before_epoch(self, epoch: int) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        pass
+
+
+def run(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    train(Linear(), IMAGES, CONFIG, folder, seed=0, fabric=make_fabric("cpu", "fp32"), progress=False)
+
+
+def worker(rank: int, world: int, port: int, folder: str) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with ranks.group("cpu"):
+        run(Path(folder))
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_train_what_one_process_trains(tmp_path: Path, world: int) -> None:
+    run(tmp_path / "one")
+    mp.spawn(worker, args=(world, free_port(), str(tmp_path / "many")), nprocs=world)
+    one, many = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("one", "many"))
+    for name in one:
+        torch.testing.assert_close(many[name], one[name], atol=1e-8, rtol=0)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "many")]
+    a, b = ([json.loads(line) for line in text] for text in lines)
+    assert [line["kind"] for line in a] == [line["kind"] for line in b]
+    assert b[-1]["loss"] == pytest.approx(a[-1]["loss"], abs=1e-8)
+
+
+def test_a_batch_needs_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ranks.part(12) == slice(0, 12)
+    monkeypatch.setattr(ranks, "world", lambda: 5)
+    with pytest.raises(ConfigError, match="batch_size 12 cannot be shared by 5 ranks; use a multiple of 5"):
+        ranks.part(12)
+
+
+def test_codes_train_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "joined", lambda: True)
+    table = nn.Embedding(4, 2, sparse=True)
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(ConfigError, match="code per image train in one process"):
+        ranks.average_gradients(table.parameters())
+
+
+@pytest.mark.slow
+def test_a_killed_rank_leaves_a_checkpoint_that_one_process_continues(tmp_path: Path) -> None:
+    assert not dist.is_initialized()
+    np.savez(tmp_path / "set.npz", images=np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8))
+    args = ["fit", "set.npz", "-o", "out", "--preset", "quick", "--epochs", "100", "-q"]
+    args += ["--set", "projector=16,16", "--set", "batch_size=16", "--set", "checkpoint_seconds=0.01"]
+    args += ["--set", "eval_every=50"]
+    env = os.environ | {"NEARKIN_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch += ["--master-port", str(free_port()), "-m", "nearkin"]
+    process = subprocess.Popen([*launch, *args], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    checkpoint = tmp_path / "out" / CHECKPOINT
+    deadline = time.monotonic() + 180
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    os.kill(int(children[1]), signal.SIGKILL)
+    assert process.wait(timeout=120) != 0
+    assert process.stderr is not None
+    process.stderr.close()
+    step = load_tensors(checkpoint)[1]["step"]
+    assert 0 < step < 100 * 4
+    done = subprocess.run(
+        [sys.executable, "-m", "nearkin", *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    steps = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+        if '"step"' in line
+    ]
+    assert steps == list(range(1, len(steps) + 1)) and len(steps) == 100 * 4
