@@ -13,6 +13,7 @@ from nearkin.cli.commands import (
     duplicates,
     embed,
     evaluate,
+    explore,
     factors,
     fit,
     hubs,
@@ -40,6 +41,7 @@ app.command("anomalies")(anomalies.anomalies)
 app.command("cluster")(cluster.cluster)
 app.command("factors")(factors.factors)
 app.command("duplicates")(duplicates.duplicates)
+app.command("explore")(explore.explore)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
 
