@@ -112,13 +112,15 @@ def collect(
     images: str | None,
     tables: Sequence[Path],
     run: Path | None,
-    split: str,
+    split: str | None,
     most: int,
     seed: int,
     say: Say,
 ) -> Collection:
     """Read embeddings, tables and pictures.
 
+    Args:
+        split: "train", "val", "test" or "all". None: "test" where every embedding has a study's map, else "all".
     Raises:
         ConfigError: what :func:`spaces.find_spaces`, :func:`spaces.align` and :func:`spaces.with_run` raise.
         DataError: unreadable or foreign files.
@@ -131,6 +133,8 @@ def collect(
             notes.append(text.removeprefix("note: "))
 
     spaces = with_run(find_spaces(paths), run)
+    if split is None:
+        split = _usual_split(spaces, tell)
     spaces = align(spaces, split=split, most=min(most, MOST_IMAGES), seed=seed, say=tell)
     first = spaces[0].embeddings
     columns = base_columns(first)
@@ -152,6 +156,15 @@ def collect(
         columns += [column for column in made if column is not None]
     title = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
     return Collection(title, spaces, _named(columns), maps, pictures, say, seed, notes)
+
+
+def _usual_split(spaces: list[Space], say: Say) -> str:
+    """Studies draw maps of their test images, and report on these."""
+    if all(space.run is not None and (space.run / "maps.npz").exists() for space in spaces):
+        if (spaces[0].embeddings.split == "test").any():
+            say("note: the test images, of which the study drew maps; --split all shows all")
+            return "test"
+    return "all"
 
 
 def _has_key(space: Space) -> bool:

@@ -17,8 +17,8 @@ from nearkin.neighbors import knn
 
 K = 10
 SCORES = {
-    "hubness": f"hubness: in how many lists of {K} nearest",
-    "anomaly": "anomaly score: mean distance to the 2 nearest",
+    "hubness": f"hubness (lists of {K} nearest)",
+    "anomaly": "anomaly score (2 nearest)",
     "cluster": "cluster (k-means)",
 }
 

@@ -50,7 +50,7 @@ def find_spaces(paths: Sequence[Path]) -> list[Space]:
     found: list[Space] = []
     for path in paths:
         if path.is_dir() and (path / "runs").is_dir():
-            folders = [done.parent for done in sorted(path.glob("runs/*/done.json"))]
+            folders = sorted((done.parent for done in path.glob("runs/*/done.json")), key=_order(path))
             if not folders:
                 raise DataError(f"{path} holds no finished run; let 'nearkin study' finish first.")
             found += [space for folder in folders for space in _of_run(folder)]
@@ -59,6 +59,14 @@ def find_spaces(paths: Sequence[Path]) -> list[Space]:
         else:
             found.append(_of_file(path))
     return _unique(found)
+
+
+def _order(study: Path) -> Callable[[Path], tuple[int, str]]:
+    """Sort key of a study's run folders: as the study lists its methods, then by name."""
+    named = study / "study.json"
+    methods: list[str] = read_json(named).get("config", {}).get("methods", []) if named.exists() else []
+    rank = {method: k for k, method in enumerate(methods)}
+    return lambda folder: (rank.get(folder.name.rsplit("-s", 1)[0], len(rank)), folder.name)
 
 
 def _of_run(folder: Path) -> list[Space]:

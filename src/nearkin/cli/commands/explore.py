@@ -23,7 +23,10 @@ def explore(
     run: Annotated[
         Path | None, typer.Option("--run", help="The run folder that made the embeddings, to search with image files.")
     ] = None,
-    split: options.Split = "all",
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="all, train, val or test. Default: test for a study's runs, else all."),
+    ] = None,
     max_images: Annotated[
         int, typer.Option("--max-images", help="At most this many, a seeded choice; 60000 at most.")
     ] = 60_000,

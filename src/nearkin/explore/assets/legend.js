@@ -30,12 +30,13 @@
     if (c.groups.length > 1) box.append(el("p", { class: "dim", text: "Alt + click: only this one" }));
   }
   function histogram(c) {
-    const canvas = el("canvas", { class: "bar", width: 384, height: 112, "aria-hidden": "true" }), g = canvas.getContext("2d"), bins = 48, counts = new Float64Array(bins), span = c.high - c.low || 1;
+    const canvas = el("canvas", { class: "bar", width: 384, height: 112, "aria-hidden": "true" }), g = canvas.getContext("2d"), whole = c.values.every(v => !Number.isFinite(v) || Number.isInteger(v)) && c.high - c.low < 48, bins = whole ? c.high - c.low + 1 : 48, wide = 384 / bins;
+    const counts = new Float64Array(bins), span = (whole ? bins : c.high - c.low) || 1;
     for (const v of c.values) if (Number.isFinite(v)) counts[Math.min(bins - 1, Math.floor((v - c.low) / span * bins))]++;
     const top = Math.max(...counts) || 1;
     counts.forEach((n, k) => {
       const v = c.low + (k + .5) / bins * span, h = n ? Math.max(3, n / top * 108) : 0;
-      g.fillStyle = N.ramp((v - c.from) / (c.to - c.from || 1)); g.fillRect(k * 8, 112 - h, 7, h);
+      g.fillStyle = N.ramp((v - c.from) / (c.to - c.from || 1)); g.fillRect(k * wide, 112 - h, wide - 1, h);
     });
     return canvas;
   }

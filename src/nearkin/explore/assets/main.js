@@ -17,6 +17,7 @@
   N.choose = (rows, fromPlot) => {
     S.point = rows.length === 1 ? rows[0] : -1;
     S.selection = rows.length > 1 ? rows : [];
+    N.plot.dim(rows.length > 1);
     if (!fromPlot) N.plot.select(rows);
     N.plot.neighbours([]); N.emit("selection"); N.saveLink();
   };

@@ -53,7 +53,7 @@
     const head = el("div", { class: "head" }, el("b", { text: s.title }), note), out = el("div", { class: `block${k === S.space ? " now" : ""}` }, head);
     if (error) { note.textContent = error; return out; }
     if (!found) { note.textContent = "..."; return out; }
-    if (c && base >= 0 && Number.isFinite(c.values[base])) note.textContent = `${found.near.filter(([r]) => c.values[r] === c.values[base]).length} of ${found.near.length} of its class`;
+    if (c && base >= 0 && Number.isFinite(c.values[base])) note.textContent = `${found.near.filter(([r]) => c.values[r] === c.values[base]).length} of ${found.near.length} same class`;
     else if (found.near.length) note.textContent = `nearest at ${N.number(found.near[0][1])}`;
     const list = (name, pairs) => { const box = el("div", { class: `thumbs ${name}`, role: "group", "aria-label": name === "near" ? "nearest" : "farthest" }); pairs.forEach(([r, d]) => box.append(thumb(r, `${named(r)}\n${name === "near" ? "nearest" : "farthest"}, distance ${N.number(d)}`, base))); return box; };
     out.append(el("div", { class: "lists" }, list("near", found.near), list("far", found.far)));

@@ -3,10 +3,11 @@
 (function (N) {
   const PALETTE = ["#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE8866", "#44BB99", "#882255", "#999933", "#7766CC", "#BB5500", "#0099BB", "#DD77CC", "#667722", "#996644"];
   const RAMP = ["#440154", "#443983", "#31688E", "#21918C", "#35B779", "#90D743", "#FDE725"], BINS = 48;
-  const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const css = name => { const v = getComputedStyle(document.documentElement).getPropertyValue(name).trim(); return v.length === 4 ? "#" + [...v.slice(1)].map(c => c + c).join("") : v; };
   const rgb = hex => [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16));
   const hex = parts => "#" + parts.map(v => Math.round(v).toString(16).padStart(2, "0")).join("");
-  N.ramp = t => { const x = Math.max(0, Math.min(1, t)) * (RAMP.length - 1), i = Math.min(RAMP.length - 2, Math.floor(x)), a = rgb(RAMP[i]), b = rgb(RAMP[i + 1]); return hex(a.map((v, k) => v + (x - i) * (b[k] - v))); };
+  N.ramp = t => { const u = Math.max(0, Math.min(1, t)), x = (dark() ? 0.12 + 0.88 * u : u) * (RAMP.length - 1), i = Math.min(RAMP.length - 2, Math.floor(x)), a = rgb(RAMP[i]), b = rgb(RAMP[i + 1]); return hex(a.map((v, k) => v + (x - i) * (b[k] - v))); };
+  const dark = () => parseInt(css("--bg").slice(1, 3), 16) < 128; // the darkest violet cannot be seen on black
   N.groupColour = k => k < 0 ? css("--dim") : PALETTE[k % PALETTE.length];
 
   const stage = N.$("stage"), canvas = N.$("plot"), rings = N.$("rings");
@@ -14,7 +15,7 @@
 
   function start() {
     if (!document.createElement("canvas").getContext("webgl")) throw new Error("this browser offers no WebGL, which the map needs.");
-    plot = vendored.createScatterplot({ canvas, width: "auto", height: "auto", mouseMode: "panZoom", deselectOnDblClick: false, deselectOnEscape: false, showReticle: false, pointSizeSelected: 3, pointOutlineWidth: 2, lassoOnLongPress: false, opacityInactiveScale: 0.35 });
+    plot = vendored.createScatterplot({ canvas, width: "auto", height: "auto", mouseMode: "panZoom", deselectOnDblClick: false, deselectOnEscape: false, showReticle: false, pointSizeSelected: 3, pointOutlineWidth: 2, lassoOnLongPress: false, opacityInactiveScale: 1 });
     plot.subscribe("select", ({ points }) => N.choose(points.map(i => rows[i]), true));
     plot.subscribe("deselect", () => N.choose([], true));
     plot.subscribe("pointOver", i => N.emit("over", rows[i]));
@@ -39,8 +40,8 @@
   }
   async function draw() {
     const n = rows.length, x = new Float32Array(n), y = new Float32Array(n), { z, colours } = paint();
-    rows.forEach((row, i) => { x[i] = coords[2 * row]; y[i] = coords[2 * row + 1]; });
-    // One point more than there are: a set of equal values would not be read as groups otherwise.
+    const fit = Math.min(1, stage.clientWidth / Math.max(1, stage.clientHeight)); // the height is always [-1, 1]
+    rows.forEach((row, i) => { x[i] = fit * coords[2 * row]; y[i] = fit * coords[2 * row + 1]; });
     await plot.set({ backgroundColor: css("--bg"), colorBy: "valueA", pointColor: colours, pointColorActive: css("--fg"), pointColorHover: css("--accent"), lassoColor: css("--accent"), pointSize: n < 1500 ? 7 : n < 6000 ? 5 : n < 20000 ? 3.5 : 2.5, opacity: n < 6000 ? 0.85 : n < 20000 ? 0.75 : 0.6 });
     await plot.draw({ x: Array.from(x), y: Array.from(y), z: Array.from(z) }, { zDataType: "categorical" });
     await filter();
@@ -59,7 +60,8 @@
     if (rings.width !== w * scale || rings.height !== h * scale) { rings.width = w * scale; rings.height = h * scale; }
     const c = rings.getContext("2d");
     c.setTransform(scale, 0, 0, scale, 0, 0); c.clearRect(0, 0, w, h);
-    if (!plot || N.state.point < 0) return;
+    rings.hidden = !plot || N.state.point < 0; // hidden, not only cleared: some browsers show a cleared canvas late
+    if (rings.hidden) return;
     const at = row => row >= 0 && place[row] >= 0 ? plot.getScreenPosition(place[row]) : undefined;
     const ring = (p, r, colour, wide) => { c.beginPath(); c.arc(p[0], p[1], r, 0, 7); c.lineWidth = wide + 2; c.strokeStyle = css("--bg"); c.stroke(); c.lineWidth = wide; c.strokeStyle = colour; c.stroke(); };
     const own = at(N.state.point);
@@ -84,6 +86,8 @@
     repaint: () => coords ? queue(draw) : busyDraw,
     filter: () => queue(filter),
     select: chosen => queue(async () => { const ids = chosen.map(row => place[row]).filter(i => i >= 0); if (ids.length) plot.select(ids, { preventEvent: true }); else plot.deselect({ preventEvent: true }); drawRings(); }),
+    // Many selected points stand out by fading the others; one has a ring, and its surroundings matter.
+    dim: fade => queue(async () => { await plot.set({ opacityInactiveScale: fade ? 0.3 : 1 }); }),
     neighbours: list => { near = list; drawRings(); },
     mode: lasso => { plot.set({ mouseMode: lasso ? "lasso" : "panZoom" }); N.$("lasso").setAttribute("aria-pressed", lasso); N.$("pan").setAttribute("aria-pressed", !lasso); },
     reset: () => queue(async () => { await plot.reset(); drawRings(); }),
