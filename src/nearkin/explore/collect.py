@@ -160,10 +160,10 @@ def collect(
 
 def _usual_split(spaces: list[Space], say: Say) -> str:
     """Studies draw maps of their test images, and report on these."""
-    if all(space.run is not None and (space.run / "maps.npz").exists() for space in spaces):
-        if (spaces[0].embeddings.split == "test").any():
-            say("note: the test images, of which the study drew maps; --split all shows all")
-            return "test"
+    mapped = all(space.run is not None and (space.run / "maps.npz").exists() for space in spaces)
+    if mapped and (spaces[0].embeddings.split == "test").any():
+        say("note: the test images, of which the study drew maps; --split all shows all")
+        return "test"
     return "all"
 
 

@@ -93,7 +93,9 @@ def table_columns(
     where = {str(name): k for k, name in enumerate(table.column(key).to_pylist())}
     rows = np.array([where.get(str(name), -1) for name in ids.tolist()], dtype=np.int64)
     if (rows < 0).all() or (whole and (rows < 0).any()):
-        raise DataError(f"{path} is a table of other images; its first is '{next(iter(where), '')}', wanted '{ids[0]}'.")
+        raise DataError(
+            f"{path} is a table of other images; its first is '{next(iter(where), '')}', wanted '{ids[0]}'."
+        )
     out, skipped = [], []
     for name in table.column_names:
         if name in _KNOWN:

@@ -30,7 +30,9 @@ class Embedders:
             DataError: no image, or a damaged run. ConfigError: the space's run, layer or image size is not known.
         """
         if space.run is None:
-            raise ConfigError(f"{space.title}: no run with weights is known; start with --run FOLDER to search with files.")
+            raise ConfigError(
+                f"{space.title}: no run with weights is known; start with --run FOLDER to search with files."
+            )
         try:
             image = decode(data)
         except ValueError as error:
@@ -39,7 +41,9 @@ class Embedders:
             size = image_size(space.run)
             if space.name not in self._open:
                 self._open[space.name] = self._embed(space, size)
-            return self._open[space.name](to_square(image, size)[None])[0]
+            made = self._open[space.name](to_square(image, size)[None])
+        z: NDArray[np.float32] = made[0]
+        return z
 
     def _embed(self, space: Space, size: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
         assert space.run is not None

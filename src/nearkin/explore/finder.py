@@ -44,7 +44,9 @@ class Finder:
     def of_vector(self, z: NDArray[np.float32], near: int, far: int) -> Found:
         """Of a new vector (D,). Raises DataError when its width differs or it is not finite."""
         if z.shape != self.unit.shape[1:] or not np.isfinite(z).all():
-            raise DataError(f"a query of shape {z.shape} cannot be compared with vectors of {self.unit.shape[1]} numbers.")
+            raise DataError(
+                f"a query of shape {z.shape} cannot be compared with vectors of {self.unit.shape[1]} numbers."
+            )
         return self._find(unit_rows(z[None])[0], -1, near, far)
 
     def _find(self, query: NDArray[np.float32], own: int, near: int, far: int) -> Found:

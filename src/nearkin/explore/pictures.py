@@ -90,7 +90,9 @@ def open_pictures(
         found = images_of(ids, source, size=None if source == "shapes" else size)
         return Pictures(found.images, np.arange(len(ids))), found
     except (NearkinError, KeyError, OSError) as error:
-        say(f"note: the study's images cannot be read ({' '.join(str(error).split())[:160]}); --images DATA says where they are")
+        say(
+            f"note: the study's images cannot be read ({' '.join(str(error).split())[:160]}); --images DATA says where they are"
+        )
     return _thumbnails(ids, study, say), None
 
 

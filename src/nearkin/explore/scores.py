@@ -16,6 +16,7 @@ from nearkin.explore.spaces import Say, Space
 from nearkin.neighbors import knn
 
 K = 10
+_LONG = 2e10  # products of vectors, about a second of work
 SCORES = {
     "hubness": f"hubness (lists of {K} nearest)",
     "anomaly": "anomaly score (2 nearest)",
@@ -26,10 +27,13 @@ SCORES = {
 def compute(name: str, space: Space, say: Say) -> Column:
     """One of :data:`SCORES` for all images of a space. Raises DataError where the vectors allow none."""
     Z = space.embeddings.Z
-    say(f"{name} of {len(Z):,} images by {space.title}")
+    long = len(Z) ** 2 * Z.shape[1] > _LONG
+    if long:
+        say(f"{name} of {len(Z):,} images by {space.title}; this takes a while")
     start = time.monotonic()
     column = _cluster(space) if name == "cluster" else _neighbour_score(name, Z)
-    say(f"{name}: {time.monotonic() - start:.0f} s")
+    if long:
+        say(f"{name} of {space.title}: {time.monotonic() - start:.0f} s")
     return column
 
 

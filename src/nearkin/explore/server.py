@@ -36,16 +36,17 @@ def create_app(collection: Collection, token: str, *, device: str = "auto", most
             data += part
             if len(data) > most_upload:
                 return PlainTextResponse(f"at most {most_upload // (1024 * 1024)} MiB can be sent.", 413)
-        return await run_in_threadpool(_search, collection, embedders, _space(collection, space), bytes(data), near, far)
+        return await run_in_threadpool(
+            _search, collection, embedders, _space(collection, space), bytes(data), near, far
+        )
 
     return Guard(app, token, most_upload)
 
 
 def _add_page(app: FastAPI, token: str) -> None:
     @app.get("/")
-    def index(token_given: str = "", request: Request = None) -> Response:  # type: ignore[assignment]
-        given = request.query_params.get("token", token_given)
-        if not same_token(given, token):
+    def index(request: Request) -> Response:
+        if not same_token(request.query_params.get("token", ""), token):
             return PlainTextResponse("Open the link that the terminal shows: it ends with the token.", 403)
         return HTMLResponse(index_page())
 
