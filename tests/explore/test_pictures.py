@@ -37,7 +37,12 @@ def test_a_thumbnail_stands_where_its_row_says(side: int, shown: int) -> None:
 def test_what_is_not_there_is_refused() -> None:
     pictures = Pictures(flat(2, 16), np.array([1, -1, 0]))
     pictures.sheet(0)
-    for ask in (lambda: pictures.sheet(1), lambda: pictures.sheet(-1), lambda: pictures.picture(1), lambda: pictures.picture(9)):
+    for ask in (
+        lambda: pictures.sheet(1),
+        lambda: pictures.sheet(-1),
+        lambda: pictures.picture(1),
+        lambda: pictures.picture(9),
+    ):
         with pytest.raises(DataError, match="no "):
             ask()
 

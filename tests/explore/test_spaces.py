@@ -40,7 +40,9 @@ def test_the_same_file_twice_gets_two_names(root: Path) -> None:
 
 
 def test_rows_are_matched_by_id(tmp_path: Path) -> None:
-    spaces = find_spaces([write(tmp_path / "a.parquet", ["p", "q", "r"]), write(tmp_path / "b.parquet", ["r", "x", "p"])])
+    spaces = find_spaces(
+        [write(tmp_path / "a.parquet", ["p", "q", "r"]), write(tmp_path / "b.parquet", ["r", "x", "p"])]
+    )
     said: list[str] = []
     a, b = align(spaces, split="all", most=10, seed=0, say=said.append)
     assert a.embeddings.ids.tolist() == b.embeddings.ids.tolist() == ["p", "r"]
@@ -49,7 +51,10 @@ def test_rows_are_matched_by_id(tmp_path: Path) -> None:
 
 def test_a_large_set_is_cut_by_a_seeded_choice(tmp_path: Path) -> None:
     spaces = find_spaces([write(tmp_path / "a.parquet", [str(i) for i in range(50)])])
-    cut = [align(spaces, split="all", most=20, seed=seed, say=lambda _: None)[0].embeddings.ids.tolist() for seed in (0, 0, 1)]
+    cut = [
+        align(spaces, split="all", most=20, seed=seed, say=lambda _: None)[0].embeddings.ids.tolist()
+        for seed in (0, 0, 1)
+    ]
     assert len(cut[0]) == 20 and cut[0] == cut[1] != cut[2]
 
 
