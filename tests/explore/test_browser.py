@@ -63,7 +63,8 @@ class Page:
     """A page that remembers what it complained about and whom it asked."""
 
     def __init__(self, browser: Any, url: str) -> None:
-        self.page = browser.new_page(viewport={"width": 1300, "height": 800})
+        self.page = browser.new_page()
+        self.page.set_viewport_size({"width": 1300, "height": 800})
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)

@@ -94,7 +94,7 @@ class Collection:
                     "name": space.name,
                     "title": space.title,
                     "dim": int(space.embeddings.Z.shape[1]),
-                    "searchable": space.run is not None and (space.run / "weights.safetensors").exists(),
+                    "searchable": space.run is not None and (space.run / "config.json").exists(),
                     "maps": {kind: item.note for kind, item in self.maps[k].items()},
                     "first": self.first_map(k),
                 }

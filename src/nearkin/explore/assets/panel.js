@@ -107,7 +107,7 @@
     const box = $("panel"), image = el("img", { class: "big", alt: "the dropped image" }), url = URL.createObjectURL(file);
     image.src = url; image.addEventListener("load", () => setTimeout(() => URL.revokeObjectURL(url), 1000));
     box.replaceChildren(el("div", { class: "focus" }, image, el("div", {}, el("b", { text: file.name }), el("p", { class: "dim", text: "a dropped file" }))), el("h2", { text: "Nearest | farthest, by cosine distance" }));
-    blocks(box, k => N.source.search(k, file), -1, k => N.meta.spaces[k].searchable);
+    blocks(box, k => N.busy(`embedding the image with ${N.meta.spaces[k].title}`, N.source.search(k, file)), -1, k => N.meta.spaces[k].searchable);
   };
   N.on("selection", () => { if (S.point >= 0) focus(S.point); else if (S.selection.length) selection(S.selection); else nothing(); });
   N.on("marks", () => {
