@@ -51,7 +51,7 @@
   function block(k, found, base, error) {
     const s = N.meta.spaces[k], c = N.classColumn(), note = el("span", { class: "dim" });
     const head = el("div", { class: "head" }, el("b", { text: s.title }), note), out = el("div", { class: `block${k === S.space ? " now" : ""}` }, head);
-    if (error) { note.textContent = error; return out; }
+    if (error) { out.append(el("div", { class: "dim", text: error })); return out; }
     if (!found) { note.textContent = "..."; return out; }
     if (c && base >= 0 && Number.isFinite(c.values[base])) note.textContent = `${found.near.filter(([r]) => c.values[r] === c.values[base]).length} of ${found.near.length} same class`;
     else if (found.near.length) note.textContent = `nearest at ${N.number(found.near[0][1])}`;

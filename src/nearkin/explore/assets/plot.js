@@ -60,7 +60,7 @@
     if (rings.width !== w * scale || rings.height !== h * scale) { rings.width = w * scale; rings.height = h * scale; }
     const c = rings.getContext("2d");
     c.setTransform(scale, 0, 0, scale, 0, 0); c.clearRect(0, 0, w, h);
-    rings.hidden = !plot || N.state.point < 0; // hidden, not only cleared: some browsers show a cleared canvas late
+    rings.hidden = !plot || N.state.point < 0 && !near.length; // hidden, not only cleared: some browsers show a cleared canvas late
     if (rings.hidden) return;
     const at = row => row >= 0 && place[row] >= 0 ? plot.getScreenPosition(place[row]) : undefined;
     const ring = (p, r, colour, wide) => { c.beginPath(); c.arc(p[0], p[1], r, 0, 7); c.lineWidth = wide + 2; c.strokeStyle = css("--bg"); c.stroke(); c.lineWidth = wide; c.strokeStyle = colour; c.stroke(); };
