@@ -41,7 +41,9 @@ class Collection:
     notes: list[str] = field(default_factory=list)
     _finders: dict[int, Finder] = field(default_factory=dict)
     _scores: dict[tuple[int, str], Column] = field(default_factory=dict)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    # Computing a t-SNE holds the first for minutes; looking for neighbours needs only the second.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _finder_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __len__(self) -> int:
         return len(self.spaces[0].embeddings)
@@ -61,7 +63,7 @@ class Collection:
 
     def finder(self, space: int) -> Finder:
         """The search in one space."""
-        with self._lock:
+        with self._finder_lock:
             if space not in self._finders:
                 self._finders[space] = Finder(self.spaces[space].embeddings.Z)
             return self._finders[space]
@@ -95,7 +97,7 @@ class Collection:
                     "title": space.title,
                     "dim": int(space.embeddings.Z.shape[1]),
                     "searchable": space.run is not None and (space.run / "config.json").exists(),
-                    "maps": {kind: item.note for kind, item in self.maps[k].items()},
+                    "maps": {kind: item.note for kind, item in dict(self.maps[k]).items()},
                     "first": self.first_map(k),
                 }
                 for k, space in enumerate(self.spaces)

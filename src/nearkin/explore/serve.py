@@ -64,7 +64,9 @@ def serve(collection: Collection, *, port: int | None, browser: bool, device: st
     if browser:
         threading.Timer(0.5, webbrowser.open, (link,)).start()
     # The access log would print the token of every link.
-    config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", server_header=False)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, ws="none", server_header=False, timeout_graceful_shutdown=2
+    )
     server = uvicorn.Server(config)
     try:
         server.run(sockets=[taken])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -61,7 +63,8 @@ def _add_page(app: FastAPI, token: str) -> None:
 def _add_reads(app: FastAPI, collection: Collection) -> None:
     @app.get("/api/meta")
     def meta() -> Response:
-        return JSONResponse(collection.describe())
+        # In ASCII: a file name that is not valid UTF-8 could not be encoded.
+        return Response(json.dumps(collection.describe()), media_type="application/json")
 
     @app.get("/api/column/{number}")
     def column(number: int) -> Response:
@@ -119,8 +122,6 @@ def _floats(values: np.ndarray[Any, Any]) -> Response:
 
 
 def _base64(values: np.ndarray[Any, Any]) -> str:
-    import base64
-
     return base64.b64encode(values.astype("<f4").tobytes()).decode()
 
 
