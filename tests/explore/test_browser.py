@@ -141,6 +141,8 @@ def test_lasso_filters_scores_and_themes(browser: Any, link: str) -> None:
     page.wait_for_selector("#legend canvas")
     page.evaluate("e => { e.value = 900; e.dispatchEvent(new Event('input')); }", page.query_selector("#legend input"))
     page.wait_for_function("nearkin.state.filters.size === 2")
+    page.select_option("#map", "pca")
+    page.wait_for_function("nearkin.plot.count() === 80")
     before = seen.run("getComputedStyle(document.body).backgroundColor")
     page.keyboard.press("Escape")
     page.click("#theme")

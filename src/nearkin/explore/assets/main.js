@@ -25,7 +25,9 @@
     try {
       const name = N.meta.map_names[S.map] || S.map, title = N.meta.spaces[S.space].title;
       const found = await N.busy(`${name} of ${title}`, N.source.map(S.space, S.map));
-      S.note = found.note;
+      S.note = N.meta.spaces[S.space].maps[S.map] = found.note;
+      const option = [...$("map").options].find(o => o.value === S.map);
+      if (option) option.textContent = name; // no longer "(compute)"
       await N.plot.show(found);
       const rows = S.point >= 0 ? [S.point] : S.selection;
       if (rows.length) N.plot.select(rows);
@@ -121,7 +123,7 @@
   }
   function connect() {
     $("space").addEventListener("change", e => setSpace(+e.target.value));
-    $("map").addEventListener("change", e => { S.map = e.target.value; showMap().then(() => { N.meta.spaces[S.space].maps[S.map] = S.note; }); });
+    $("map").addEventListener("change", e => { S.map = e.target.value; showMap(); });
     $("colour").addEventListener("change", e => setColour(e.target.value));
     $("find").addEventListener("change", find);
     $("find").addEventListener("input", e => { const t = e.target.value.toLowerCase(); $("found").replaceChildren(...(t.length > 1 ? N.meta.ids.filter(id => id.toLowerCase().includes(t)).slice(0, 12) : []).map(id => el("option", { value: id }))); });

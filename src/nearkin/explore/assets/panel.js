@@ -31,7 +31,7 @@
   }
   function big(row) {
     const p = N.meta.pictures, box = el("div", { class: "big" });
-    if (!p) { box.textContent = "no picture"; return box; }
+    if (!p) { box.append(el("span", { class: "dim", text: "no picture" })); return box; }
     box.style.backgroundRepeat = "no-repeat";
     cut(box, row, 96);
     N.source.picture(row).then(url => {
