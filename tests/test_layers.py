@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "results": {"answers", "cores", "methods", "evaluate", "train", "atomic"},
     "pipeline": {"train", "data", "analyze", "embedder", "embeddings", "methods", "study", "runfolder", "atomic"},
     "report": {"atomic"},
+    "explore": {"analyze", "atomic", "data", "embedder", "embeddings", "lookup", "neighbors", "report"},
     "cli": {
         "presets",
         "study",
@@ -51,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
         "analyze",
         "anomalies",
         "embedder",
+        "explore",
         "lookup",
         "neighbors",
         "runfolder",

@@ -14,6 +14,7 @@ from nearkin.cli.commands import (
     embed,
     evaluate,
     export,
+    explore,
     factors,
     fit,
     hubs,
@@ -42,6 +43,7 @@ app.command("anomalies")(anomalies.anomalies)
 app.command("cluster")(cluster.cluster)
 app.command("factors")(factors.factors)
 app.command("duplicates")(duplicates.duplicates)
+app.command("explore")(explore.explore)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
 
