@@ -10,6 +10,7 @@ from nearkin.cli.commands import (
     anomalies,
     cluster,
     data,
+    doctor,
     duplicates,
     embed,
     evaluate,
@@ -18,6 +19,7 @@ from nearkin.cli.commands import (
     hubs,
     map_,
     report,
+    runs,
     search,
     study,
 )
@@ -41,6 +43,8 @@ app.command("cluster")(cluster.cluster)
 app.command("factors")(factors.factors)
 app.command("duplicates")(duplicates.duplicates)
 app.command("report")(report.report)
+app.command("runs")(runs.runs)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 
