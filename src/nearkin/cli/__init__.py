@@ -9,6 +9,7 @@ import typer
 from nearkin.cli.commands import (
     anomalies,
     cluster,
+    compare,
     data,
     doctor,
     duplicates,
@@ -43,6 +44,7 @@ app.command("cluster")(cluster.cluster)
 app.command("factors")(factors.factors)
 app.command("duplicates")(duplicates.duplicates)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
