@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "cores": set(),
     "atomic": set(),
     "runfolder": {"atomic"},
-    "embeddings": {"atomic"},
+    "embeddings": {"atomic", "notebook"},
     "neighbors": set(),
     "notebook": set(),
     "graph": {"neighbors"},
@@ -59,7 +59,9 @@ ALLOWED: dict[str, set[str]] = {
         "runfolder",
     },
     "__main__": {"cli"},
-    "__init__": set(),
+    "losses": {"methods"},
+    "estimators": {"atomic", "data", "methods", "runfolder", "train"},
+    "__init__": {"embeddings", "estimators", "inventory", "losses"},
 }
 
 

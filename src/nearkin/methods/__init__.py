@@ -243,10 +243,15 @@ def create(name: str, settings: dict[str, Any], image_shape: tuple[int, int, int
 
 def known_settings(name: str) -> set[str]:
     """Names of the settings that a method takes. Raises ConfigError for an unknown method."""
+    return set(default_settings(name))
+
+
+def default_settings(name: str) -> dict[str, Any]:
+    """The settings that a method takes, with their defaults. Raises ConfigError for an unknown method."""
     from nearkin.methods.settings import TRAIN_DEFAULTS
 
     info = method_info(name)
-    return set(_class(info).defaults) | (set(TRAIN_DEFAULTS) if info.trained else set())
+    return {**_class(info).defaults, **(TRAIN_DEFAULTS if info.trained else {}), **info.overrides}
 
 
 def _class(info: MethodInfo) -> Any:
