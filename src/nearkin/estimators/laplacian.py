@@ -31,7 +31,7 @@ class LaplacianEigenmaps(ImageEmbedding, method="le-pixels"):
         Raises:
             InputError: X is neither images nor features. ConfigError: an illegal parameter.
         """
-        if np.ndim(X) == 4:
+        if _is_images(X):
             self.__dict__.pop("embedding_", None)
             super().fit(X, y)
             return self
@@ -61,7 +61,7 @@ class LaplacianEigenmaps(ImageEmbedding, method="le-pixels"):
         return self.embedding_.transform(self._features(X, reset=False)).astype(np.float32)
 
     def _features(self, X: Any, *, reset: bool) -> NDArray[np.float32]:
-        if np.ndim(X) == 4:
+        if _is_images(X):
             raise InputError("X holds images; LaplacianEigenmaps was fitted on features (N, F).")
         out: NDArray[np.float32] = validate_data(
             self, X, reset=reset, dtype=np.float32, order="C", ensure_min_samples=3 if reset else 1
@@ -78,3 +78,7 @@ class LaplacianEigenmaps(ImageEmbedding, method="le-pixels"):
         tags.input_tags.two_d_array = True
         tags.no_validation = False
         return tags
+
+
+def _is_images(X: Any) -> bool:
+    return len(getattr(X, "shape", ())) == 4
