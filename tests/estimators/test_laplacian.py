@@ -46,7 +46,7 @@ def test_the_graphs_vectors_are_scikit_learns() -> None:
     X = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     made = LaplacianEigenmaps(dim=3, graph_k=8).fit(X)
     theirs = spectral_embedding(
-        knn_graph(X, 8)[0], n_components=3, drop_first=True, eigen_solver="arpack", random_state=0
+        knn_graph(X, 8)[0].toarray(), n_components=3, drop_first=True, eigen_solver="arpack", random_state=0
     )
     for k in range(3):
         assert abs(np.corrcoef(made.embedding_.vectors[:, k], theirs[:, k])[0, 1]) > 0.999
