@@ -1,3 +1,69 @@
-"""nearkin: unlabelled images to an honest embedding."""
+"""nearkin: unlabelled images to an honest embedding.
+
+The names below are imported when they are first used, so that ``import nearkin`` imports no torch:
+estimators (VICReg, NGN, LatentOptimization, LaplacianEigenmaps, ...), Embeddings, describe_run, and the module losses.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nearkin import losses
+    from nearkin.embeddings import Embeddings
+    from nearkin.estimators import (
+        BYOL,
+        HOG,
+        NGN,
+        WMSE,
+        BarlowTwins,
+        FreeCodes,
+        LaplacianEigenmaps,
+        LatentOptimization,
+        LeJEPA,
+        PixelPCA,
+        RandomEncoder,
+        RawPixels,
+        SimCLR,
+        SimSiam,
+        Supervised,
+        VICReg,
+    )
+    from nearkin.inventory import describe_run
 
 __version__ = "0.1.0"
+__all__ = [
+    "BYOL",
+    "HOG",
+    "NGN",
+    "WMSE",
+    "BarlowTwins",
+    "Embeddings",
+    "FreeCodes",
+    "LaplacianEigenmaps",
+    "LatentOptimization",
+    "LeJEPA",
+    "PixelPCA",
+    "RandomEncoder",
+    "RawPixels",
+    "SimCLR",
+    "SimSiam",
+    "Supervised",
+    "VICReg",
+    "describe_run",
+    "losses",
+]
+_ELSEWHERE = {"Embeddings": "embeddings", "describe_run": "inventory"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'nearkin' has no attribute '{name}'")
+    if name == "losses":
+        return importlib.import_module("nearkin.losses")
+    return getattr(importlib.import_module(f"nearkin.{_ELSEWHERE.get(name, 'estimators')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

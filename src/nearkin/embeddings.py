@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nearkin.atomic import write_file
-from nearkin.errors import DataError
+from nearkin.errors import ConfigError, DataError
 
 _METADATA_KEY = b"nearkin"
+_MAP_ROWS = 400
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,100 @@ class Embeddings:
 
     def save(self, path: Path) -> None:
         """Write Parquet by atomic rename. Raises OutputError when the folder cannot be written."""
+        table = self.to_arrow()
+        write_file(path, lambda handle: pq.write_table(table, handle))
+
+    def names(self) -> list[str | None]:
+        """The class name of each row, None where unknown."""
+        if self.labels is None:
+            return [None] * len(self)
+        return [self.classes[k] if k >= 0 else None for k in self.labels]
+
+    def to_arrow(self) -> pa.Table:
+        """An Arrow table with the columns id, label, split and embedding (fixed-size list of float32)."""
         values = pa.array(np.ascontiguousarray(self.Z, dtype=np.float32).reshape(-1))
-        label: list[str | None] = [None] * len(self)
-        if self.labels is not None:
-            label = [self.classes[k] if k >= 0 else None for k in self.labels]
         table = pa.table(
             {
                 "id": pa.array(self.ids.tolist(), pa.string()),
-                "label": pa.array(label, pa.string()),
+                "label": pa.array(self.names(), pa.string()),
                 "split": pa.array(self.split.tolist(), pa.string()),
                 "embedding": pa.FixedSizeListArray.from_arrays(values, self.Z.shape[1]),
             }
         )
         meta = json.dumps({"classes": list(self.classes), "provenance": self.provenance})
-        table = table.replace_schema_metadata({_METADATA_KEY: meta.encode()})
-        write_file(path, lambda handle: pq.write_table(table, handle))
+        return table.replace_schema_metadata({_METADATA_KEY: meta.encode()})
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, where: str = "the table") -> Embeddings:
+        """The inverse of :meth:`to_arrow`, for any table with an ``embedding`` column; id, label and split may be missing.
+
+        Args:
+            where: what messages call the table.
+        Raises:
+            DataError: no such column, or no equally long finite vectors in it.
+        """
+        return _from_table(table, where)
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with the columns id, label, split and embedding (float32 (D,) per row).
+
+        Classes and provenance stand in ``attrs["nearkin"]``. Raises ConfigError without pandas.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError(
+                "to_pandas needs pandas: pip install 'nearkin[pandas]'. to_arrow needs nothing."
+            ) from error
+        frame = pandas.DataFrame(
+            {"id": self.ids.tolist(), "label": self.names(), "split": self.split.tolist(), "embedding": list(self.Z)}
+        )
+        frame.attrs["nearkin"] = {"classes": list(self.classes), "provenance": self.provenance}
+        return frame
+
+    @classmethod
+    def from_pandas(cls, frame: Any) -> Embeddings:
+        """The inverse of :meth:`to_pandas`, for any DataFrame with an ``embedding`` column. Raises DataError."""
+        try:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise DataError(f"the DataFrame cannot be read: {str(error).splitlines()[0]}") from error
+        meta = json.dumps(frame.attrs.get("nearkin", {}), default=str)
+        return _from_table(table.replace_schema_metadata({_METADATA_KEY: meta.encode()}), "the DataFrame")
+
+    def to_numpy(self) -> dict[str, NDArray[Any]]:
+        """Arrays as :meth:`load` reads them from an .npz: embedding (N, D), id, split, and label ("" where unknown)."""
+        out: dict[str, NDArray[Any]] = {"embedding": self.Z, "id": self.ids, "split": self.split}
+        return out if self.labels is None else out | {"label": np.array([name or "" for name in self.names()])}
+
+    @classmethod
+    def from_numpy(cls, Z: NDArray[Any], *, ids: Any = None, labels: Any = None, split: Any = None) -> Embeddings:
+        """Embeddings of an array of numbers.
+
+        Args:
+            Z: (N, D). ids, split: (N,), default "0".."N-1" and "train". labels: (N,) names or whole numbers, "" unknown.
+        Raises:
+            DataError: other shapes or types, or vectors that are not finite.
+        """
+        given = {"embedding": Z, "id": ids, "split": split, "label": labels}
+        return _from_arrays({k: np.asarray(v) for k, v in given.items() if v is not None}, "the array")
+
+    def _repr_html_(self) -> str:
+        """Facts and a map of the first two principal components (at most 400 rows), for notebooks."""
+        from nearkin.notebook import facts_html, scatter_html
+
+        known = 0 if self.labels is None else int((self.labels >= 0).sum())
+        facts: dict[str, Any] = {"vectors": f"{len(self):,} of {self.Z.shape[1]} dimensions" if len(self) else "none"}
+        facts |= {name: f"{int((self.split == name).sum()):,}" for name in sorted(set(self.split.tolist()))}
+        facts["labels"] = f"{known:,}, {len(self.classes)} classes" if known else "none"
+        facts |= {key: self.provenance[key] for key in ("method", "layer", "seed") if key in self.provenance}
+        if len(self) < 3:
+            return facts_html(facts)
+        part = self.take(np.sort(np.random.default_rng(0).permutation(len(self))[:_MAP_ROWS]))
+        centred = part.Z.astype(np.float64) - part.Z.mean(axis=0, dtype=np.float64)
+        u, s, _ = np.linalg.svd(centred, full_matrices=False)
+        xy = np.pad(u * s, ((0, 0), (0, 2)))[:, :2]
+        return facts_html(facts) + scatter_html(xy, part.names())
 
     @classmethod
     def load(cls, path: Path) -> Embeddings:
@@ -112,31 +192,38 @@ class Embeddings:
             raise DataError(f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'.") from error
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-        if "embedding" not in table.column_names:
-            raise DataError(f"{path} has no column 'embedding'; found: {', '.join(table.column_names)}.")
-        flat = _matrix(table.column("embedding").combine_chunks(), path)
-        n = len(flat)
-        ids = table.column("id").to_pylist() if "id" in table.column_names else [str(i) for i in range(n)]
-        split = table.column("split").to_pylist() if "split" in table.column_names else ["train"] * n
-        meta = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
-        names = table.column("label").to_pylist() if "label" in table.column_names else [None] * n
-        known = {str(name) for name in names if name is not None}
-        classes = tuple(meta.get("classes") or sorted(known))
-        index = {name: k for k, name in enumerate(classes)}
-        labels = None
-        if known:
-            labels = np.array([-1 if name is None else index[str(name)] for name in names], dtype=np.int64)
-        return cls(
-            flat,
-            np.array(ids, dtype=np.str_),
-            labels,
-            np.array(split, dtype=np.str_),
-            classes if known else (),
-            dict(meta.get("provenance", {})),
-        )
+        return _from_table(table, str(path))
 
 
-def _matrix(column: Any, path: Path) -> NDArray[np.float32]:
+def _from_table(table: pa.Table, path: str) -> Embeddings:
+    """Embeddings of an Arrow table; ``path`` is what messages call it."""
+    if "embedding" not in table.column_names:
+        raise DataError(f"{path} has no column 'embedding'; found: {', '.join(table.column_names)}.")
+    flat = _matrix(table.column("embedding").combine_chunks(), path)
+    n = len(flat)
+    ids = table.column("id").to_pylist() if "id" in table.column_names else [str(i) for i in range(n)]
+    split = table.column("split").to_pylist() if "split" in table.column_names else ["train"] * n
+    meta = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+    names = table.column("label").to_pylist() if "label" in table.column_names else [None] * n
+    known = {str(name) for name in names if name is not None}
+    classes = tuple(meta.get("classes") or ())
+    if not known <= set(classes):  # labels were changed after nearkin wrote the classes
+        classes = tuple(sorted(known))
+    index = {name: k for k, name in enumerate(classes)}
+    labels = None
+    if known:
+        labels = np.array([-1 if name is None else index[str(name)] for name in names], dtype=np.int64)
+    return Embeddings(
+        flat,
+        np.array(ids, dtype=np.str_),
+        labels,
+        np.array(split, dtype=np.str_),
+        classes if known else (),
+        dict(meta.get("provenance", {})),
+    )
+
+
+def _matrix(column: Any, path: str) -> NDArray[np.float32]:
     """A list column -> float32 (N, D). Raises DataError for anything but equally long vectors of numbers."""
     kind = column.type
     listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
@@ -150,7 +237,7 @@ def _matrix(column: Any, path: Path) -> NDArray[np.float32]:
     return _finite(out, path)
 
 
-def _finite(Z: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
+def _finite(Z: NDArray[np.float32], path: str) -> NDArray[np.float32]:
     bad = np.flatnonzero(~np.isfinite(Z).all(axis=1))
     if len(bad):
         raise DataError(
@@ -168,6 +255,11 @@ def _load_numpy(path: Path) -> Embeddings:
         raise DataError(f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'.") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable {path.suffix} file of numbers: {error}") from error
+    return _from_arrays(arrays, str(path))
+
+
+def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
+    """Embeddings of named arrays; ``path`` is what messages call them."""
     if "embedding" not in arrays and len(arrays) == 1:
         arrays = {"embedding": next(iter(arrays.values()))}
     Z = arrays.get("embedding")
@@ -177,10 +269,13 @@ def _load_numpy(path: Path) -> Embeddings:
     n = len(Z)
     ids, split = _column(arrays, path, n, "id", "ids"), _column(arrays, path, n, "split")
     named = _column(arrays, path, n, "label", "labels")
-    classes, labels = (), None
+    classes: tuple[str, ...] = ()
+    labels: NDArray[np.int64] | None = None
     if named is not None:
-        names, labels = np.unique(named.astype(np.str_), return_inverse=True)
-        classes, labels = tuple(names.tolist()), labels.astype(np.int64)
+        words = named.astype(np.str_)
+        classes = tuple(np.unique(words[words != ""]).tolist())
+        index = {name: k for k, name in enumerate(classes)}
+        labels = np.array([index.get(word, -1) for word in words.tolist()], dtype=np.int64)
     return Embeddings(
         _finite(Z.astype(np.float32), path),
         np.arange(n).astype(np.str_) if ids is None else ids.astype(np.str_),
@@ -190,7 +285,7 @@ def _load_numpy(path: Path) -> Embeddings:
     )
 
 
-def _column(arrays: dict[str, NDArray[Any]], path: Path, n: int, *names: str) -> NDArray[Any] | None:
+def _column(arrays: dict[str, NDArray[Any]], path: str, n: int, *names: str) -> NDArray[Any] | None:
     """The first of the named arrays that is there. Raises DataError when it is not one value per row."""
     for name in names:
         if name in arrays:

@@ -20,6 +20,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, unknown
 from nearkin.evaluate.protocol import evaluate
 from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
+from nearkin.methods.plan import planned_runs, with_needs
 from nearkin.results import collect
 from nearkin.runfolder import exclusive
 from nearkin.train.device import pick_device
@@ -108,7 +109,7 @@ def _run_study(config: StudyConfig, out: Path, fresh: bool, progress: bool, say:
     del ood
     for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
         say(f"note: {message}")
-    pairs = [(name, seed) for seed in config.seeds for name in methods if seed == config.seeds[0] or _varies(name)]
+    pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"
         if not (folder / "done.json").exists():
@@ -119,21 +120,6 @@ def _run_study(config: StudyConfig, out: Path, fresh: bool, progress: bool, say:
     results = collect(out, config.command)
     write_json(out / "results.json", results)
     return results
-
-
-def with_needs(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The methods in an order in which each follows the methods whose runs it reads; missing ones are added."""
-    out: dict[str, None] = {}
-    for name in names:
-        for needed in method_info(name).needs:
-            out.setdefault(needed)
-        out.setdefault(name)
-    return tuple(out)
-
-
-def _varies(name: str) -> bool:
-    """Whether a method's result depends on the seed (raw pixels' and PCA's does not)."""
-    return method_info(name).seeded
 
 
 def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:

@@ -51,7 +51,27 @@ def labels_for(root: Path, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], *[[c] for c in ("study", "fit", "embed", "evaluate", "map", "search", "hubs", "report", "data")]]
+    "command",
+    [
+        [],
+        *[
+            [c]
+            for c in (
+                "study",
+                "fit",
+                "embed",
+                "evaluate",
+                "map",
+                "search",
+                "hubs",
+                "report",
+                "data",
+                "runs",
+                "doctor",
+                "compare",
+            )
+        ],
+    ],
 )
 def test_help(command: list[str], tmp_path: Path) -> None:
     assert "Usage" in nearkin(*command, "--help", cwd=tmp_path)

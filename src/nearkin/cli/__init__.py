@@ -9,7 +9,9 @@ import typer
 from nearkin.cli.commands import (
     anomalies,
     cluster,
+    compare,
     data,
+    doctor,
     duplicates,
     embed,
     evaluate,
@@ -20,6 +22,7 @@ from nearkin.cli.commands import (
     hubs,
     map_,
     report,
+    runs,
     search,
     study,
 )
@@ -45,6 +48,9 @@ app.command("factors")(factors.factors)
 app.command("duplicates")(duplicates.duplicates)
 app.command("explore")(explore.explore)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("runs")(runs.runs)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 

@@ -49,10 +49,21 @@ def knn_probe(
     n_classes: int,
 ) -> Score:
     """kNN probe with k chosen on validation. Each argument is (Z (N, D), labels (N,)), all labelled."""
+    predicted, protocol, chosen = knn_predictions(train, val, test[0], n_classes)
+    return score(predicted, test[1], protocol, **chosen)
+
+
+def knn_predictions(
+    train: tuple[NDArray[np.float32], NDArray[np.int64]],
+    val: tuple[NDArray[np.float32], NDArray[np.int64]],
+    test: NDArray[np.float32],
+    n_classes: int,
+) -> tuple[NDArray[np.int64], str, dict[str, float]]:
+    """:func:`knn_probe`'s predictions for ``test`` (N, D): classes int64 (N,), the protocol in words, what was chosen."""
     legal = [k for k in KS if k <= len(train[0])]
     found = knn(val[0], train[0], legal[-1])
     accuracy = {k: float((knn_predict(found.first(k), train[1], n_classes) == val[1]).mean()) for k in legal}
     best = max(legal, key=lambda k: accuracy[k])
-    predicted = knn_predict(knn(test[0], train[0], best), train[1], n_classes)
+    predicted = knn_predict(knn(test, train[0], best), train[1], n_classes)
     protocol = f"cosine kNN, weights exp(s/{TEMPERATURE}), k of {legal} chosen on val, train as memory, single view"
-    return score(predicted, test[1], protocol, k=best, val_accuracy=accuracy[best])
+    return predicted, protocol, {"k": best, "val_accuracy": accuracy[best]}

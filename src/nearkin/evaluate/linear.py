@@ -38,7 +38,28 @@ def standardize(train: NDArray[np.float32], *others: NDArray[np.float32]) -> lis
 def linear_sgd(
     train: Labelled, test: Labelled, n_classes: int, *, epochs: int = 10, seed: int = 0, standardized: bool = False
 ) -> Score:
+    """:func:`linear_sgd_predictions` as a score."""
+    predicted = linear_sgd_predictions(train, test[0], n_classes, epochs=epochs, seed=seed, standardized=standardized)
+    kind = "standardised" if standardized else "raw"
+    protocol = (
+        f"linear layer on {kind} frozen features, SGD lr {_SGD_LR} momentum 0.9 cosine, batch {_SGD_BATCH}, "
+        f"{epochs} epochs on train, nothing tuned, single view"
+    )
+    return score(predicted, test[1], protocol)
+
+
+def linear_sgd_predictions(
+    train: Labelled,
+    test: NDArray[np.float32],
+    n_classes: int,
+    *,
+    epochs: int = 10,
+    seed: int = 0,
+    standardized: bool = False,
+) -> NDArray[np.int64]:
     """The reference study's probe: one linear layer, SGD, 10 epochs, on the features as they are.
+
+    Returns the predicted class of each row of ``test`` (N, D), int64 (N,).
 
     SGD with momentum 0.9, learning rate 0.1 with cosine decay to 0, batch 256, cross-entropy, no weight decay,
     weights start at 0 (the study states the epochs only; the rest is fixed here and never tuned). With one learning
@@ -46,7 +67,7 @@ def linear_sgd(
     shows what information is left. A probe that diverges predicts class 0 where its logits are not finite.
     """
     x, y = train
-    x_test = test[0]
+    x_test = test
     if standardized:
         x, x_test = standardize(x, x_test)
     xt, yt = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(np.ascontiguousarray(y))
@@ -65,13 +86,8 @@ def linear_sgd(
             schedule.step()
     with torch.no_grad():
         logits = torch.from_numpy(np.ascontiguousarray(x_test)) @ weight.T + bias
-        predicted = torch.nan_to_num(logits).argmax(dim=1).numpy()
-    kind = "standardised" if standardized else "raw"
-    protocol = (
-        f"linear layer on {kind} frozen features, SGD lr {_SGD_LR} momentum 0.9 cosine, batch {_SGD_BATCH}, "
-        f"{epochs} epochs on train, nothing tuned, single view"
-    )
-    return score(predicted, test[1], protocol)
+        predicted: NDArray[np.int64] = torch.nan_to_num(logits).argmax(dim=1).numpy()
+    return predicted
 
 
 @dataclass(frozen=True)
@@ -177,9 +193,17 @@ def linear_probe(train: Labelled, val: Labelled, test: Labelled, n_classes: int)
     Raises:
         DataError: features that are not finite.
     """
-    if not all(np.isfinite(z).all() for z, _ in (train, val, test)):
+    predicted, protocol, chosen = linear_predictions(train, val, test[0], n_classes)
+    return score(predicted, test[1], protocol, **chosen)
+
+
+def linear_predictions(
+    train: Labelled, val: Labelled, test: NDArray[np.float32], n_classes: int
+) -> tuple[NDArray[np.int64], str, dict[str, float]]:
+    """:func:`linear_probe`'s predictions for ``test`` (N, D): classes int64 (N,), the protocol in words, what was chosen."""
+    if not all(np.isfinite(z).all() for z in (train[0], val[0], test)):
         raise DataError("linear probe: the features hold values that are not finite; the run that made them diverged.")
-    parts = standardize(train[0], val[0], test[0])
+    parts = standardize(train[0], val[0], test)
     x, x_val, x_test = (torch.from_numpy(part) for part in parts)
     y = torch.from_numpy(np.ascontiguousarray(train[1]))
     second = curvature(x)
@@ -202,11 +226,5 @@ def linear_probe(train: Labelled, val: Labelled, test: Labelled, n_classes: int)
         f"{'converged' if model.converged else 'NOT converged'}) on standardised frozen features, "
         f"penalty of {list(PENALTIES)} chosen on val, fitted on train, single view"
     )
-    return score(
-        model.predict(x_test),
-        test[1],
-        protocol,
-        C=1 / (penalty * len(y)),
-        val_accuracy=accuracy,
-        converged=model.converged,
-    )
+    chosen = {"C": 1 / (penalty * len(y)), "val_accuracy": accuracy, "converged": model.converged}
+    return model.predict(x_test), protocol, chosen

@@ -21,6 +21,7 @@ class MethodInfo:
         baseline: whether it learns nothing, or next to nothing: what the others have to beat.
         uses_labels: whether training reads labels (upper bounds only).
         needs: methods whose runs (of the same seed) this one reads; a study trains them first.
+        weights: whether a run keeps a weights.safetensors.
     """
 
     name: str
@@ -33,6 +34,7 @@ class MethodInfo:
     baseline: bool = False
     uses_labels: bool = False
     needs: tuple[str, ...] = ()
+    weights: bool = True
 
 
 _VICREG = "vicreg:VICReg"
@@ -166,6 +168,7 @@ _INFOS = (
         "hog:HOG",
         seeded=False,
         baseline=True,
+        weights=False,
     ),
     MethodInfo(
         "raw-pixels",
@@ -175,6 +178,7 @@ _INFOS = (
         "baselines:RawPixels",
         seeded=False,
         baseline=True,
+        weights=False,
     ),
     MethodInfo(
         "pca",
@@ -239,10 +243,15 @@ def create(name: str, settings: dict[str, Any], image_shape: tuple[int, int, int
 
 def known_settings(name: str) -> set[str]:
     """Names of the settings that a method takes. Raises ConfigError for an unknown method."""
+    return set(default_settings(name))
+
+
+def default_settings(name: str) -> dict[str, Any]:
+    """The settings that a method takes, with their defaults. Raises ConfigError for an unknown method."""
     from nearkin.methods.settings import TRAIN_DEFAULTS
 
     info = method_info(name)
-    return set(_class(info).defaults) | (set(TRAIN_DEFAULTS) if info.trained else set())
+    return {**_class(info).defaults, **(TRAIN_DEFAULTS if info.trained else {}), **info.overrides}
 
 
 def _class(info: MethodInfo) -> Any:

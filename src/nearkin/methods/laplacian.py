@@ -26,6 +26,18 @@ from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.loop import WEIGHTS
 
 
+def choose_nodes(n: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Rows of at most ``most`` of n points, ascending int64: the graph's nodes."""
+    return np.sort(np.random.default_rng([seed, 11]).permutation(n)[:most])
+
+
+def eigenmaps(Z: NDArray[np.float32], settings: dict[str, Any], seed: int) -> SpectralEmbedding:
+    """Eigenmaps of the nodes Z (N, D), N >= 3; dimension and neighbours are cut to what N points allow."""
+    dim, k = min(settings["dim"], len(Z) - 2), min(settings["graph_k"], len(Z) - 1)
+    metric, weights = settings["graph_metric"], settings["graph_weights"]
+    return SpectralEmbedding.fit(Z, dim, k=k, metric=metric, weights=weights, seed=seed)
+
+
 class LaplacianEigenmaps(Method):
     """Settings: features_from, dim (64), graph_k (15), graph_metric, graph_weights ("heat" or "binary"), max_nodes."""
 
@@ -62,12 +74,9 @@ class LaplacianEigenmaps(Method):
     ) -> None:
         """Build the graph and its eigenvectors on training images; say in graph.json how it was connected."""
         if not (run_dir / WEIGHTS).exists():
-            s = self.settings
-            pick = np.sort(np.random.default_rng([seed, 11]).permutation(len(splits.train))[: s["max_nodes"]])
+            pick = choose_nodes(len(splits.train), self.settings["max_nodes"], seed)
             Z = self._source(device)(splits.train.images[pick])
-            dim = min(s["dim"], len(Z) - 2)
-            k = min(s["graph_k"], len(Z) - 1)
-            found = SpectralEmbedding.fit(Z, dim, k=k, metric=s["graph_metric"], weights=s["graph_weights"], seed=seed)
+            found = eigenmaps(Z, self.settings, seed)
             tensors = {
                 "nodes": torch.from_numpy(found.nodes),
                 "vectors": torch.from_numpy(found.vectors),
@@ -78,7 +87,7 @@ class LaplacianEigenmaps(Method):
             write_json(
                 run_dir / "graph.json",
                 meta
-                | {"nodes": len(Z), "dim": dim, "eigenvalues": found.eigenvalues.tolist()}
+                | {"nodes": len(Z), "dim": len(found.eigenvalues), "eigenvalues": found.eigenvalues.tolist()}
                 | {"note": _connection(found.n_components)},
             )
         self.load(run_dir, device)

@@ -1,0 +1,44 @@
+"""What is listed is what the files say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nearkin.errors import DataError
+from nearkin.inventory import describe_run, find, summarize_study
+
+
+def test_find_studies_and_single_runs_but_not_other_tools_folders(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study / "runs" / "vicreg-s0", tmp_path / "deep" / "er" / "one")
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "loop").symlink_to(tmp_path)
+    studies, runs = find(tmp_path)
+    assert studies == [study] and runs == [tmp_path / "deep" / "er" / "one"]
+    with pytest.raises(DataError, match="no folder"):
+        find(tmp_path / "none")
+
+
+def test_a_summary_has_the_results_numbers(study: Path) -> None:
+    results = json.loads((study / "results.json").read_text())
+    row = next(row for row in results["table"] if row["method"] == "vicreg")
+    found = summarize_study(study)
+    assert (found.state, found.done, found.planned, found.data) == ("finished", 2, 2, results["data"]["name"])
+    run = next(run for run in found.runs if run.method == "vicreg")
+    assert run.accuracy == row["linear"]["mean"] and list(run.interval or ()) == row["linear"]["interval"]
+    assert (run.seed, run.epochs, run.epochs_planned, run.layer) == (0, 2, 2, "backbone")
+    pixels = next(run for run in found.runs if run.method == "raw-pixels")
+    assert pixels.epochs is None and pixels.state == "finished"
+
+
+def test_html_of_a_run_is_escaped(study: Path) -> None:
+    config = json.loads((study / "runs/vicreg-s0/config.json").read_text())
+    (study / "runs/vicreg-s0/config.json").write_text(json.dumps(config | {"method": "<script>"}))
+    text = describe_run(study / "runs/vicreg-s0")._repr_html_()
+    assert "&lt;script&gt;" in text and "<script>" not in text and "linear probe" in text
+    with pytest.raises(DataError, match="is no run"):
+        describe_run(study)
