@@ -144,6 +144,9 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     (run / "evaluation.json").unlink()
     with pytest.raises(DataError, match="not finished"):
         load_sides([run, run])
+    write_json(run / "config.json", {"method": "vicreg", "seed": 0, "settings": {}, "data": "shapes"})
+    with pytest.raises(DataError, match="never evaluated"):
+        load_sides([run, run])
 
 
 def test_command(tmp_path: Path) -> None:

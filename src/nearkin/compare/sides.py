@@ -110,7 +110,10 @@ def _runs(path: Path) -> list[Run]:
 
 def _run(folder: Path) -> Run:
     try:
-        config, evaluation = read_object(folder / "config.json"), read_object(folder / "evaluation.json")
+        config = read_object(folder / "config.json")
+        if "data" in config:
+            raise DataError(f"{folder} was trained by itself and never evaluated. Runs of a study can be compared.")
+        evaluation = read_object(folder / "evaluation.json")
     except Damage as damage:
         state = "is not finished" if damage.missing else f"has a file that {damage}"
         raise DataError(f"{folder} {state}: no evaluation to compare. See 'nearkin doctor {folder}'.") from damage
