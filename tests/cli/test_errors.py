@@ -83,7 +83,7 @@ def test_training_on_impossible_sets(tmp_path: Path) -> None:
     images(tmp_path / "few", 40)
     one_line(run("study", "one", "-o", "a", "-q", cwd=tmp_path), 3, "1 image")
     one_line(run("study", "same", "-o", "b", "-q", cwd=tmp_path), 3, "identical")
-    one_line(run("study", "few", "-o", "c", "-q", cwd=tmp_path), 2, "batch_size 256 is larger")
+    one_line(run("study", "few", "-o", "c", "-q", cwd=tmp_path), 2, "batch_size 128 is larger")
 
 
 @pytest.mark.slow
