@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "anomalies": {"analyze", "embeddings", "data"},
     "embedder": {"methods", "atomic"},
     "export": {"atomic", "embedder", "methods", "__init__"},
-    "inventory": {"methods", "notebook"},
+    "inventory": {"atomic", "methods", "notebook"},
     "compare": {"embeddings", "evaluate", "inventory", "methods"},
     "uses": {"analyze", "anomalies", "atomic", "data", "embedder", "embeddings", "evaluate", "methods", "neighbors"},
     "study": {"data", "embeddings", "evaluate", "methods", "results", "runfolder", "atomic", "train", "uses"},

@@ -1,7 +1,8 @@
-"""Atomic writes: a file is either the old one or the whole new one."""
+"""Atomic writes: a file is either the old one or the whole new one. Reads that tell what is wrong in one line."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -41,6 +42,24 @@ def write_json(path: Path, value: Any) -> None:
 def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Write a compressed .npz without pickles."""
     write_file(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))
+
+
+def read_parquet(path: Path, missing: str) -> Any:
+    """Read an Arrow table. Raises DataError with ``missing`` when there is no file, and when it is no readable Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise DataError(missing) from error
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of a JSON-able value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:

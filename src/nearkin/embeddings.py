@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nearkin.atomic import write_file
+from nearkin.atomic import read_parquet, write_file
 from nearkin.errors import ConfigError, DataError
 
 _METADATA_KEY = b"nearkin"
@@ -186,13 +186,18 @@ class Embeddings:
         """
         if path.suffix in (".npy", ".npz"):
             return _load_numpy(path)
-        try:
-            table = pq.read_table(path)
-        except FileNotFoundError as error:
-            raise DataError(f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'.") from error
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+        missing = f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'."
+        table = read_parquet(path, missing)
         return _from_table(table, str(path))
+
+
+def rows_of(split: NDArray[np.str_], wanted: str) -> NDArray[np.int64]:
+    """Rows of one split, or of "all". Raises ConfigError when there are none."""
+    rows: NDArray[np.int64] = np.arange(len(split)) if wanted == "all" else np.flatnonzero(split == wanted)
+    if not len(rows):
+        legal = ", ".join(["all", *sorted(set(split.tolist()))])
+        raise ConfigError(f"no rows with split '{wanted}'; --split can be: {legal}.")
+    return rows
 
 
 def _from_table(table: pa.Table, path: str) -> Embeddings:

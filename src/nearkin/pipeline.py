@@ -55,11 +55,8 @@ def fit_run(
     Under torchrun every rank calls this, and rank 0 writes.
     """
     with ranks.group(pick_device(device)), exclusive(out) if ranks.rank() == 0 else nullcontext():
-        if ranks.rank():
-            ranks.wait()  # rank 0 decodes and caches the images, the others read them
-        splits = _splits(data, labels, size, strict, subset, progress and ranks.rank() == 0)
-        if not ranks.rank():
-            ranks.wait()
+        with ranks.lead_first():  # images that it decodes and caches
+            splits = _splits(data, labels, size, strict, subset, progress and ranks.rank() == 0)
         shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
         model = create(method, method_settings(method, settings), shape)
         config = {

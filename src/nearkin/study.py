@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin import data as nd
-from nearkin.atomic import read_json, write_json, write_npz
+from nearkin.atomic import json_digest, read_json, write_json, write_npz
 from nearkin.data import Dataset, Splits
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, unknown
@@ -185,9 +184,7 @@ def _run(
         "layers": layers,
     }
     write_json(folder / "evaluation.json", evaluation)
-    write_json(
-        folder / "done.json", {"digest": hashlib.sha256(json.dumps(evaluation, sort_keys=True).encode()).hexdigest()}
-    )
+    write_json(folder / "done.json", {"digest": json_digest(evaluation)})
 
 
 def method_settings(name: str, settings: dict[str, Any]) -> dict[str, Any]:

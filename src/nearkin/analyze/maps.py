@@ -104,6 +104,26 @@ def _skipped(n: int, reason: str) -> Map:
     return Map(np.zeros((n, 2), dtype=np.float32), None, None, None, None, reason)
 
 
+def why_no_map(Z: NDArray[np.float32]) -> str | None:
+    """Why Z (N, D) has no map, or None: fewer than 8 images or 2 dimensions, or constant up to rounding."""
+    n, d = Z.shape
+    if n < 8 or d < 2:
+        return f"a map needs at least 8 images and 2 dimensions; got {n} x {d}"
+    if not float(Z.std(axis=0, dtype=np.float64).max()) > 1e-6 * max(1e-12, float(np.abs(Z).max())):
+        return "all vectors are the same"
+    return None
+
+
+def pca(Z: NDArray[np.float32], *, seed: int) -> tuple[NDArray[np.float32], tuple[float, ...]]:
+    """Two principal components by scikit-learn, signs fixed: coordinates float32 (N, 2), shares of variance."""
+    from sklearn.decomposition import PCA
+
+    model = PCA(2, svd_solver="covariance_eigh" if Z.shape[1] <= 1000 else "randomized", random_state=seed)
+    flat = model.fit_transform(Z - Z.mean(axis=0)).astype(np.float32)
+    flat *= np.where(np.abs(model.components_).max(axis=1) == model.components_.max(axis=1), 1, -1).astype(np.float32)
+    return flat, tuple(float(share) for share in model.explained_variance_ratio_)
+
+
 def draw_maps(
     Z: NDArray[np.float32],
     labels: NDArray[np.int64] | None,
@@ -118,22 +138,13 @@ def draw_maps(
     PCA: scikit-learn, signs fixed. t-SNE: openTSNE (PCA initialisation, L2, perplexity at most N / 4).
     An embedding that is constant up to rounding, or with fewer than 8 images, has no map: ``skipped`` says so.
     """
-    from sklearn.decomposition import PCA
-
-    n, d = Z.shape
-    spread = float(Z.std(axis=0, dtype=np.float64).max())
-    if n < 8 or d < 2:
-        return {name: _skipped(n, f"a map needs at least 8 images and 2 dimensions; got {n} x {d}") for name in kinds}
-    if not spread > 1e-6 * max(1e-12, float(np.abs(Z).max())):
-        return {name: _skipped(n, "all vectors are the same") for name in kinds}
+    n = len(Z)
+    if reason := why_no_map(Z):
+        return {name: _skipped(n, reason) for name in kinds}
     high = knn(Z, Z, min(K, n - 1), metric="l2", exclude_self=True)
     drawn: dict[str, tuple[NDArray[np.float32], tuple[float, ...] | None]] = {}
     if "pca" in kinds:
-        pca = PCA(2, svd_solver="covariance_eigh" if d <= 1000 else "randomized", random_state=seed)
-        flat = pca.fit_transform(Z - Z.mean(axis=0)).astype(np.float32)
-        flat *= np.where(np.abs(pca.components_).max(axis=1) == pca.components_.max(axis=1), 1, -1).astype(np.float32)
-        explained = tuple(float(share) for share in pca.explained_variance_ratio_)
-        drawn["pca"] = flat, explained
+        drawn["pca"] = pca(Z, seed=seed)
     if "tsne" in kinds:
         drawn["tsne"] = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs), None
     return _judge(Z, high, drawn, labels)

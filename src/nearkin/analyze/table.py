@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nearkin.atomic import write_file
+from nearkin.atomic import read_parquet, write_file
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.neighbors import Neighbors
@@ -94,12 +94,7 @@ def add_columns(path: Path, embeddings: Embeddings, columns: dict[str, NDArray[A
 
 def read_table(path: Path) -> pa.Table:
     """Read a table. Raises DataError when it is missing, no Parquet, or has no column "path"."""
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise DataError(f"no table at {path}.") from error
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+    table = read_parquet(path, f"no table at {path}.")
     if "path" not in table.column_names:
         raise DataError(f"{path} has no column 'path'; found: {', '.join(table.column_names)}.")
     return table

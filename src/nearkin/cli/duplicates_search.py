@@ -141,7 +141,7 @@ def reverse(found: Found, count: int, metric: str, seed: int) -> tuple[NDArray[n
 
 def _parts(loaded: Embeddings, request: Request) -> list[tuple[str, NDArray[np.int64], NDArray[np.int64] | None]]:
     """Title, rows asked and rows searched in (None: the rows themselves, or the other file)."""
-    from nearkin.cli.options import rows_of
+    from nearkin.embeddings import rows_of
 
     if request.across is None:
         rows = rows_of(loaded.split, request.split)

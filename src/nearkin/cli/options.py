@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 Data = Annotated[
     str,
@@ -72,16 +71,3 @@ def need_images(html: Path | None, images: str | None) -> None:
 
     if html is not None and images is None:
         raise ConfigError("--html draws pictures and needs --images: the data the embeddings were made of.")
-
-
-def rows_of(split: NDArray[np.str_], wanted: str) -> NDArray[np.int64]:
-    """Rows of one split, or of "all". Raises ConfigError when there are none."""
-    import numpy as np
-
-    from nearkin.errors import ConfigError
-
-    rows: NDArray[np.int64] = np.arange(len(split)) if wanted == "all" else np.flatnonzero(split == wanted)
-    if not len(rows):
-        legal = ", ".join(["all", *sorted(set(split.tolist()))])
-        raise ConfigError(f"no rows with split '{wanted}'; --split can be: {legal}.")
-    return rows

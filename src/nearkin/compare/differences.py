@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nearkin.compare.images import PROBES, CannotTell, Images
-from nearkin.compare.sides import METRICS, Run, Side
+from nearkin.compare.sides import METRICS, PLAIN, Run, Side
 from nearkin.evaluate.paired import bootstrap_difference, holm, mcnemar, paired_t
 from nearkin.evaluate.stats import t_interval
 
@@ -187,7 +187,7 @@ def _sentence(comparison: Comparison, tests: int) -> str:
     if not comparison.differences:
         return f"{names}: no number that both have, so nothing can be said."
     first = comparison.differences[0]
-    title, accuracy = METRICS[first.metric][0], first.metric != "rankme" and first.metric != "silhouette"
+    title, accuracy = METRICS[first.metric][0], first.metric not in PLAIN
     size = f"{100 * first.difference:+.1f} points" if accuracy else f"{first.difference:+.3g}"
     said = f"{names}: {title} {size.replace('-', '−')}"
     if first.p is None:

@@ -40,11 +40,7 @@ class Images:
         """(id, class name) of the labelled test images, sorted by id. Raises CannotTell."""
         if run.folder not in self._tests:
             test = self._load(run).part("test")
-            names = (
-                [test.classes[k] if k >= 0 else "" for k in test.labels]
-                if test.labels is not None
-                else [""] * len(test)
-            )
+            names = [name or "" for name in test.names()]
             self._tests[run.folder] = tuple(sorted(zip(test.ids.tolist(), names, strict=True)))
         return self._tests[run.folder]
 

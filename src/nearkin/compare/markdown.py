@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from nearkin.compare.differences import Difference, Report, shown_p
-from nearkin.compare.sides import METRICS
-
-PLAIN = ("rankme", "silhouette")  # numbers that are no shares, shown as they are
+from nearkin.compare.sides import METRICS, PLAIN
 
 
 def cells(d: Difference) -> list[str]:

@@ -25,6 +25,7 @@ METRICS: dict[str, tuple[str, tuple[str, str]]] = {
     "silhouette": ("silhouette", ("clusters", "silhouette")),
     "rankme": ("RankMe", ("health", "rankme")),
 }
+PLAIN = ("rankme", "silhouette")  # numbers that are no shares, shown as they are
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             layer = self.layer or model.primary_layer
             if layer not in model.layers:
                 raise unknown("layer", layer, model.layers)
-            config = {"method": self.method, "seed": seed, "settings": json.loads(json.dumps(model.settings))}
-            self._claim(folder, config | {"image_size": images.shape[2], "data": f"arrays {fingerprint(splits.train)}"})
+            self._claim(folder, self.method, model.settings, splits.train, seed)
             model.use_runs(self._needed(settings, splits, folder, seed))
             options = {"seed": seed, "device": self.device, "progress": bool(self.verbose)}
             model.fit(splits, folder, **options, title=type(self).__name__)
@@ -157,7 +156,15 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             return tempfile.TemporaryDirectory(prefix="nearkin-")
         return nullcontext(str(self.run_dir))
 
-    def _claim(self, folder: Path, config: dict[str, Any]) -> None:
+    def _claim(self, folder: Path, method: str, settings: dict[str, Any], train: ImageSet, seed: int) -> None:
+        """Write what the run in ``folder`` is, or check it against what is there."""
+        config = {
+            "method": method,
+            "seed": seed,
+            "settings": json.loads(json.dumps(settings)),
+            "image_size": train.images.shape[2],
+            "data": f"arrays {fingerprint(train)}",
+        }
         claim(folder)
         path = folder / "config.json"
         if path.exists() and read_json(path) != config:
@@ -175,10 +182,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         shared = {key: value for key, value in settings.items() if key in known_settings(name)}
         model = create(name, shared, splits.train.images.shape[1:])
         below = folder / "needs" / f"{name}-s{seed}"
-        config = {"method": name, "seed": seed, "settings": json.loads(json.dumps(model.settings))}
-        self._claim(
-            below, config | {"image_size": splits.train.images.shape[2], "data": f"arrays {fingerprint(splits.train)}"}
-        )
+        self._claim(below, name, model.settings, splits.train, seed)
         model.fit(splits, below, seed=seed, device=self.device, progress=bool(self.verbose), title=name)
         return {name: below}
 

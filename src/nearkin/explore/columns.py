@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nearkin.atomic import read_parquet
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.explore.spaces import Say
@@ -81,12 +81,7 @@ def table_columns(
     Raises:
         DataError: no readable Parquet, no column that names the images, or none of these images in it.
     """
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise DataError(f"no table at {path}.") from error
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+    table = read_parquet(path, f"no table at {path}.")
     key = next((name for name in ("path", "id") if name in table.column_names), None)
     if key is None:
         raise DataError(f"{path} has no column 'path' or 'id'; found: {', '.join(table.column_names)}.")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data.decode import decode, to_square
-from nearkin.embedder import image_size, open_run
+from nearkin.embedder import Embed, embedder, image_size
 from nearkin.errors import ConfigError, DataError
 from nearkin.explore.spaces import Space
 
@@ -20,7 +18,7 @@ class Embedders:
 
     def __init__(self, device: str = "auto") -> None:
         self.device = device
-        self._open: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]] = {}
+        self._open: dict[str, Embed] = {}
         self._lock = threading.Lock()
 
     def vector(self, space: Space, data: bytes) -> NDArray[np.float32]:
@@ -40,18 +38,9 @@ class Embedders:
         with self._lock:
             size = image_size(space.run)
             if space.name not in self._open:
-                self._open[space.name] = self._embed(space, size)
+                self._open[space.name] = embedder(
+                    space.run, (3, size, size), layer=space.layer or None, device=self.device
+                )
             made = self._open[space.name](to_square(image, size)[None])
         z: NDArray[np.float32] = made[0]
         return z
-
-    def _embed(self, space: Space, size: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-        assert space.run is not None
-        model: Any
-        model, layer = open_run(space.run, (3, size, size), layer=space.layer or None, device=self.device)
-
-        def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            out: NDArray[np.float32] = model.embed(images, (layer,))[layer]
-            return out
-
-        return embed

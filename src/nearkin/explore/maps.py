@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.maps import draw_maps, tsne
+from nearkin.analyze.maps import draw_maps, pca, tsne, why_no_map
 from nearkin.atomic import read_json
 from nearkin.errors import DataError
 from nearkin.explore.spaces import Say, Space
@@ -91,13 +91,10 @@ def pca_map(space: Space, *, seed: int = 0) -> PointMap:
         share = 100 * sum(found.explained or ())
         words = _quality(found.trustworthiness, found.preservation)
         return PointMap(fitted(found.coords), f"{share:.0f} % of the variance; {words}".rstrip("; "))
-    if not float(Z.std(axis=0, dtype=np.float64).max()) > 1e-6 * max(1e-12, float(np.abs(Z).max())) or Z.shape[1] < 2:
-        return _no_map(len(Z), "all vectors are the same")
-    from sklearn.decomposition import PCA
-
-    pca = PCA(2, svd_solver="covariance_eigh" if Z.shape[1] <= 1000 else "randomized", random_state=seed)
-    coords = pca.fit_transform(Z - Z.mean(axis=0)).astype(np.float32)
-    return PointMap(fitted(coords), f"{100 * float(pca.explained_variance_ratio_.sum()):.0f} % of the variance")
+    if reason := why_no_map(Z):
+        return _no_map(len(Z), reason)
+    coords, explained = pca(Z, seed=seed)
+    return PointMap(fitted(coords), f"{100 * sum(explained):.0f} % of the variance")
 
 
 def tsne_map(space: Space, *, seed: int, say: Say) -> PointMap:

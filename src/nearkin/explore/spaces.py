@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.atomic import read_json
-from nearkin.embeddings import Embeddings
+from nearkin.embeddings import Embeddings, rows_of
 from nearkin.errors import ConfigError, DataError
 
 Say = Callable[[str], None]
@@ -121,13 +121,9 @@ def align(spaces: list[Space], *, split: str, most: int, seed: int, say: Say) ->
     Raises:
         ConfigError: no rows with that split. DataError: the embeddings share no image, or ids repeat.
     """
-    first = spaces[0].embeddings
     spaces = _same_ids(spaces, say)
     first = spaces[0].embeddings
-    rows = np.arange(len(first)) if split == "all" else np.flatnonzero(first.split == split)
-    if not len(rows):
-        legal = ", ".join(["all", *sorted(set(first.split.tolist()))])
-        raise ConfigError(f"no rows with split '{split}'; --split can be: {legal}.")
+    rows = rows_of(first.split, split)
     if len(rows) > most:
         say(f"note: {most:,} of {len(rows):,} images are shown, a seeded choice; --max-images changes that")
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])

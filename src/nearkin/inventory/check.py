@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nearkin.atomic import json_digest
 from nearkin.errors import ConfigError, DataError
 from nearkin.inventory.find import is_run, is_study, runs_of
 from nearkin.inventory.findings import Finding, clean, number, table, whole
@@ -130,8 +129,7 @@ def _evaluation(out: Checked, done: dict[str, Any], deep: bool) -> None:
     evaluation = out.read("evaluation.json", read_object, again)
     if evaluation is None:
         return
-    digest = hashlib.sha256(json.dumps(evaluation, sort_keys=True).encode()).hexdigest()
-    if done and done.get("digest") != digest:
+    if done and done.get("digest") != json_digest(evaluation):
         out.add("broken", "evaluation.json", "is not what the run wrote: its digest differs from done.json's", again)
     layers = table(evaluation.get("layers"))
     if evaluation.get("primary_layer") not in layers:

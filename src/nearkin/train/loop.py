@@ -148,10 +148,7 @@ def train(
         while step < total:
             epoch = step // per_epoch
             order = epoch_order(n, seed, epoch)
-            if lead:  # what it leaves on disk (neighbours), the other ranks then read
-                trainable.before_epoch(epoch)
-            ranks.wait()
-            if not lead:
+            with ranks.lead_first():  # neighbours that it saves
                 trainable.before_epoch(epoch)
             for k in range(step % per_epoch, per_epoch):
                 index = order[k * config.batch_size : (k + 1) * config.batch_size][mine]

@@ -60,6 +60,16 @@ def wait() -> None:
         dist.barrier()
 
 
+@contextmanager
+def lead_first() -> Iterator[None]:
+    """Rank 0 goes through the body before the others, who then find what it left on disk."""
+    if rank():
+        wait()
+    yield
+    if not rank():
+        wait()
+
+
 def part(batch_size: int) -> slice:
     """This rank's places of a batch. Raises ConfigError when the ranks cannot have equal parts."""
     if batch_size % world():

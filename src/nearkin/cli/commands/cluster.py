@@ -46,12 +46,12 @@ def cluster(
     from nearkin.analyze.clusters import find_clusters
     from nearkin.atomic import write_json
     from nearkin.cli.cluster_output import print_clustering
-    from nearkin.embeddings import Embeddings
+    from nearkin.embeddings import Embeddings, rows_of
 
     options.need_images(html, images)
     _check(map_, png, examples)
     loaded = Embeddings.load(embeddings)
-    rows = options.rows_of(loaded.split, split)
+    rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
     pictures = _pictures(part, images) if html is not None else None
     found = find_clusters(

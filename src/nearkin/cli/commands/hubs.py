@@ -34,14 +34,14 @@ def hubs(
     from nearkin.analyze.table import add_columns, check_table, on_rows
     from nearkin.atomic import write_json
     from nearkin.cli.search_output import print_hubness
-    from nearkin.embeddings import Embeddings
+    from nearkin.embeddings import Embeddings, rows_of
     from nearkin.lookup import images_of
 
     options.need_images(html, images)
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)
-    rows = options.rows_of(loaded.split, split)
+    rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
     pictures = None if images is None else images_of(part.ids, images)
     pixels = None if pictures is None else pictures.images

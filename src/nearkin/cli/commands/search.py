@@ -52,13 +52,13 @@ def search(
     from nearkin.analyze.table import check_table
     from nearkin.atomic import write_json
     from nearkin.cli.search_output import print_precision, print_retrieval
-    from nearkin.embeddings import Embeddings
+    from nearkin.embeddings import Embeddings, rows_of
 
     options.need_images(html, images)
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)
-    rows = options.rows_of(loaded.split, split)
+    rows = rows_of(loaded.split, split)
     queries, files = _queries(loaded, rows, query or [], run, layer, device, seed)
     found = find(loaded, queries, k=k, metric=metric, with_farthest=farthest, rows=rows)
     print_retrieval(found)
