@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nearkin.data.imageset import ImageSet
-from nearkin.errors import ConfigError
+from nearkin.errors import ConfigError, TrainingError
 from nearkin.methods import create
 from nearkin.methods.vicreg import VICReg
 from tests.methods.test_contract import TINY, make_splits
@@ -69,3 +69,30 @@ def test_one_view_is_refused_where_more_than_two_are_legal() -> None:
         assert create(name, SMALL | {"n_views": 3}, (3, 16, 16)).settings["n_views"] == 3
         with pytest.raises(ConfigError, match="n_views is 1"):
             create(name, SMALL | {"n_views": 1}, (3, 16, 16))
+
+
+def test_a_collapse_is_told_once_while_it_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = iter(["healthy", "collapsing", "collapsing", "healthy"])
+    monkeypatch.setattr("nearkin.methods.joint.diagnose", lambda history: (next(states), "Raise variance_weight."))
+    create("vicreg", SMALL | {"epochs": 4}, (3, 16, 16)).fit(
+        make_splits(), tmp_path, device="cpu", progress=False, title="vicreg s0"
+    )
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "vicreg s0, epoch 2: collapsing. Raise variance_weight.",
+        "vicreg s0, epoch 4: healthy. Raise variance_weight.",
+    ]
+
+
+class Overflowing(VICReg):
+    """Features that are no numbers, from weights that are."""
+
+    def embed(self, images: Any, layers: Any = None) -> dict[str, Any]:
+        return {name: values * np.nan for name, values in super().embed(images, layers).items()}
+
+
+def test_features_that_overflow_stop_the_run_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="features became non-finite by step 3"):
+        Overflowing(SMALL, (3, 16, 16)).fit(make_splits(), tmp_path, device="cpu", progress=False)

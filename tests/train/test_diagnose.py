@@ -44,5 +44,12 @@ def test_advice_fits_methods_without_vicregs_terms(change: dict[str, Any]) -> No
     assert "nan" not in message and "_weight" not in message and "lr" in message
 
 
+def test_the_term_that_shows_it_is_named() -> None:
+    assert "variance term 0.2" in diagnose([GOOD | {"projector_std": 0.001}])[1]
+    assert "covariance term 1" in diagnose([GOOD | {"rankme": 1.5}])[1]
+    stuck = [GOOD | {"invariance": value} for value in (0.5, 0.51, 0.52)]
+    assert "invariance term 0.52 after 0.5" in diagnose(stuck)[1]
+
+
 def test_a_first_evaluation_is_not_called_stuck() -> None:
     assert diagnose([GOOD])[0] == "healthy"

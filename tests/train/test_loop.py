@@ -1,4 +1,4 @@
-"""The loop: what a kill at the worst moment leaves behind."""
+"""The loop: what a kill or a diverging loss at the worst moment leaves behind, and the rates it logs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nearkin.errors import TrainingError
 from nearkin.train import TrainConfig, train
+from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
+from nearkin.train.loop import CHECKPOINT, WEIGHTS
 from nearkin.train.record import Record
 
 CONFIG = TrainConfig(epochs=2, batch_size=4, precision="fp32", warmup_epochs=0, checkpoint_seconds=1e-9)
@@ -44,7 +47,7 @@ class Mean:
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_s")} for line in found]
 
 
 def run(folder: Path, kill_at: int = 0) -> None:
@@ -68,3 +71,54 @@ def test_a_kill_during_the_evaluation_loses_no_line(tmp_path: Path, epoch: int) 
         run(tmp_path / "cut", kill_at=epoch)
     run(tmp_path / "cut")
     assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
+
+
+class Diverging(Mean):
+    """Its loss, or else its weights alone, become NaN at one step of the second epoch."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what, self.steps = what, 0
+
+    def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        self.steps += 1
+        loss, terms = super().loss(images, rows, rng)
+        return (loss * float("nan") if self.what == "loss" and self.steps == 5 else loss), terms
+
+    def after_step(self, step: int) -> None:
+        if self.what == "weights" and self.steps == 5:
+            with torch.no_grad():
+                self.net.get_parameter("weight").fill_(float("inf"))
+
+
+@pytest.mark.parametrize("what", ["loss", "weights"])
+def test_divergence_names_its_step_and_leaves_a_checkpoint_to_continue_from(tmp_path: Path, what: str) -> None:
+    """Per epoch 3 steps, and a checkpoint after each: the fifth step is the second of epoch 2."""
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    run(tmp_path / "whole")
+    fabric = make_fabric("cpu", "fp32")
+    with pytest.raises(TrainingError, match=f"{what} became non-finite at step 5; the last good checkpoint is kept"):
+        train(Diverging(what), IMAGES, CONFIG, tmp_path / "cut", seed=0, fabric=fabric, progress=False)
+    tensors, meta = load_tensors(tmp_path / "cut" / CHECKPOINT)
+    assert meta["step"] == 4 and all(t.isfinite().all() for t in tensors.values())
+    assert "NaN" not in (tmp_path / "cut" / "metrics.jsonl").read_text()
+    run(tmp_path / "cut")
+    whole, cut = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_divergence_in_the_first_epoch_promises_no_checkpoint(tmp_path: Path) -> None:
+    trainable = Diverging("loss")
+    trainable.steps = 4
+    with pytest.raises(TrainingError, match="at step 1; no checkpoint was saved before"):
+        train(trainable, IMAGES, CONFIG, tmp_path, seed=0, fabric=make_fabric("cpu", "fp32"), progress=False)
+
+
+def test_an_epochs_rate_counts_images_over_its_own_seconds(tmp_path: Path) -> None:
+    run(tmp_path)
+    epochs = Record(tmp_path / "metrics.jsonl").read(kind="epoch", split="train")
+    before = 0.0
+    for line in epochs:
+        assert line["images_per_s"] == pytest.approx(12 / (line["seconds"] - before), rel=0.01)
+        before = line["seconds"]

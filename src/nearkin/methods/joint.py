@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin.data.imageset import ImageSet, Splits
-from nearkin.errors import ConfigError
+from nearkin.errors import ConfigError, TrainingError
 from nearkin.evaluate.health import alignment, health
 from nearkin.methods.base import Method
 from nearkin.methods.settings import resolve, train_config
@@ -159,7 +160,7 @@ class JointEmbedding(Method):
             return
         self._build(seed)
         self.prepare(splits, run_dir, seed)
-        monitor = _Monitor(self, splits, run_dir, seed)
+        monitor = _Monitor(self, splits, run_dir, seed, title)
         train(
             self,
             splits.train.images,
@@ -232,10 +233,14 @@ class JointEmbedding(Method):
 
 
 class _Monitor:
-    """Held-out losses, label-free health, the kNN probe and the diagnosis after each evaluated epoch."""
+    """Held-out losses, label-free health, the kNN probe and the diagnosis after each evaluated epoch.
 
-    def __init__(self, method: JointEmbedding, splits: Splits, run_dir: Path, seed: int) -> None:
-        self.method, self.seed = method, seed
+    A diagnosis that differs from the one before is told on stderr: hours of training should not hide a collapse.
+    """
+
+    def __init__(self, method: JointEmbedding, splits: Splits, run_dir: Path, seed: int, title: str) -> None:
+        self.method, self.seed, self.title = method, seed, title or "training"
+        self.state: str | None = None
         self.record = Record(run_dir / "metrics.jsonl")
         pick = np.random.default_rng(derive(seed, "eval"))
         # A shuffle, because sets come sorted by class, and a batch of one class is no fair sample.
@@ -247,6 +252,12 @@ class _Monitor:
         means, projections = self.method.held_out_losses(self.val.images[self.order], self.seed)
         layer = self.method.primary_layer
         z = self.method.embed(self.val.images, (layer,))[layer]
+        if not np.isfinite(z).all():
+            step = self.record.read(kind="step")[-1]["step"]
+            raise TrainingError(
+                f"features became non-finite by step {step}; the checkpoint before it is kept, where there is one. "
+                "Try a lower lr, a longer warm-up, or precision fp32."
+            )
         measured = health(z).to_dict()
         every = projections.reshape(-1, projections.shape[-1])
         line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "split": "val", "seconds": seconds} | means
@@ -259,6 +270,12 @@ class _Monitor:
             line["knn"] = knn_accuracy(bank, self.bank.labels, z, self.val.labels, k=20)
         self.record.append(line)
         state, message = diagnose(self.record.read(kind="epoch", split="val"))
+        if self.state is None:  # a resumed run has told its state already
+            before = self.record.read(kind="diagnosis")
+            self.state = before[-1]["state"] if before else "healthy"
+        if state != self.state:
+            self.state = state
+            print(f"{self.title}, epoch {epoch}: {state}. {message}", file=sys.stderr)
         self.record.append({"kind": "diagnosis", "epoch": epoch, "state": state, "message": message})
 
 

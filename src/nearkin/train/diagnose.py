@@ -41,11 +41,13 @@ def diagnose(history: Sequence[dict[str, Any]]) -> tuple[str, str]:
     stuck_knn = knn is not None and at_first is not None and len(history) >= 3 and knn <= at_first
     if stuck_loss or stuck_knn:
         sign = (
-            f"the held-out loss fell by only {100 * drop:.1f} % since the first evaluation"
+            f"The held-out loss fell by only {100 * drop:.1f} % since the first evaluation"
             if stuck_loss
-            else (f"the kNN probe ({knn:.3f}) is no better than at the first evaluation ({at_first:.3f})")
+            else f"The kNN probe ({knn:.3f}) is no better than at the first evaluation ({at_first:.3f})"
         )
-        return "not learning", f"Not learning: {sign}. Try a higher lr, more epochs, or milder views."
+        if "invariance" in last and "invariance" in first:
+            sign += f", invariance term {last['invariance']:.2g} after {first['invariance']:.2g}"
+        return "not learning", f"{sign}. Try a higher lr, more epochs, or milder views."
     target = " of target 1" if "variance" in last else ""
     return "healthy", (
         f"Healthy: std {last['projector_std']:.2f}{target}, RankMe {last['rankme']:.0f} of {last['dim']}, "

@@ -81,11 +81,22 @@ class _Log:
         self.pending.clear()
         if bad is not None:
             self.record.append(*lines[:-1])
-            raise TrainingError(
-                f"loss became non-finite at step {bad}; the last good checkpoint is kept. "
-                "Try a lower lr, a longer warm-up, or precision fp32."
-            )
+            raise _diverged("loss", bad, self.record.path.parent)
         self.record.append(*lines)
+
+
+def _diverged(what: str, step: int, run_dir: Path) -> TrainingError:
+    kept = "the last good checkpoint is kept" if (run_dir / CHECKPOINT).exists() else "no checkpoint was saved before"
+    return TrainingError(
+        f"{what} became non-finite at step {step}; {kept}. Try a lower lr, a longer warm-up, or precision fp32."
+    )
+
+
+def _check_weights(net: nn.Module, step: int, run_dir: Path) -> None:
+    """A finite loss does not vouch for the weights after its update, and a checkpoint of those would be no good one."""
+    values = [t for t in net.state_dict().values() if t.is_floating_point()]
+    if values and not torch.stack([t.isfinite().all() for t in values]).all():
+        raise _diverged("weights", step, run_dir)
 
 
 def train(
@@ -138,13 +149,14 @@ def train(
 
     def save() -> None:
         log.flush()
+        _check_weights(trainable.net, step, run_dir)
         if not lead:
             return
         meta = {"step": step, "seconds": elapsed(), "position": record.position}
         save_tensors(run_dir / CHECKPOINT, trainable.net.state_dict() | optimizer_tensors(optimizers), meta)
 
     saved_at = time.monotonic()
-    with step_bar(title, total, step, enabled=progress and lead) as bar:
+    with step_bar(title, total, step, images=config.batch_size, enabled=progress and lead) as bar:
         while step < total:
             epoch = step // per_epoch
             order = epoch_order(n, seed, epoch)
@@ -180,6 +192,7 @@ def train(
                     saved_at = time.monotonic()
             log.flush()
             seconds = elapsed()
+            _check_weights(trainable.net, step, run_dir)
             if lead:
                 _end_of_epoch(trainable, record, run_dir, epoch + 1, config, snapshots, seconds, on_eval)
             started = time.monotonic()
@@ -223,10 +236,14 @@ def _end_of_epoch(
     on_eval: Callable[[int, float], None] | None,
 ) -> None:
     """Log the epoch's train means, keep a snapshot, evaluate on held-out data."""
-    lines = [line for line in record.read(kind="step") if epoch - 1 < line["epoch"] <= epoch]
+    recent = [line for line in record.read() if epoch - 1 <= line["epoch"] <= epoch]
+    lines = [line for line in recent if line["kind"] == "step" and line["epoch"] > epoch - 1]
     names = [name for name in lines[0] if name not in ("kind", "step", "epoch", "lr", "seconds")]
     means = {name: float(np.mean([line[name] for line in lines])) for name in names}
-    record.append({"kind": "epoch", "epoch": epoch, "split": "train", "seconds": seconds} | means)
+    before = [line["seconds"] for line in recent if line["kind"] == "epoch" and line["split"] == "train"]
+    spent = seconds - (before[-1] if before else 0.0)
+    speed = {"seconds": seconds, "images_per_s": round(len(lines) * config.batch_size / max(spent, 1e-9), 1)}
+    record.append({"kind": "epoch", "epoch": epoch, "split": "train"} | speed | means)
     if epoch in snapshots:
         save_tensors(
             run_dir / SNAPSHOTS / f"epoch-{epoch:04d}.safetensors", trainable.net.state_dict(), {"epoch": epoch}

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def step_bar(title: str, total: int, start: int, *, enabled: bool = True) -> Iterator[Callable[[int, float], None]]:
-    """Yield ``update(step, loss)``. Draws on stderr; silent when not ``enabled``."""
+def step_bar(
+    title: str, total: int, start: int, *, images: int, enabled: bool = True
+) -> Iterator[Callable[[int, float], None]]:
+    """Yield ``update(step, loss)``; ``images`` are those of one step. Draws on stderr; silent when not ``enabled``."""
     if not enabled:
         yield lambda step, loss: None
         return
@@ -27,10 +29,17 @@ def step_bar(title: str, total: int, start: int, *, enabled: bool = True) -> Ite
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[rate]} images/s"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(title, total=total, completed=start, loss="-")
-        yield lambda step, loss: bars.update(task, completed=step, loss=f"{loss:.3f}")
+        task = bars.add_task(title, total=total, completed=start, loss="-", rate="-")
+
+        def update(step: int, loss: float) -> None:
+            speed = bars.tasks[task].speed
+            rate = "-" if speed is None else f"{speed * images:.0f}"
+            bars.update(task, completed=step, loss=f"{loss:.3f}", rate=rate)
+
+        yield update
