@@ -30,6 +30,13 @@ def test_a_presets_settings_fit_its_methods(preset: str) -> None:
     assert set(chosen.settings) <= set().union(*(known_settings(name) for name in chosen.methods))
 
 
+def test_the_reference_is_shortened_on_a_cpu_only() -> None:
+    settings, subset = get_preset("reference").on("cpu")
+    assert (settings["epochs"], subset) == (10, 10_000)
+    settings, subset = get_preset("reference").on("cuda")
+    assert (settings["epochs"], subset) == (30, None)
+
+
 def test_unknown_preset() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'quick'"):
         get_preset("quik")

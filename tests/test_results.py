@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nearkin.answers import collapse, verdict
-from nearkin.results import _table
+from nearkin.results import _intervals, _protocol, _table
 
 
 def layer(
@@ -16,7 +16,8 @@ def layer(
     def s(value: float | None) -> dict[str, Any] | None:
         if value is None:
             return None
-        return {"accuracy": value, "interval": [value - 0.01, value + 0.01], "interval_kind": "Wilson 95% over images"}
+        interval = [value - 0.01, value + 0.01]
+        return {"accuracy": value, "n": 1000, "interval": interval, "interval_kind": "Wilson 95% over images"}
 
     labelled = accuracy is not None
     return {
@@ -55,6 +56,38 @@ def test_table_over_seeds_has_a_t_interval() -> None:
     assert "seeds" in row["linear"]["interval_kind"]
     single = _table([run("vicreg")])[0]
     assert "images" in single["linear"]["interval_kind"] and single["linear"]["n_seeds"] == 1
+
+
+def test_what_the_accuracies_stand_on_is_named() -> None:
+    runs = [run("vicreg", s, accuracy=a) for s, a in enumerate((0.70, 0.72, 0.74))] + [run("pca", trained=False)]
+    text = _intervals(_table(runs))
+    assert text == "n = 1,000 test images. Intervals: Wilson 95% over images (1 seed); t 95% over seeds (3 seeds)."
+    assert _intervals(_table([run("vicreg", accuracy=None)])) == ""
+
+
+def test_a_probe_that_did_not_converge_is_named_whichever_run_it_is() -> None:
+    data = {"study_splits": {"train": 8, "val": 2, "test": 2}}
+    runs = [run("vicreg"), run("pca", trained=False)]
+    for item, converged in zip(runs, (True, False), strict=True):
+        scores = item["evaluation"]["layers"]["z"]
+        for name in ("linear", "linear_sgd", "knn"):
+            scores[name]["protocol"] = "a protocol (converged)" if converged else "a protocol (NOT converged)"
+        scores["linear"]["converged"] = converged
+    lines = _protocol(data, runs)
+    assert lines[-1].endswith("NOT converge on: pca s0 (z).") and "linear: a protocol (converged)." in lines
+    assert not any("NOT" in line for line in _protocol(data, runs[:1]))
+
+
+@pytest.mark.parametrize(("silhouette", "word"), [(0.8, "Yes"), (0.02, "No")])
+def test_compactness_is_the_clusters_and_apart_from_the_classes(silhouette: float, word: str) -> None:
+    full, without = run("vicreg"), run("vicreg-novar")
+    for item in (full, without):
+        item["evaluation"]["layers"]["z"]["maps"] = {"tsne": {"purity": 0.4, "skipped": None}}
+    without["evaluation"]["layers"]["z"]["clusters"]["silhouette"] = silhouette
+    text = collapse([full, without])["Is its map more compact?"]["statement"]
+    assert text.startswith(f"{word}: its k-means clusters have silhouette {silhouette:.3f}, with the term 0.100")
+    without["evaluation"]["layers"]["z"]["clusters"]["silhouette"] = None  # collapsed to fewer than two clusters
+    assert "Is its map more compact?" not in collapse([full, without])
 
 
 def test_verdict_compares_with_the_best_baseline() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,21 +18,27 @@ from nearkin.analyze.stability import map_stability
 from nearkin.atomic import read_json, write_json
 from nearkin.data import Skipped, Splits
 from nearkin.data.decode import to_square
+from nearkin.data.fingerprint import fingerprint
 from nearkin.data.single import read_images
 from nearkin.embedder import embedder, image_size, open_run
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create
 from nearkin.runfolder import claim, exclusive
-from nearkin.study import _jsonable, embed_splits, method_settings
+from nearkin.study import Say, _jsonable, embed_splits, method_settings
 from nearkin.train import ranks
 from nearkin.train.device import pick_device
+from nearkin.train.loop import CHECKPOINT, WEIGHTS
 
 
 def _splits(
-    data: str, labels: Path | None, size: int | None, strict: bool, subset: int | None, progress: bool
+    data: str, labels: Path | None, size: int | None, strict: bool, subset: int | None, progress: bool, say: Say
 ) -> Splits:
     dataset = nd.load(data, labels=labels, size=size, strict=strict, progress=progress)
+    for message in nd.remarks(dataset):
+        say(f"note: {message}")
+    if subset is not None and subset < len(dataset.train):
+        say(f"note: a fixed subset of {subset:,} of {len(dataset.train):,} images is used")
     nd.check_trainable(dataset.train.images, dataset.source)
     return nd.split(dataset, subset=subset)
 
@@ -49,14 +56,19 @@ def fit_run(
     strict: bool,
     device: str,
     progress: bool,
+    say: Say = print,
 ) -> Path:
-    """Train one method into the folder ``out``; continue what is there if its config is the same.
+    """Train one method into the folder ``out``; continue what is there if its config and images are the same.
 
-    Under torchrun every rank calls this, and rank 0 writes.
+    Under torchrun every rank calls this, and rank 0 writes and says.
+
+    Raises:
+        ConfigError: ``out`` holds another run. OutputError: another process is writing there, or it cannot be written.
     """
     with ranks.group(pick_device(device)), exclusive(out) if ranks.rank() == 0 else nullcontext():
         with ranks.lead_first():  # images that it decodes and caches
-            splits = _splits(data, labels, size, strict, subset, progress and ranks.rank() == 0)
+            told: Say = (lambda text: None) if ranks.rank() else say
+            splits = _splits(data, labels, size, strict, subset, progress and ranks.rank() == 0, told)
         shape: tuple[int, int, int] = tuple(splits.train.images.shape[1:])
         model = create(method, method_settings(method, settings), shape)
         config = {
@@ -65,9 +77,16 @@ def fit_run(
             "settings": _jsonable(model.settings),
             "image_size": shape[1],
             "data": data,
+            "train_fingerprint": fingerprint(dataclasses.replace(splits.train, labels=None)),
         }
-        if (out / "config.json").exists() and read_json(out / "config.json") != config:
-            raise ConfigError(f"{out} holds a run with another configuration. Choose another -o.")
+        before = read_json(out / "config.json") if (out / "config.json").exists() else {}
+        changed = ", ".join(name for name in config if name in before and before[name] != config[name])
+        if changed:
+            raise ConfigError(f"{out} holds a run with another configuration ({changed}). Choose another -o.")
+        if (out / WEIGHTS).exists():
+            told(f"the run in {out} is finished already")
+        elif (out / CHECKPOINT).exists():
+            told(f"continuing the run in {out}")
         if not ranks.rank():
             write_json(out / "config.json", config)
         model.fit(splits, out, seed=seed, device=device, progress=progress, title=method)
@@ -85,10 +104,11 @@ def embed_run(
     strict: bool,
     device: str,
     progress: bool,
+    say: Say = print,
 ) -> Embeddings:
     """Embed a set with a finished run and save one layer as Parquet."""
     config = read_json(run / "config.json")
-    splits = _splits(data, labels, image_size(run), strict, subset, progress)
+    splits = _splits(data, labels, image_size(run), strict, subset, progress, say)
     model, chosen = open_run(run, tuple(splits.train.images.shape[1:]), layer=layer, device=device)
     made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
     claim(out.parent)

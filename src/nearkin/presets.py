@@ -52,6 +52,12 @@ class Preset:
     gpu_subset: int | None = None
     data: str = "shapes"
 
+    def on(self, device: str) -> tuple[dict[str, Any], int | None]:
+        """Hyper-parameters and subset on "cpu" or "cuda"."""
+        if device == "cuda":
+            return self.settings | self.gpu_settings, self.gpu_subset
+        return dict(self.settings), self.subset
+
 
 # Chosen on CIFAR-10's validation split; LOG.md has the experiments.
 _CPU = {

@@ -49,6 +49,7 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
         "reference_study": REFERENCE_STUDY if data["name"] == "cifar10" else {},
         "runs": runs,
         "table": table,
+        "intervals": _intervals(table),
         "ablation": ablation,
         "answers": answers(runs),
         "uses": read_json(folder / "uses.json") if (folder / "uses.json").exists() else {},
@@ -138,6 +139,7 @@ def _table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             found = [layer[name] for layer in layers if layer[name]]
             if found:
                 row[name] = _over_seeds([s["accuracy"] for s in found], found[0]["interval"], found[0]["interval_kind"])
+                row[name]["n"] = found[0]["n"]
             else:
                 row[name] = None
         for name, path in {
@@ -149,6 +151,17 @@ def _table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             row[name] = _over_seeds(numbers, None, "") if numbers else None
         rows.append(row)
     return rows
+
+
+def _intervals(table: list[dict[str, Any]]) -> str:
+    """What the accuracies of the table stand on: test images, seeds, and the kind of their intervals."""
+    cells = [row["linear"] for row in table if row["linear"]]
+    if not cells:
+        return ""
+    images = " or ".join(f"{n:,}" for n in sorted({cell["n"] for cell in cells}))
+    kinds = sorted({(cell["n_seeds"], cell["interval_kind"]) for cell in cells if cell["interval"]})
+    text = "; ".join(f"{kind} ({seeds} seed{'s' if seeds > 1 else ''})" for seeds, kind in kinds)
+    return f"n = {images} test images. Intervals: {text}."
 
 
 def _protocol(data: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
@@ -165,6 +178,18 @@ def _protocol(data: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
     for run in runs:
         layer = run["evaluation"]["layers"][run["evaluation"]["primary_layer"]]
         if layer["linear"]:
-            lines += [f"{name}: {layer[name]['protocol']}." for name in ("linear", "linear_sgd", "knn")]
+            # Of the first run: all share it, but for whether the fit converged, which is told of those where it did not.
+            lines += [
+                f"{name}: {layer[name]['protocol'].replace('NOT converged', 'converged')}."
+                for name in ("linear", "linear_sgd", "knn")
+            ]
             break
+    stuck = [
+        f"{run['title']} s{run['seed']} ({name})"
+        for run in runs
+        for name, layer in run["evaluation"]["layers"].items()
+        if layer["linear"] and not layer["linear"].get("converged", True)
+    ]
+    if stuck:
+        lines.append(f"The linear probe did NOT converge on: {', '.join(stuck)}.")
     return lines

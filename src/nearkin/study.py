@@ -106,7 +106,7 @@ def _run_study(config: StudyConfig, out: Path, fresh: bool, progress: bool, say:
         create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
     _start(config, dataset, splits, ood, out, say)
     del ood
-    for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
+    for message in nd.remarks(dataset):
         say(f"note: {message}")
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):

@@ -139,7 +139,7 @@ def test_one_class_only_is_taken_as_unlabelled(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_exits_130_and_the_study_continues(tmp_path: Path) -> None:
+def test_ctrl_c_exits_130_and_says_how_to_continue(tmp_path: Path) -> None:
     flat_folder(tmp_path / "set")
     args = [
         "study",

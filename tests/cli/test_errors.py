@@ -65,6 +65,18 @@ def test_empty_folder(tmp_path: Path) -> None:
     one_line(run("data", "info", "empty", cwd=tmp_path), 3, "no images in empty")
 
 
+def test_truncated_and_huge_images(tmp_path: Path) -> None:
+    folder = images(tmp_path / "set", 1)
+    whole = (folder / "0.png").read_bytes()
+    (folder / "0.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("1", (30_000, 30_000)).save(folder / "huge.png")
+    one_line(run("data", "info", "set", cwd=tmp_path), 3, "none of the 2 images is readable; first: 0.png")
+    (folder / "0.png").write_bytes(whole)
+    one_line(run("data", "info", "set", "--strict", cwd=tmp_path), 3, "huge.png", "pixels", "--strict")
+    done = run("data", "info", "set", cwd=tmp_path)
+    assert done.returncode == 0 and "skipped huge.png" in done.stdout and not done.stderr
+
+
 def test_zip_with_paths_outside(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as z:
         z.writestr("../evil.png", b"x")
@@ -103,7 +115,7 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_diverging_loss_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+def test_diverging_loss_stops_at_its_step(tmp_path: Path) -> None:
     images(tmp_path / "set", 80)
     small = ["--set", "batch_size=16", "--set", "projector=16,16", "--set", "optimizer=adam", "--set", "precision=fp32"]
     done = run(

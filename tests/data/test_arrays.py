@@ -91,6 +91,13 @@ def test_parquet_with_plain_bytes_and_split(tmp_path: Path) -> None:
     assert found.test is not None and len(found.train) == len(found.test) == 2 and found.train.labels is None
 
 
+@pytest.mark.parametrize(("splits", "tested"), [(["train", "validation"], [1]), (["validation", "test"], [1])])
+def test_parquet_validation_is_test_only_without_another(tmp_path: Path, splits: list[str], tested: list[int]) -> None:
+    pq.write_table(pa.table({"img": [png(0), png(1)], "split": splits}), tmp_path / "x.parquet")
+    found = nd.load(str(tmp_path / "x.parquet"))
+    assert found.test is not None and found.test.images[:, 0, 0, 0].tolist() == tested
+
+
 def test_parquet_without_images(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match="no column of encoded images"):

@@ -192,6 +192,17 @@ def test_label_file_overrides_folders(tmp_path: Path, cache: Path) -> None:
     assert found.test.labels is not None and found.test.labels.tolist() == [-1]
 
 
+def test_a_file_of_splits_alone_keeps_the_folders_labels(tmp_path: Path, cache: Path) -> None:
+    root = tree(tmp_path / "set", [f"{c}/{i}.png" for c in ("cat", "dog") for i in range(3)])
+    labels = tmp_path / "splits.csv"
+    labels.write_text("path,split\ncat/0.png,test\ndog/0.png,test\n")
+    found = nd.load(str(root), labels=labels, cache=cache)
+    assert found.test is not None and found.test.ids.tolist() == ["cat/0.png", "dog/0.png"]
+    assert found.train.classes == ("cat", "dog") and found.train.labels is not None
+    assert found.train.labels.tolist() == [0, 0, 1, 1]
+    assert any("splits for 2 of 6 images" in note for note in found.notes)
+
+
 def test_label_file_that_matches_nothing(tmp_path: Path, cache: Path) -> None:
     root = tree(tmp_path / "set", ["a.png", "b.png"])
     labels = tmp_path / "labels.csv"

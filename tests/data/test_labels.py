@@ -22,6 +22,15 @@ def test_csv_and_parquet_agree(tmp_path: Path) -> None:
     assert read_labels(tmp_path / "x.csv") == read_labels(tmp_path / "x.parquet") == expected
 
 
+def test_validation_joins_train_where_there_is_a_test_split(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("path,label,split\na,c,train\nb,c,Val\nc,d,test\n")
+    assert {path: split for path, (_, split) in read_labels(tmp_path / "x.csv").items()} == {
+        "a": "train",
+        "b": "train",
+        "c": "test",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

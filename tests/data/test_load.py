@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def test_unknown_source(tmp_path: Path) -> None:
         nd.load(str(tmp_path / "x.txt"))
     with pytest.raises(ConfigError, match="--labels is for folders"):
         nd.load("shapes", labels=tmp_path / "x.txt")
+
+
+def test_remarks_name_the_first_skipped_files_and_count_the_rest(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
+    skipped = tuple(nd.Skipped(f"{i}.png", "not an image") for i in range(7))
+    found = dataclasses.replace(nd.load(str(tmp_path / "x.npz")), skipped=skipped, notes=("a note",))
+    told = nd.remarks(found)
+    assert told[:2] == ["a note", "skipped 0.png: not an image"] and len(told) == 7 and told[-1].startswith("2 more")
 
 
 def test_describe_counts_duplicates(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -10,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nearkin.errors import DataError
 from nearkin.report import build
+from nearkin.report.embed import png_uri
+from nearkin.report.pointmaps import point_maps
 from nearkin.study import StudyConfig, run_study
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -75,6 +80,23 @@ def test_protocol_layer_and_command_stand_there(made: tuple[dict[str, Any], str]
     assert "nearkin study 'cat'" in text and "pixels" in text
 
 
+def test_n_seeds_and_what_was_chosen_stand_beside_the_numbers(made: tuple[dict[str, Any], str]) -> None:
+    results, html = made
+    text = " ".join(Page(html).text)
+    assert "n = 30 test images. Intervals: Wilson 95% over images (1 seed)." in text
+    layer = results["runs"][0]["evaluation"]["layers"]["pixels"]
+    assert f"C {layer['linear']['C']:.3g}" in text and f"k {layer['knn']['k']}" in text
+
+
+def test_a_dark_page_prints_on_white(made: tuple[dict[str, Any], str]) -> None:
+    """The rule for paper must be as specific as those for dark screens, and come after them."""
+    style = re.search(r"<style>(.*?)</style>", made[1], re.S)
+    assert style is not None
+    css, paper = style.group(1).split("@media print", 1)
+    dark = re.findall(r"(:root[^{},]*)\{--bg:#14161a", css)
+    assert len(dark) == 2 and all(f"{rule}" in paper.split("{--bg:#fff", 1)[0] for rule in dark)
+
+
 def test_nothing_is_fetched(made: tuple[dict[str, Any], str]) -> None:
     page = Page(made[1])
     for name, value in page.attributes:
@@ -82,6 +104,34 @@ def test_nothing_is_fetched(made: tuple[dict[str, Any], str]) -> None:
             assert value is not None and (value.startswith("data:") or value.startswith("#")), (name, value)
     assert "link" not in page.tags and "iframe" not in page.tags
     assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)", made[1])
+
+
+def payload_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', html, re.S)
+    assert found is not None
+    out: dict[str, Any] = json.loads(found.group(1))
+    return out
+
+
+def test_maps_of_the_same_images_share_ids_and_labels(made: tuple[dict[str, Any], str]) -> None:
+    payload = payload_of(made[1])
+    assert len(payload["maps"]) == 4  # two methods, PCA and t-SNE
+    (key,) = {item["key"] for item in payload["maps"]}
+    assert len(payload["ids"][key]) == 30 and len(base64.b64decode(payload["labels"][key])) == 2 * 30
+    assert all(len(base64.b64decode(item["xy"])) == 4 * 30 for item in payload["maps"])
+
+
+def test_variants_of_a_method_have_no_maps(made: tuple[dict[str, Any], str]) -> None:
+    run = made[0]["runs"][0]
+    assert point_maps(Path("nowhere"), [run | {"method": "pca@components=4"}])[0] == []
+    assert point_maps(Path("nowhere"), [run])[0] != []
+
+
+def test_pictures_are_no_larger_than_they_are_shown() -> None:
+    for side, expected in ((32, 32), (224, 96)):
+        image = np.random.default_rng(0).integers(0, 256, (3, side, side), dtype=np.uint8)
+        data = base64.b64decode(png_uri(image).partition(",")[2])
+        assert Image.open(io.BytesIO(data)).size == (expected, expected)
 
 
 def test_size(made: tuple[dict[str, Any], str]) -> None:
@@ -95,8 +145,7 @@ def test_hostile_names_are_inert(tmp_path: Path) -> None:
     assert "<script>alert" not in html
     assert page.tags.count("script") == 2  # the data and the page's own
     assert not any(name.startswith("on") for name, _ in page.attributes)
-    payload = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', html, re.S)
-    assert payload is not None and HOSTILE in json.loads(payload.group(1))["classes"]
+    assert HOSTILE in payload_of(html)["classes"]
 
 
 def test_without_labels_it_says_what_labels_would_add(tmp_path: Path) -> None:

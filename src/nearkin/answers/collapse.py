@@ -44,17 +44,28 @@ def collapse(runs: list[dict[str, Any]]) -> dict[str, Any]:
             ),
             "numbers": {"raw": lost, "standardised": left},
         }
-    maps = [layer.get("maps", {}).get("tsne", {}) for layer in (a, b)]
-    if all(m and m.get("skipped") is None and m.get("purity") is not None for m in maps):
-        out["Is its map more compact?"] = {
-            "statement": (
-                f"Class silhouette {b['clusters']['class_silhouette']:.3f} without the term, {a['clusters']['class_silhouette']:.3f} "
-                f"with it; t-SNE map purity {maps[1]['purity']:.3f} against {maps[0]['purity']:.3f}. A collapsed cloud is small, "
-                "but a t-SNE picture hides scale, so compactness alone says nothing about quality."
-            ),
-            "numbers": {"silhouette": [a["clusters"]["class_silhouette"], b["clusters"]["class_silhouette"]]},
-        }
+    found = _compactness(a, b)
+    if found is not None:
+        out["Is its map more compact?"] = found
     return out
+
+
+def _compactness(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any] | None:
+    """How tight clusters are with (a) and without (b) the term, and whether they are the classes."""
+    maps = [layer.get("maps", {}).get("tsne", {}) for layer in (a, b)]
+    tight = [layer["clusters"]["silhouette"] for layer in (a, b)]
+    classes = [layer["clusters"]["class_silhouette"] for layer in (a, b)]
+    if None in (*tight, *classes) or not all(m and m.get("purity") is not None for m in maps):
+        return None
+    return {
+        "statement": (
+            f"{'Yes' if tight[1] > tight[0] else 'No'}: its k-means clusters have silhouette {tight[1]:.3f}, with the term "
+            f"{tight[0]:.3f}. Whether the clusters are the classes is another matter: class silhouette {classes[1]:.3f} against "
+            f"{classes[0]:.3f}, t-SNE map purity {maps[1]['purity']:.3f} against {maps[0]['purity']:.3f}. A t-SNE picture hides "
+            "scale, and compactness alone says nothing about quality."
+        ),
+        "numbers": {"silhouette": tight, "class_silhouette": classes, "map_purity": [m["purity"] for m in maps]},
+    }
 
 
 def _numbers(layer: dict[str, Any]) -> dict[str, float | None]:

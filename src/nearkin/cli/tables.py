@@ -46,6 +46,8 @@ def print_results(results: dict[str, Any]) -> None:
             _number(row["rankme"]),
         )
     console.print(table)
+    if results["intervals"]:
+        console.print(escape(results["intervals"]), highlight=False)
     for item in results["verdict"]:
         console.print({"good": "+", "warn": "!", "bad": "x"}[item["level"]], escape(item["text"]), highlight=False)
 

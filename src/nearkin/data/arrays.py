@@ -14,6 +14,7 @@ from nearkin.data.decode import decode, to_square
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import choose_size
 from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
+from nearkin.data.layout import SPLITS, train_or_test
 from nearkin.errors import DataError
 
 _IMAGES = ("images", "x", "X")
@@ -160,7 +161,8 @@ def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
     order = {name: k for k, name in enumerate(classes)}
     numbers = np.array([UNLABELLED if v is None else order[str(v)] for v in labels], dtype=np.int64)
     whole = ImageSet(images, np.array(ids), numbers if found else None, classes if found else ())
-    is_test = np.array([name == "test" for name in splits])
+    serves = train_or_test({name.lower() for name in splits} & set(SPLITS))
+    is_test = np.array([serves.get(name.lower()) == "test" for name in splits])
     test = whole.take(np.flatnonzero(is_test)) if is_test.any() and not is_test.all() else None
     train = whole.take(np.flatnonzero(~is_test)) if test is not None else whole
     return Dataset(path.stem, str(path), train, test, fingerprint(train, test), tuple(skipped))

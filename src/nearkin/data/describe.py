@@ -10,6 +10,8 @@ import numpy as np
 
 from nearkin.data.imageset import Dataset, ImageSet
 
+_TOLD = 5  # skipped files that are named
+
 
 def _counts(items: ImageSet) -> dict[str, int] | None:
     if items.labels is None:
@@ -18,6 +20,14 @@ def _counts(items: ImageSet) -> dict[str, int] | None:
     out = {name: found.get(k, 0) for k, name in enumerate(items.classes)}
     if found.get(-1):
         out["(no label)"] = found[-1]
+    return out
+
+
+def remarks(dataset: Dataset) -> list[str]:
+    """What a user should be told before anything is computed: how the set was read, and the first skipped files."""
+    out = [*dataset.notes, *(f"skipped {item.path}: {item.reason}" for item in dataset.skipped[:_TOLD])]
+    if len(dataset.skipped) > _TOLD:
+        out.append(f"{len(dataset.skipped) - _TOLD} more files skipped; 'nearkin data info' lists all")
     return out
 
 

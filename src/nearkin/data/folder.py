@@ -147,16 +147,19 @@ def _arrange(
     if label_file is not None:
         rows = read_labels(label_file)
         matched = 0
-        names = [None] * len(paths)
+        labelled = any(name is not None for name, _ in rows.values())  # a file of splits alone leaves folders their say
+        if labelled:
+            names = [None] * len(paths)
         for i, path in enumerate(paths):
             if path in rows:
                 matched += 1
-                names[i] = rows[path][0]
+                names[i] = rows[path][0] if labelled else names[i]
                 split[i] = rows[path][1] or split[i]
         if not matched:
             example = next(iter(rows))
             raise DataError(f"{label_file}: no path matches an image; it has '{example}', the folder has '{paths[0]}'.")
-        notes.append(f"labels for {matched} of {len(paths)} images from {label_file.name}")
+        what = "labels" if labelled else "splits"
+        notes.append(f"{what} for {matched} of {len(paths)} images from {label_file.name}")
     classes = tuple(sorted({name for name in names if name is not None}))
     index = {name: k for k, name in enumerate(classes)}
     ids = np.array(paths)

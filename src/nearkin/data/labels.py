@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from nearkin.data.layout import SPLITS
+from nearkin.data.layout import SPLITS, train_or_test
 from nearkin.errors import DataError
 
 Rows = dict[str, tuple[str | None, str | None]]
 
 
 def read_labels(file: Path) -> Rows:
-    """path -> (label or None, "train" or "test" or None).
+    """path -> (label or None, "train" or "test" or None). A validation split joins train where there is a test split.
 
     Raises:
         DataError: missing or unreadable file, missing column, unknown split name, a path named twice.
@@ -20,6 +20,7 @@ def read_labels(file: Path) -> Rows:
     if not file.is_file():
         raise DataError(f"no label file at {file}.")
     records = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
+    serves = train_or_test({split.lower() for _, _, split in records if split} & set(SPLITS))
     rows: Rows = {}
     for number, (path, label, split) in enumerate(records, start=1):
         path = path.replace("\\", "/").removeprefix("./")
@@ -27,7 +28,7 @@ def read_labels(file: Path) -> Rows:
             raise DataError(f"{file}, row {number}: unknown split '{split}'. Legal: {', '.join(SPLITS)}.")
         if path in rows:
             raise DataError(f"{file}, row {number}: path '{path}' stands there twice.")
-        rows[path] = (label, SPLITS[split.lower()] if split else None)
+        rows[path] = (label, serves[split.lower()] if split else None)
     if not rows:
         raise DataError(f"{file} has no rows.")
     return rows

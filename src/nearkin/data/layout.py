@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 SPLITS = {
@@ -14,6 +15,17 @@ SPLITS = {
     "valid": "test",
     "validation": "test",
 }
+
+
+def train_or_test(names: Iterable[str]) -> dict[str, str]:
+    """What each split name (a key of SPLITS, lower case) serves as: "train" or "test".
+
+    A validation split is the test set only where there is no other; beside a test split it joins train, of which
+    validation is held out.
+    """
+    names = set(names)
+    has_test = bool(names & {"test", "testing"})
+    return {name: "train" if has_test and name.startswith("val") else SPLITS[name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -53,11 +65,10 @@ def read_layout(paths: tuple[str, ...]) -> Layout:
     tops = {p[0].lower() for p in rest if len(p) > 1}
     split = ["train"] * len(paths)
     if tops & set(SPLITS) and any(SPLITS.get(top) == "train" for top in tops):
-        has_test = bool(tops & {"test", "testing"})
+        serves = train_or_test(tops & set(SPLITS))
         for i, p in enumerate(rest):
             if len(p) > 1 and p[0].lower() in SPLITS:
-                named = p[0].lower()
-                split[i] = "train" if has_test and named.startswith("val") else SPLITS[named]
+                split[i] = serves[p[0].lower()]
                 rest[i] = p[1:]
         notes.append("split folders found: " + ", ".join(sorted(tops & set(SPLITS))))
     elif len(tops) == 1 and tops <= set(SPLITS) and all(len(p) > 1 for p in rest):

@@ -15,6 +15,7 @@ from nearkin.report.embed import json_script, load_arrays, png_uri
 from nearkin.report.pointmaps import point_maps
 
 _SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures stand side by side
+_PICTURED = 8  # methods whose entangled pairs are shown in pictures; the others' are named
 _ASSETS = Path(__file__).parent / "assets"
 
 
@@ -78,15 +79,15 @@ def build(study: Path, out: Path | None = None) -> Path:
     data = results["data"]
     arrays = load_arrays(study / "thumbnails.npz")
     thumbs = {str(i): png_uri(image) for i, image in zip(arrays.get("ids", []), arrays.get("images", []), strict=True)}
-    shown_maps, map_data, map_ids = point_maps(study, results["runs"])
+    shown_maps, map_data, map_ids, map_labels = point_maps(study, results["runs"])
     shown_charts = charts(study, results["runs"])
     first_seed = [run for run in results["runs"] if run["seed"] == results["runs"][0]["seed"] or not run["trained"]]
     mixed = []
     for run in first_seed:
         layer = run["evaluation"]["primary_layer"]
         found = run["evaluation"]["layers"][layer]["entanglement"]
-        if found and run["trained"]:
-            mixed.append({"title": run["title"], "layer": layer} | found)
+        if found and run["trained"] and "@" not in run["method"]:
+            mixed.append({"title": run["title"], "layer": layer, "pictures": len(mixed) < _PICTURED} | found)
     scored = any(row["linear"] for row in results["table"])
     keys = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")
     best = {key: max((row[key]["mean"] for row in results["table"] if row[key]), default=None) for key in keys}
@@ -102,9 +103,6 @@ def build(study: Path, out: Path | None = None) -> Path:
         if row["linear"]
     ]
     trained_runs = [run for run in results["runs"] if run["trained"]]
-    kinds = sorted(
-        {row["linear"]["interval_kind"] for row in results["table"] if row["linear"] and row["linear"]["interval"]}
-    )
     environment = Environment(
         loader=FileSystemLoader(_ASSETS),
         autoescape=select_autoescape(default=True),
@@ -122,6 +120,7 @@ def build(study: Path, out: Path | None = None) -> Path:
                     "charts": shown_charts,
                     "maps": map_data,
                     "ids": map_ids,
+                    "labels": map_labels,
                     "classes": data["classes"],
                     "colors": COLOURS,
                     "images_per_epoch": data["study_splits"]["train"],
@@ -137,7 +136,6 @@ def build(study: Path, out: Path | None = None) -> Path:
         best=best,
         bars=bars,
         chance=1 / len(data["classes"]) if data["classes"] else None,
-        interval_note=f"Brackets: {', '.join(kinds)}." if kinds else "",
         samples=_samples(data, arrays, thumbs),
         thumbs=thumbs,
         shown_uses=_SHOWN_USES,

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-# Eleven colours that stay apart for colour-blind readers, on white and on black (after Paul Tol's schemes).
+# Eleven colours that stay apart for colour-blind readers, on white and on black: the six of Paul Tol's "bright" scheme, and
+# five that keep at least the smallest distance of those six under simulated colour blindness (tests/report/test_charts.py).
 COLOURS = [
     "#4477AA",
     "#EE6677",
@@ -14,11 +15,11 @@ COLOURS = [
     "#CCBB44",
     "#66CCEE",
     "#AA3377",
-    "#EE7733",
-    "#999999",
-    "#44BB99",
-    "#BB5566",
-    "#7755BB",
+    "#FFBB88",
+    "#99CCBB",
+    "#AA88FF",
+    "#7733CC",
+    "#5500FF",
 ]
 _MOST_STEPS = 400  # points of a per-step curve
 _TERMS = (

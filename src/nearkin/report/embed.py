@@ -15,6 +15,8 @@ from PIL import Image
 
 from nearkin.errors import DataError
 
+_MOST_PIXELS = 96
+
 
 def json_script(value: Any) -> str:
     """JSON that can stand inside a <script> element: no tag, comment or line separator can end it."""
@@ -31,9 +33,11 @@ def json_script(value: Any) -> str:
 
 
 def png_uri(image: NDArray[np.uint8]) -> str:
-    """uint8 (3, H, W) -> data URI of a PNG."""
+    """uint8 (3, H, W) -> data URI of a PNG, no wider or higher than pages show it (64 pixels of a dense screen)."""
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(buffer, "PNG", optimize=True)
+    picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))  # hundreds of full photographs would make a page of many megabytes
+    picture.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

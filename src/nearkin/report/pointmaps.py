@@ -26,14 +26,18 @@ def _quantise(coords: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def point_maps(
     study: Path, runs: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, list[str]]]:
-    """Maps of the first seed's runs: (what the page says, coordinates for the script, ids by key)."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, list[str]], dict[str, str]]:
+    """Maps of the first seed's runs: (what the page says, coordinates for the script, ids by key, labels by key).
+
+    Variants of a method (NAME@SETTING=VALUE) have none: a grid of dozens would make the file too large to send.
+    """
     shown: list[dict[str, Any]] = []
     payload: list[dict[str, Any]] = []
     ids: dict[str, list[str]] = {}
+    labels: dict[str, str] = {}
     seen: set[str] = set()
     for run in runs:
-        if run["method"] in seen:
+        if run["method"] in seen or "@" in run["method"]:
             continue
         seen.add(run["method"])
         layer = run["evaluation"]["primary_layer"]
@@ -45,16 +49,11 @@ def point_maps(
                 names = [str(i) for i in arrays[f"{layer}/ids"]]
                 digest = hashlib.md5("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:8]
                 ids[digest] = names
-                labels = np.where(arrays[f"{layer}/labels"] < 0, _NO_LABEL, arrays[f"{layer}/labels"])
+                known = arrays[f"{layer}/labels"]
+                labels[digest] = base64_uint16(np.where(known < 0, _NO_LABEL, known))
                 entry["index"] = len(payload)
-                payload.append(
-                    {
-                        "xy": base64_uint16(_quantise(arrays[key]).ravel()),
-                        "labels": base64_uint16(labels),
-                        "key": digest,
-                    }
-                )
+                payload.append({"xy": base64_uint16(_quantise(arrays[key]).ravel()), "key": digest})
             elif not numbers["skipped"]:
                 entry["skipped"] = "its coordinates are missing from the run folder"
             shown.append(entry)
-    return shown, payload, ids
+    return shown, payload, ids, labels

@@ -23,13 +23,14 @@ def info(
     labels: options.Labels = None,
     size: options.Size = None,
     strict: options.Strict = False,
+    quiet: options.Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a data set holds: sizes, classes, exact duplicates, unreadable files."""
     from nearkin.cli.tables import print_data
     from nearkin.data import describe, load
 
-    found = describe(load(data, labels=labels, size=size, strict=strict))
+    found = describe(load(data, labels=labels, size=size, strict=strict, progress=not quiet))
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:

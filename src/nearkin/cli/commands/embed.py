@@ -25,6 +25,15 @@ def embed(
     from nearkin.pipeline import embed_run
 
     made = embed_run(
-        run, data, out, layer=layer, labels=labels, subset=subset, strict=strict, device=device, progress=not quiet
+        run,
+        data,
+        out,
+        layer=layer,
+        labels=labels,
+        subset=subset,
+        strict=strict,
+        device=device,
+        progress=not quiet,
+        say=typer.echo,
     )
     typer.echo(f"{len(made):,} vectors of {made.Z.shape[1]} dimensions (layer {made.provenance['layer']}): {out}")

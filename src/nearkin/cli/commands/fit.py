@@ -34,20 +34,22 @@ def fit(
 
     chosen = get_preset(preset)
     from nearkin.pipeline import fit_run
+    from nearkin.train.device import pick_device
 
-    settings = chosen.settings | options.overrides(set_, epochs)
+    settings, usual_subset = chosen.on(pick_device(device))
     run = fit_run(
         data,
         out,
         method,
-        settings,
+        settings | options.overrides(set_, epochs),
         seed=seed,
-        subset=subset,
+        subset=subset if subset is not None else usual_subset,
         labels=labels,
         size=size,
         strict=strict,
         device=device,
         progress=not quiet,
+        say=typer.echo,
     )
     if os.environ.get("RANK", "0") == "0":  # under torchrun, once
         typer.echo(f"run: {run}")

@@ -53,15 +53,14 @@ def study(
     from nearkin.train.device import pick_device
 
     chosen = get_preset(preset)
-    on_gpu = pick_device(device) == "cuda"
-    settings = chosen.settings | (chosen.gpu_settings if on_gpu else {}) | options.overrides(set_, epochs)
+    settings, usual_subset = chosen.on(pick_device(device))
     config = StudyConfig(
         data=data,
         preset=preset,
         methods=expand_methods(methods) if methods else chosen.methods,
         seeds=_seeds(seeds, chosen.seeds),
-        settings=settings,
-        subset=subset if subset is not None else (chosen.gpu_subset if on_gpu else chosen.subset),
+        settings=settings | options.overrides(set_, epochs),
+        subset=subset if subset is not None else usual_subset,
         size=size,
         labels=str(labels) if labels else None,
         strict=strict,

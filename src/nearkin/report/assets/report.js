@@ -70,7 +70,7 @@
   const decode = t => { const b = atob(t), n = b.length / 2, o = new Uint16Array(n); for (let i = 0; i < n; i++) o[i] = b.charCodeAt(2 * i) | b.charCodeAt(2 * i + 1) << 8; return o; };
   let only = null;
   const figures = [...document.querySelectorAll("figure[data-map]")].map(fig => {
-    const m = D.maps[+fig.dataset.map], xy = decode(m.xy), y = decode(m.labels), canvas = fig.querySelector("canvas"), read = fig.querySelector(".read"), n = y.length;
+    const m = D.maps[+fig.dataset.map], xy = decode(m.xy), y = decode(D.labels[m.key]), canvas = fig.querySelector("canvas"), read = fig.querySelector(".read"), n = y.length;
     function draw() {
       const w = Math.max(280, canvas.clientWidth) * Math.min(2, devicePixelRatio || 1); canvas.width = canvas.height = w;
       const c = canvas.getContext("2d"), r = Math.max(1.1, w / 640 * (n > 4000 ? 1.2 : 2.2)), p = 12, s = (w - 2 * p) / 65535;
