@@ -264,7 +264,8 @@ class LatentOptimization(Method):
         self.net.decoder.requires_grad_(False)
         out = []
         batches = range(0, len(images), _INFER_BATCH)
-        with step_bar("inferring codes", len(batches), 0, enabled=self._progress and len(batches) > 4) as bar:
+        shown = self._progress and len(batches) > 4
+        with step_bar("inferring codes", len(batches), 0, images=_INFER_BATCH, enabled=shown) as bar:
             for number, start in enumerate(batches, start=1):
                 batch = torch.from_numpy(np.array(images[start : start + _INFER_BATCH])).to(device)
                 target = normalize(batch, self.recipe)

@@ -82,7 +82,7 @@ def build(study: Path, out: Path | None = None) -> Path:
     shown_maps, map_data, map_ids, map_labels = point_maps(study, results["runs"])
     shown_charts = charts(study, results["runs"])
     first_seed = [run for run in results["runs"] if run["seed"] == results["runs"][0]["seed"] or not run["trained"]]
-    mixed = []
+    mixed: list[dict[str, Any]] = []
     for run in first_seed:
         layer = run["evaluation"]["primary_layer"]
         found = run["evaluation"]["layers"][layer]["entanglement"]
