@@ -81,7 +81,7 @@ def _run(folder: Path) -> dict[str, Any]:
     seconds = epochs[-1]["seconds"] if epochs else 0.0
     diagnoses = record.read(kind="diagnosis")
     trained = bool(epochs)
-    table = folder / "neighbors.json"
+    table, graph = folder / "neighbors.json", folder / "graph.json"
     purity = read_json(table)["purity"] if table.exists() else None
     return {
         "id": folder.name,
@@ -100,6 +100,7 @@ def _run(folder: Path) -> dict[str, Any]:
         if trained and train
         else {},
         "neighbor_purity": purity,
+        "graph": read_json(graph)["note"] if graph.exists() else None,
         "diagnosis": {k: diagnoses[-1][k] for k in ("state", "message")} if diagnoses else None,
         "evaluation": evaluation,
     }

@@ -44,14 +44,14 @@ def _cell(cell: dict[str, Any] | None, best: float | None) -> Markup:
 
 
 def _listed(names: list[str]) -> Markup:
-    """ "A was", "A and B were", "A, B and 7 more methods were"."""
+    """ "A was", "A and B were", "A; B and 7 more methods were". Semicolons, because titles hold commas."""
     if not names:
         return Markup("Nothing was")
     if len(names) == 1:
         return escape(names[0]) + Markup(" was")
     if len(names) > 4:
-        return escape(f"{', '.join(names[:2])} and {len(names) - 2} more methods") + Markup(" were")
-    return escape(f"{', '.join(names[:-1])} and {names[-1]}") + Markup(" were")
+        return escape(f"{'; '.join(names[:2])} and {len(names) - 2} more methods") + Markup(" were")
+    return escape(f"{'; '.join(names[:-1])} and {names[-1]}") + Markup(" were")
 
 
 def _samples(data: dict[str, Any], arrays: dict[str, Any], thumbs: dict[str, str]) -> list[dict[str, Any]]:
