@@ -14,6 +14,7 @@ from nearkin.answers.clusteredness import clusteredness, spearman
 from nearkin.answers.codes import latent_codes
 from nearkin.answers.common import gap, mean_cell
 from nearkin.answers.eigenmaps import eigenmaps
+from nearkin.answers.losses import losses
 from nearkin.answers.neighbours import neighbours
 from nearkin.answers.two_by_two import two_by_two
 
@@ -125,6 +126,24 @@ def test_ngn_variants_and_the_graphs_of_eigenmaps_are_told() -> None:
     assert found["rows"][-1]["purity"] == 0.3
     told = eigenmaps([run("vicreg", 0.7), run("le-pixels", 0.3, graph="the neighbour graph had 3 components; joined")])
     assert told is not None and "LE-PIXELS s0: the neighbour graph had 3 components; joined." in told["statement"]
+
+
+def test_losses_stand_beside_each_other_with_their_spread() -> None:
+    def made(seed: int, last: float) -> dict[str, Any]:
+        end = {"loss": last, "invariance": 0.2, "variance": 0.1, "covariance": 3.0}
+        return run("vicreg", 0.7, seed, losses={"first": {"loss": 9.0}, "train": end, "test": end | {"loss": last + 1}})
+
+    one = losses([made(0, 4.0), run("ngn", 0.5)])  # NGN here has none
+    assert one is not None and "NGN" not in one["statement"]
+    assert (
+        "(one seed): the loss falls from 9 in the first epoch to 4 in the last; on test images it is 5."
+        in one["statement"]
+    )
+    two = losses([made(0, 4.0), made(1, 5.0)])
+    half = stats.t.ppf(0.975, 1) * 0.5
+    assert two is not None and f"to 4.5 [{4.5 - half:.3g}, {4.5 + half:.3g}] in the last" in two["statement"]
+    assert "covariance 3 [3, 3] on train" in two["statement"]
+    assert losses([run("vicreg", 0.7, losses=None)]) is None
 
 
 def test_titles_with_commas_stay_apart_in_the_order() -> None:

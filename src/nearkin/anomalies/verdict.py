@@ -111,7 +111,9 @@ def _said(judged: Sequence[dict[str, Any]], has_trivial: bool) -> list[str]:
     if not has_trivial:
         return [f"Whether these figures were earned {_NO_TRIVIAL}"]
     figures = [(item["title"], _figures([row for row in item["against"] if row["shortcut_free"]])) for item in judged]
-    return [f"Whether these figures were earned {_UNDECIDED}."] + [f"{title}: {text}." for title, text in figures if text]
+    return [f"Whether these figures were earned {_UNDECIDED}."] + [
+        f"{title}: {text}." for title, text in figures if text
+    ]
 
 
 def _sentence(title: str, earned: bool | None, deciding: list[dict[str, Any]], has_trivial: bool) -> str:
