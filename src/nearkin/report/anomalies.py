@@ -28,7 +28,7 @@ def anomaly_rows(found: dict[str, Any] | None) -> dict[str, Any]:
 def one_class_rows(found: dict[str, Any] | None, shown: tuple[str, ...]) -> dict[str, Any]:
     """AUROC per class with that class as the only normal one: {"classes", "rows": [{"title", "mean", "cells"}]}.
 
-    The primary score of the ``shown`` methods' first runs, then the best score that needs no learning.
+    The primary score of the ``shown`` methods' runs, then the best score that needs no learning.
     """
     rows: list[dict[str, Any]] = []
     classes: list[str] = []

@@ -55,7 +55,7 @@ def cluster_maps(study: Path, found: list[dict[str, Any]], start: int) -> tuple[
     index: dict[str, int] = {}
     payload: list[dict[str, Any]] = []
     for item in found:
-        drawn = item.get("map")
+        drawn: dict[str, Any] = item.get("map") or {}
         key = f"{item['layer']}/tsne"
         arrays = load_arrays(study / "runs" / item["run"] / "maps.npz") if drawn else {}
         if key not in arrays or len(arrays[key]) != len(drawn["assigned"]):
