@@ -108,7 +108,7 @@ def test_many_methods_are_put_in_order_and_the_weak_are_named() -> None:
     runs = [run(name, accuracy=a) for name, a in scores.items()] + [run("pca", trained=False, accuracy=0.4)]
     texts = [v["text"] for v in verdict(runs, _table(runs), DATA)]
     assert texts[0].startswith("vicreg: 60.0 %")
-    assert "supervised 80.0, byol 61.0, vicreg 60.0, ngn 50.0, lo 30.0" in texts[1]
+    assert "supervised 80.0; byol 61.0; vicreg 60.0; ngn 50.0; lo 30.0" in texts[1]
     assert texts[2].endswith("(pca): lo.")
 
 

@@ -16,7 +16,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "vicreg", "vicreg-novar", "ngn", "lo", "free-codes", "le-vicreg", "le-random", "le-pixels", *_BASELINES,
     ),
     "ablations": ("vicreg", "vicreg-noinv", "vicreg-novar", "vicreg-nocov"),
-    "neighbours": ("ngn", "ngn-cosine", "ngn-augmented", "ngn-pixels", "ngn-oracle"),
+    "neighbours": ("ngn", "ngn-cosine", "ngn-augmented", "ngn-pixels", "ngn-oracle", "ngn@refresh_epochs=3"),
     "relatives": ("barlow", "simclr", "byol", "simsiam", "wmse", "lejepa", "vicreg-4views"),
     "ceilings": ("hog", "supervised"),
     "weights": tuple(

@@ -82,7 +82,7 @@ def _run(folder: Path) -> dict[str, Any]:
     seconds = epochs[-1]["seconds"] if epochs else 0.0
     diagnoses = record.read(kind="diagnosis")
     trained = bool(epochs)
-    table = folder / "neighbors.json"
+    table, graph = folder / "neighbors.json", folder / "graph.json"
     purity = read_json(table)["purity"] if table.exists() else None
     return {
         "id": folder.name,
@@ -100,9 +100,21 @@ def _run(folder: Path) -> dict[str, Any]:
         "training": (train[-1] | {k: v for k, v in epochs[-1].items() if k in ("projector_std", "alignment")})
         if trained and train
         else {},
+        "losses": _losses(train, record.read(kind="test")),
         "neighbor_purity": purity,
+        "graph": read_json(graph)["note"] if graph.exists() else None,
         "diagnosis": {k: diagnoses[-1][k] for k in ("state", "message")} if diagnoses else None,
         "evaluation": evaluation,
+    }
+
+
+def _losses(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Loss and terms of the first and the last epoch, and of the last weights on test images (None where not measured)."""
+    if not train:
+        return None
+    return {
+        name: {key: value for key, value in line.items() if key not in ("kind", "epoch", "split", "seconds")} or None
+        for name, line in (("first", train[0]), ("train", train[-1]), ("test", test[-1] if test else {}))
     }
 
 

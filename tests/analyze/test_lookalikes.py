@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import pairwise_distances
 
-from nearkin.analyze.lookalikes import lookalikes_far_apart
+from nearkin.analyze.lookalikes import explain, lookalikes_far_apart
 from nearkin.errors import ConfigError, DataError
 
 
@@ -30,6 +31,18 @@ def test_twins_that_the_embedding_parts(textures: Callable[..., np.ndarray], met
     assert found.correlation.min() > 0.9
     assert found.beyond_half == pytest.approx((found.percentile > 0.5).mean())
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_the_list_is_explained(textures: Callable[..., np.ndarray]) -> None:
+    images = np.concatenate([textures(30), textures(30)])  # copies
+    Z = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    found = lookalikes_far_apart(images, Z, count=10)
+    text = explain(found, np.arange(60) % 2)
+    assert text.startswith("60 of 60 images") and "10 agree in fine detail" in text and "two classes" not in text
+    coarse = replace(found, detail=np.full(10, 0.3, dtype=np.float32))
+    labels = np.where(np.arange(60) < 30, 0, 1)  # every pair is of both halves
+    assert "10 of these 10 are of two classes" in explain(coarse, labels) and "0 agree in fine" in explain(coarse, None)
+    assert "None of 5" in explain(lookalikes_far_apart(np.full((5, 3, 32, 32), 7, np.uint8), Z[:5]), None)
 
 
 def test_few_queries_and_a_short_list(textures: Callable[..., np.ndarray]) -> None:

@@ -20,7 +20,9 @@ from nearkin.anomalies import (
     judge_trivial,
     probe_predicts_auc,
 )
+from nearkin.anomalies.belong import apart
 from nearkin.anomalies.digits import describe_digits
+from nearkin.anomalies.published import CIFAR10, published_means
 from nearkin.anomalies.sets import OodSet
 from nearkin.data import ImageSet
 from nearkin.errors import ConfigError, DataError
@@ -143,6 +145,7 @@ def test_digits_and_strokes_of_the_most_anomalous() -> None:
     assert found["thickness_rho"] > 0.8 and found["thickness_most"] > found["thickness_all"]
     shares = {row["digit"]: row["share_of_most"] for row in found["per_digit"]}
     assert shares == {"0": 0, "1": 0, "2": 1} and found["n_most"] == 3
+    assert "above all 2 (100 % against 33 %)" in found["statement"]
     assert describe_digits(np.zeros(60), item)["thickness_rho"] is None
 
 
@@ -159,6 +162,44 @@ def test_seeds_are_joined_and_no_labels_means_undecided() -> None:
     assert found["overlap"]["matrix"][0][1] == 1
     alone = compare(entries, None, [item.describe() for item in SETS])
     assert "give the images" in alone["verdict"]["methods"][0]["text"]
+
+
+def test_what_cannot_be_decided_is_said_once() -> None:
+    vectors = oracle()
+    found = judge_embeddings(vectors["train"], vectors["test"], {}, INSIDE, [], scores=("knn-norm",))
+    trivial = judge_trivial(INSIDE, [])
+    text = compare([Entry("m", 0, found), Entry("n", 0, found)], trivial, [])["verdict"]["text"]
+    assert [line for line in text if "cannot be decided" in line] == [text[0]]
+    assert len(text) == 3 and text[1].startswith("m: held-out class ") and text[2].startswith("n: held-out class ")
+    one = compare([Entry("m", 0, found)], trivial, [])["verdict"]["text"]
+    assert len(one) == 1 and one[0].startswith("m: cannot be decided")
+    bare = compare([Entry("m", 0, found), Entry("n", 0, found)], None, [])["verdict"]["text"]
+    assert len(bare) == 1 and "give the images" in bare[0]
+
+
+def test_outliers_belong_to_what_shares_them() -> None:
+    keys = [("m", 0, "s"), ("m", 1, "s"), ("n", 0, "s"), ("m", 0, "t")]
+    matrix = np.eye(4)
+    for i, j, value in ((0, 1, 0.8), (0, 2, 0.6), (1, 2, 0.1), (0, 3, 0.4), (1, 3, 0.1), (2, 3, 0.1)):
+        matrix[i, j] = matrix[j, i] = value
+    found = apart(keys, {"matrix": matrix.tolist(), "chance": 0.01})
+    assert {name: (item["mean"], item["pairs"]) for name, item in found["between"].items()} == {
+        "methods": (0.6, 1), "seeds": (0.8, 1), "scores": (0.4, 1),
+    }  # fmt: skip
+    assert "to the set more than to the model" in found["statement"]
+    matrix[0, 2] = matrix[2, 0] = 0.1
+    assert "to the method more than to the set" in apart(keys, {"matrix": matrix.tolist(), "chance": 0.01})["statement"]
+    matrix[0, 1] = matrix[1, 0] = 0.3
+    assert "to the run before the set" in apart(keys, {"matrix": matrix.tolist(), "chance": 0.01})["statement"]
+    assert "One seed" not in found["statement"]
+    alone = apart(keys[::2], {"matrix": np.eye(2).tolist(), "chance": 0.01})
+    assert "With one seed" in alone["statement"] and alone["between"]["seeds"]["mean"] is None
+
+
+def test_published_means_stand_beside_cifar10_only() -> None:
+    assert published_means(["a", "b"]) is None
+    text = published_means(sorted(CIFAR10))
+    assert text is not None and "SimCLR 0.879" in text and "not the same experiment" in text
 
 
 def test_a_collapsed_embedding_scores_half() -> None:

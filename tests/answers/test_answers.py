@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nearkin.answers import answers
+from nearkin.answers import answers, verdict
 from nearkin.answers.ablations import ablations
 from nearkin.answers.clusteredness import clusteredness, spearman
 from nearkin.answers.codes import latent_codes
 from nearkin.answers.common import gap, mean_cell
 from nearkin.answers.eigenmaps import eigenmaps
+from nearkin.answers.losses import losses
 from nearkin.answers.neighbours import neighbours
 from nearkin.answers.two_by_two import two_by_two
 
@@ -89,6 +90,72 @@ def test_codes_read_the_training_codes_std() -> None:
     found = latent_codes(made)
     assert found is not None and "45.0 %" in found["statement"] and "std is 0.90" in found["statement"]
     assert "free code per view reads 10.0 %" in found["statement"]
+
+
+def test_codes_over_batch_sizes_for_both_forms() -> None:
+    """The grid of the full preset has variants only for the naive form."""
+    made = [
+        run(f"{form}@batch_size={size}", accuracy, primary="codes", config={"batch_size": size}) | {"seed": seed}
+        for form, accuracy in (("lo", 0.3), ("lo-naive", 0.1))
+        for size in (64, 512)
+        for seed in (0, 1)
+    ]
+    found = latent_codes(made)
+    assert found is not None
+    assert "By batch size, a code per image: 64: std 0.90, 30.0 % [30.0, 30.0]; 512:" in found["statement"]
+    assert "a code per view: 64: std 0.90, 10.0 %" in found["statement"] and len(found["rows"]) == 4
+
+
+def test_two_by_two_has_its_spread_over_seeds() -> None:
+    def four(seed: int, more: float) -> list[dict[str, Any]]:
+        codes = {"layers": {"codes": layer(0.3)}}
+        cells = [run("vicreg", 0.7 + more, seed), run("ngn", 0.6, seed), run("lo", 0.9, seed, **codes)]
+        return [*cells, run("free-codes", 0.4, seed)]
+
+    one, three = two_by_two(four(0, 0.0)), two_by_two([*four(0, 0.0), *four(1, 0.02), *four(2, 0.04)])
+    assert one is not None and three is not None
+    assert "on average +30.0 (one seed, so no interval)" in one["statement"]
+    half = 100 * stats.t.ppf(0.975, 2) * 0.01 / np.sqrt(3)  # effects .30, .31, .32
+    assert f"on average +31.0 [+{31 - half:.1f}, +{31 + half:.1f}]" in three["statement"]
+
+
+def test_ngn_variants_and_the_graphs_of_eigenmaps_are_told() -> None:
+    runs = [run("vicreg", 0.7), run("ngn", 0.5), run("ngn@refresh_epochs=3", 0.45, neighbor_purity=0.3)]
+    found = neighbours(runs)
+    assert found is not None and "NGN@REFRESH_EPOCHS=3: −5.0 points" in found["statement"]
+    assert found["rows"][-1]["purity"] == 0.3
+    told = eigenmaps([run("vicreg", 0.7), run("le-pixels", 0.3, graph="the neighbour graph had 3 components; joined")])
+    assert told is not None and "LE-PIXELS s0: the neighbour graph had 3 components; joined." in told["statement"]
+
+
+def test_losses_stand_beside_each_other_with_their_spread() -> None:
+    def made(seed: int, last: float) -> dict[str, Any]:
+        end = {"loss": last, "invariance": 0.2, "variance": 0.1, "covariance": 3.0}
+        return run("vicreg", 0.7, seed, losses={"first": {"loss": 9.0}, "train": end, "test": end | {"loss": last + 1}})
+
+    one = losses([made(0, 4.0), run("ngn", 0.5)])  # NGN here has none
+    assert one is not None and "NGN" not in one["statement"]
+    assert (
+        "(one seed): the loss falls from 9 in the first epoch to 4 in the last; on test images it is 5."
+        in one["statement"]
+    )
+    two = losses([made(0, 4.0), made(1, 5.0)])
+    half = stats.t.ppf(0.975, 1) * 0.5
+    assert two is not None and f"to 4.5 [{4.5 - half:.3g}, {4.5 + half:.3g}] in the last" in two["statement"]
+    assert "covariance 3 [3, 3] on train" in two["statement"]
+    assert losses([run("vicreg", 0.7, losses=None)]) is None
+
+
+def test_titles_with_commas_stay_apart_in_the_order() -> None:
+    def row(title: str, mean: float, baseline: bool = False) -> dict[str, Any]:
+        flags = {"baseline": baseline, "uses_labels": False, "layer": "z", "dim": 8, "method": title}
+        return flags | {"title": title, "linear": {"mean": mean}}
+
+    table = [row("A", 0.5), row("A, no variance", 0.2), row("B, cosine", 0.4), row("C", 0.3), row("raw", 0.35, True)]
+    data = {"classes": ["a", "b"], "skipped": []}
+    texts = [item["text"] for item in verdict([], table, data)]
+    assert any("A 50.0; B, cosine 40.0; C 30.0; A, no variance 20.0." in text for text in texts)
+    assert "Not better than the best baseline (raw): C; A, no variance." in texts
 
 
 def test_rank_correlation_and_its_bootstrap() -> None:

@@ -90,8 +90,25 @@ def test_codes_of_another_set_are_refused(tmp_path: Path) -> None:
     from nearkin.errors import DataError
 
     smaller = replace(splits, train=splits.train.take(np.arange(32)))
+    other = replace(splits, train=replace(splits.train, images=255 - splits.train.images))  # as many, but others
+    for wrong in (smaller, other):
+        with pytest.raises(DataError, match="codes of other training images"):
+            create("lo", SETTINGS, (3, 16, 16)).fit(wrong, tmp_path, seed=0, device="cpu", progress=False)
+    (tmp_path / "codes.json").unlink()  # a run from before it was written
     with pytest.raises(DataError, match="codes of 48 images; this data set has 32"):
         create("lo", SETTINGS, (3, 16, 16)).fit(smaller, tmp_path, seed=0, device="cpu", progress=False)
+
+
+def test_free_codes_of_another_set_are_refused_before_they_are_trained_on(tmp_path: Path) -> None:
+    from nearkin.errors import DataError
+
+    splits = make_splits()
+    settings = {k: TINY[k] for k in ("batch_size", "code_dim", "epochs")} | {"neighbors_from": "pixels"}
+    create("free-codes", settings, (3, 16, 16)).fit(splits, tmp_path, device="cpu", progress=False)
+    (tmp_path / "weights.safetensors").unlink()  # interrupted
+    other = replace(splits, train=replace(splits.train, ids=splits.train.ids[::-1].copy()))
+    with pytest.raises(DataError, match="codes of other training images"):
+        create("free-codes", settings, (3, 16, 16)).fit(other, tmp_path, device="cpu", progress=False)
 
 
 def test_bad_settings() -> None:

@@ -71,6 +71,20 @@ def test_refresh_renews_neighbours_and_records_purity(tmp_path: Path) -> None:
     assert [line.split('"epoch": ')[1][0] for line in text.splitlines()] == ["0", "2", "4"]
 
 
+def test_renewed_neighbours_are_those_of_the_net_being_trained(tmp_path: Path) -> None:
+    splits = make_splits()
+    method = create("ngn-pixels", SETTINGS | {"refresh_epochs": 1, "epochs": 2}, (3, 16, 16))
+    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method.before_epoch(2)  # the epoch that would come next
+    Z = method.embed(splits.train.images, (method.primary_layer,))[method.primary_layer].astype(np.float64)
+    d = np.square(Z[:, None] - Z[None]).sum(2)
+    np.fill_diagonal(d, np.inf)
+    chosen = np.take_along_axis(d, method._neighbors, axis=1)
+    np.testing.assert_allclose(chosen, np.sort(d, axis=1)[:, :3], rtol=1e-3)
+    pixels = splits.train.images.reshape(48, -1) / np.float32(255)
+    assert not np.array_equal(method._neighbors, train_neighbors(pixels.astype(np.float32), 3, "l2"))
+
+
 def test_refusals(tmp_path: Path) -> None:
     splits = make_splits()
     with pytest.raises(ConfigError, match="no frozen representation 'vicreg'"):

@@ -74,6 +74,50 @@ def test_byol_loss_is_the_squared_distance_of_unit_vectors() -> None:
 SMALL = {"encoder": "fast-tiny", "projector": (16, 8), "batch_size": 8}
 
 
+def _cosine_loss(p: torch.Tensor, z: torch.Tensor) -> float:
+    a, b = (x.detach().double().numpy() for x in (p, z))
+    return float(np.mean(1 - (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)))
+
+
+@pytest.mark.parametrize("name", ["simsiam", "byol"])
+def test_prediction_losses_are_symmetric_and_cross_the_views(name: str) -> None:
+    """SimSiam: D(p1, z2) / 2 + D(p2, z1) / 2, plus 1. BYOL: |q1 - t2|^2 + |q2 - t1|^2 of unit vectors, the target's t."""
+    from nearkin.train.device import make_fabric
+
+    method = create(name, SMALL | {"precision": "fp32"}, (3, 32, 32))
+    method._fabric = make_fabric("cpu", "fp32")
+    net = method.net.train()
+    v1, v2 = torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32)
+    rng = torch.Generator()
+    if name == "simsiam":
+        z1, z2 = net(torch.cat([v1, v2])).chunk(2)
+        p1, p2 = net.predictor(torch.cat([z1, z2])).chunk(2)
+        expected = (_cosine_loss(p1, z2) + _cosine_loss(p2, z1)) / 2
+    else:
+        with torch.no_grad():  # a target that is another net than the online one
+            for parameter in net.target_projector.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        q1, q2 = net.predictor(net(torch.cat([v1, v2]))).chunk(2)
+        t1, t2 = net.target(torch.cat([v1, v2])).chunk(2)
+        expected = 2 * _cosine_loss(q1, t2) + 2 * _cosine_loss(q2, t1)
+    loss, _, _ = method.loss_of_views([v1, v2], rng)
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_lejepa_adds_its_two_parts_by_lambda() -> None:
+    method = create("lejepa", SMALL | {"out_dim": 6, "slices": 64, "sigreg_weight": 0.3}, (3, 32, 32))
+    zs = [*pair(), pair()[0]]
+    loss, terms = method.views_loss(zs, torch.Generator().manual_seed(0))
+    stacked = np.stack([z.numpy() for z in zs])
+    prediction = np.mean([np.square(z - stacked.mean(0)).mean() for z in stacked])
+    assert float(terms["prediction"]) == pytest.approx(prediction, rel=1e-4)
+    a = torch.randn((6, 64), generator=torch.Generator().manual_seed(0)).double()
+    a = a / a.norm(dim=0)
+    each = np.mean([float(sigreg(z, a)) for z in zs])
+    assert float(terms["sigreg"]) == pytest.approx(each, rel=1e-3)
+    assert float(loss) == pytest.approx(0.7 * prediction + 0.3 * each, rel=1e-3)
+
+
 def test_byol_target_moves_by_the_schedule() -> None:
     method = create("byol", SMALL | {"epochs": 10, "tau": 0.9}, (3, 32, 32))
     assert isinstance(method, BYOL) and isinstance(method.net, BYOLNet)
@@ -91,7 +135,8 @@ def test_byol_target_moves_by_the_schedule() -> None:
 
 def test_whitening_gives_the_identity() -> None:
     z, _ = pair(200, 6)
-    w = whiten(z @ torch.from_numpy(RNG.normal(size=(6, 6))))
+    rotation = np.linalg.qr(RNG.normal(size=(6, 6)))[0]  # correlated, and the ridge stays far below every variance
+    w = whiten(z @ torch.from_numpy(rotation))
     covariance = np.cov(w.numpy(), rowvar=False)
     assert np.abs(covariance - np.eye(6)).max() < 1e-2 and np.abs(w.numpy().mean(0)).max() < 1e-9
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.analyze.agreement import FactorAgreement, neighbor_agreement
 from nearkin.analyze.dominance import Dominance, dominance
-from nearkin.analyze.factors import Factor, class_factor, known_factors, pixel_factors, pixel_vectors
+from nearkin.analyze.factors import PIXEL_METRIC, Factor, class_factor, known_factors, pixel_factors, pixel_vectors
 from nearkin.analyze.readout import MAX_TRAIN, FactorProbe, factor_probe
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
@@ -84,7 +84,7 @@ def study_factors(
     max_images: int = MAX_IMAGES,
     max_train: int = MAX_TRAIN,
     raw_pixels: bool | FactorAgreement = True,
-    pixel_metric: str = "l2",
+    pixel_metric: str = PIXEL_METRIC,
     probe: bool = True,
     seed: int = 0,
 ) -> FactorStudy:

@@ -29,6 +29,7 @@ _GROUP_OF = {
 EDGE = 0.1
 OBJECT = 0.25
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+PIXEL_METRIC = "l2"  # by which neighbours of raw pixels are found, here and in the study
 _CHUNK = 500
 _PIXELS_SIDE = 32
 

@@ -14,6 +14,7 @@ from nearkin.errors import ConfigError, DataError
 from nearkin.neighbors import knn, unit_rows
 
 _SIDE = 16
+_COPY = 0.85  # aligned detail that strangers hardly ever reach; a copy in another frame has about 0.94 (LOG.md)
 
 
 @dataclass(frozen=True)
@@ -153,3 +154,28 @@ def _listed(
         float((percentile > 0.5).mean()) if len(a) else None,
         float((percentile > 0.1).mean()) if len(a) else None,
     )
+
+
+def explain(found: Lookalikes, labels: NDArray[np.int64] | None) -> str:
+    """Why the pairs listed are alike in pixels and apart in the embedding, in words. labels: int64 (N,), -1 unknown."""
+    if not found.alike:
+        return f"None of {found.asked:,} images has another one that looks alike in pixels."
+    text = (
+        f"{found.alike:,} of {found.asked:,} images have another one alike in pixels. The embedding puts "
+        f"{100 * (found.beyond_tenth or 0):.1f} % of these beyond its nearest tenth and {100 * (found.beyond_half or 0):.1f} % "
+        "beyond half; one that knew nothing of pixels, 90 and 50 %."
+    )
+    n, copies = len(found.a), int((found.detail >= _COPY).sum())
+    if not n:
+        return text
+    text += (
+        f" Of the {n} put farthest, {copies} agree in fine detail as well once aligned: copies that the embedding misses. "
+        f"The other {n - copies} share light and layout only."
+    )
+    if labels is not None:
+        rest = found.detail < _COPY
+        a, b = labels[found.a[rest]], labels[found.b[rest]]
+        known = (a >= 0) & (b >= 0)
+        if known.any():
+            text += f" {int((a != b)[known].sum())} of these {int(known.sum())} are of two classes, which content should part."
+    return text

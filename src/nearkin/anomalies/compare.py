@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nearkin.analyze.anomaly import SCORES
 from nearkin.analyze.overlap import overlap
 from nearkin.analyze.trivial import TRIVIAL
+from nearkin.anomalies.belong import apart
 from nearkin.anomalies.judge import judge_embeddings, judge_trivial
 from nearkin.anomalies.probe import probe_predicts_auc
 from nearkin.anomalies.published import NEAR_CAVEAT, ONE_CLASS_CAVEAT, PUBLISHED
@@ -60,7 +61,7 @@ def compare(
         {"primary", "scores", "trivial_scores": name -> description, "sets",
         "rows": [{"kind": "learned" | "trivial", "method", "title", "seed", "accuracy", "score", "set", "AUROC", "interval",
         "AUPR_IN", "AUPR_OUT", "FPR@95", "n_in", "n_out"}] (also for the sets "held-out class" and "one-class": mean AUROC),
-        "overlap": of the most anomalous test images over runs and scores, "probe": set -> correlation with probe accuracy,
+        "overlap": of the most anomalous test images over runs and scores, and by what differs (belong.py), "probe": set -> correlation with probe accuracy,
         "verdict", "published", "caveats"}.
     """
     if not entries:
@@ -71,13 +72,15 @@ def compare(
         rows += _rows(trivial, "trivial", None)
     used = list(dict.fromkeys(row["score"] for row in rows if row["kind"] == "learned"))
     tops = {f"{e.name} {score}": np.array(ids) for e in entries for score, ids in e.found["most_in"].items()}
+    keys = [(e.method, e.seed, score) for e in entries for score in e.found["most_in"]]
+    shared = overlap(tops, entries[0].found["n_test"]).to_dict()
     return {
         "primary": primary,
         "scores": {name: SCORES[name] for name in used},
         "trivial_scores": dict(TRIVIAL) if trivial is not None else {},
         "sets": described,
         "rows": rows,
-        "overlap": overlap(tops, entries[0].found["n_test"]).to_dict(),
+        "overlap": shared | apart(keys, shared),
         "probe": _probe(rows, primary),
         "verdict": verdict(entries, trivial, described, primary),
         "published": PUBLISHED,

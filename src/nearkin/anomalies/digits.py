@@ -18,7 +18,8 @@ def describe_digits(scores: NDArray[np.float64], item: OodSet) -> dict[str, Any]
 
     {"n_most": number of the 5 % most anomalous, "thickness_all", "thickness_most": mean stroke thickness in pixels,
     "thickness_rho": Spearman correlation of thickness and score (None if one is constant),
-    "per_digit": [{"digit", "share", "share_of_most", "mean_rank" (0 = least, 1 = most anomalous)}], empty without labels}.
+    "per_digit": [{"digit", "share", "share_of_most", "mean_rank" (0 = least, 1 = most anomalous)}], empty without labels,
+    "statement": all that in words}.
     """
     if item.thickness is None:
         raise ValueError(f"'{item.name}' has no strokes")
@@ -40,10 +41,24 @@ def describe_digits(scores: NDArray[np.float64], item: OodSet) -> dict[str, Any]
                     "mean_rank": float(ranks[mine].mean()),
                 }
             )
-    return {
+    out: dict[str, Any] = {
         "n_most": n_most,
         "thickness_all": float(item.thickness.mean()),
         "thickness_most": float(item.thickness[most].mean()),
         "thickness_rho": float(stats.spearmanr(item.thickness, scores).statistic) if varied else None,
         "per_digit": rows,
     }
+    return out | {"statement": _words(out)}
+
+
+def _words(found: dict[str, Any]) -> str:
+    most = sorted(found["per_digit"], key=lambda row: -float(row["share_of_most"] - row["share"]))[:3]
+    which = ", ".join(
+        f"{row['digit']} ({100 * row['share_of_most']:.0f} % against {100 * row['share']:.0f} %)" for row in most
+    )
+    rho = "" if found["thickness_rho"] is None else f", rank correlation with the score {found['thickness_rho']:+.2f}"
+    above = f"above all {which}" if which else "of unknown digits"
+    return (
+        f"the {found['n_most']} most anomalous are {above}; their strokes are {found['thickness_most']:.2f} pixels thick "
+        f"against {found['thickness_all']:.2f}{rho}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 PUBLISHED: dict[str, list[dict[str, Any]]] = {
@@ -49,3 +50,12 @@ ONE_CLASS_CAVEAT = (
     "without labels has seen the anomalies' classes too, so the figures are not the same experiment."
 )
 NEAR_CAVEAT = "Held-out classes: the scores' training set lacks the class, but the encoder was trained, without labels, on its images."
+CIFAR10 = frozenset(("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"))
+
+
+def published_means(classes: Iterable[str]) -> str | None:
+    """The published one-class means with what sets them apart, in words, where the classes are CIFAR-10's; else None."""
+    if set(classes) != CIFAR10:
+        return None
+    listed = "; ".join(f"{row['name']} {row['AUROC']:.3f} ({row['note']})" for row in PUBLISHED["one_class"])
+    return f"Published means over CIFAR-10's classes, one-class: {listed}. {ONE_CLASS_CAVEAT}"

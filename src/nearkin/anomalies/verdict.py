@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from nearkin.anomalies.compare import Entry
 
 SMALL = 0.05  # a gain that the text calls little; it decides nothing
+_UNDECIDED = "cannot be decided; it needs a set without shortcuts and labelled classes to hold out"
+_NO_TRIVIAL = "cannot be said without the images' trivial scores (give the images)."
 RULE = (
     "Earned means: on every set without shortcuts the method's AUROC interval lies above that of the best score that needs "
     "no learning, and on held-out classes its AUROC is higher by more than a paired t 95% interval over classes. The best "
@@ -40,7 +42,7 @@ def verdict(
         "score": primary,
         "best_trivial": best,
         "methods": judged,
-        "text": _easy(judged, best, sets) + [item["text"] for item in judged],
+        "text": _easy(judged, best, sets) + _said(judged, trivial is not None),
     }
 
 
@@ -102,20 +104,37 @@ def _near(group: list[Entry], trivial: dict[str, Any] | None, primary: str) -> d
     return row
 
 
+def _said(judged: Sequence[dict[str, Any]], has_trivial: bool) -> list[str]:
+    """A sentence per method; where none can be decided, why not is said once, not with each."""
+    if len(judged) < 2 or any(item["earned"] is not None for item in judged):
+        return [item["text"] for item in judged]
+    if not has_trivial:
+        return [f"Whether these figures were earned {_NO_TRIVIAL}"]
+    figures = [(item["title"], _figures([row for row in item["against"] if row["shortcut_free"]])) for item in judged]
+    return [f"Whether these figures were earned {_UNDECIDED}."] + [
+        f"{title}: {text}." for title, text in figures if text
+    ]
+
+
 def _sentence(title: str, earned: bool | None, deciding: list[dict[str, Any]], has_trivial: bool) -> str:
     if not has_trivial:
-        return f"{title}: whether its figures were earned cannot be said without the images' trivial scores (give the images)."
-    parts = "; ".join(
-        f"{row['set']} {row['AUROC']:.3f} against {row['trivial']:.3f} ({row['trivial_score']}) - "
-        + ("above" if row["beats"] else "not above")
-        for row in deciding
-        if row["trivial"] is not None
-    )
+        return f"{title}: whether its figures were earned {_NO_TRIVIAL}"
+    parts = _figures(deciding)
     if earned is None:
-        return f"{title}: cannot be decided; it needs a set without shortcuts and labelled classes to hold out. {parts}".strip()
+        return f"{title}: {_UNDECIDED}. {parts}".strip()
     gains = [row["AUROC"] - row["trivial"] for row in deciding if row["trivial"] is not None]
     little = f", by as little as {min(gains):.3f}" if earned and min(gains) < SMALL else ""
     return f"{title}: {'earned' if earned else 'not earned'}{little}. {parts}."
+
+
+def _figures(rows: list[dict[str, Any]]) -> str:
+    """Each set's AUROC beside the best trivial one."""
+    return "; ".join(
+        f"{row['set']} {row['AUROC']:.3f} against {row['trivial']:.3f} ({row['trivial_score']}) - "
+        + ("above" if row["beats"] else "not above")
+        for row in rows
+        if row["trivial"] is not None
+    )
 
 
 def _easy(judged: list[dict[str, Any]], best: dict[str, Any], sets: Sequence[dict[str, Any]]) -> list[str]:

@@ -13,6 +13,7 @@ from nearkin.answers.clusteredness import clusteredness
 from nearkin.answers.codes import latent_codes
 from nearkin.answers.collapse import collapse, convergence
 from nearkin.answers.eigenmaps import eigenmaps
+from nearkin.answers.losses import losses
 from nearkin.answers.neighbours import neighbours
 from nearkin.answers.two_by_two import two_by_two
 from nearkin.answers.verdict import verdict
@@ -22,5 +23,5 @@ __all__ = ["answers", "collapse", "convergence", "verdict"]
 
 def answers(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All questions that these runs can answer. JSON-able."""
-    makers = (ablations, two_by_two, neighbours, latent_codes, clusteredness, eigenmaps)
+    makers = (ablations, two_by_two, neighbours, latent_codes, clusteredness, eigenmaps, losses)
     return [found for make in makers if (found := make(runs)) is not None]

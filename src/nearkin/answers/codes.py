@@ -27,6 +27,7 @@ def latent_codes(runs: list[Run]) -> dict[str, Any] | None:
     if not rows:
         return None
     by = {row["method"]: row for row in rows}
+    sizes = _batches(rows)
     text = ""
     if "lo" in by:
         text = f"A code per image reads {points(by['lo']['mean'])} %, its training codes' std is {by['lo']['std']:.2f}."
@@ -39,9 +40,26 @@ def latent_codes(runs: list[Run]) -> dict[str, Any] | None:
             f" A free code per view reads {points(by['lo-naive']['mean'])} %, std {by['lo-naive']['std']:.2f}: nothing "
             "makes codes of similar images similar, so invariance, variance and covariance are met without the content."
         )
+    text += sizes
     return {
         "question": "Can the variance term work when each image has its own code?",
         "statement": text.strip(),
         "caveat": "Random codes satisfy variance and covariance from the start, so a std near 1 alone proves nothing.",
         "rows": rows,
     }
+
+
+def _batches(rows: list[dict[str, Any]]) -> str:
+    """Std and probe over batch sizes, for each form that was run with several."""
+    text = ""
+    for form, name in (("lo", "a code per image"), ("lo-naive", "a code per view")):
+        mine = {row["batch"]: row for row in rows if row["method"].split("@")[0] == form}
+        if len(mine) < 2:
+            continue
+        listed = "; ".join(
+            f"{size}: std {mine[size]['std']:.2f}, {points(mine[size]['mean'])} % [{points(mine[size]['interval'][0])}, "
+            f"{points(mine[size]['interval'][1])}]"
+            for size in sorted(mine)
+        )
+        text += f" By batch size, {name}: {listed}."
+    return text

@@ -15,7 +15,8 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
     if base is None or vicreg is None:
         return None
     rows: list[dict[str, Any]] = [vicreg]
-    for method in ("ngn", "ngn-cosine", "ngn-pixels", "ngn-oracle", "ngn-augmented"):
+    variants = sorted({run["method"] for run in runs if run["method"].startswith("ngn") and "@" in run["method"]})
+    for method in ("ngn", "ngn-cosine", "ngn-pixels", "ngn-oracle", "ngn-augmented", *variants):
         cell = mean_cell(runs, method)
         if cell:
             shares = [run["neighbor_purity"] for run in runs if run["method"] == method and run.get("neighbor_purity")]
@@ -31,6 +32,8 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
         text += f" Perfectly pure neighbours (an oracle that reads labels): {gap(by['ngn-oracle'], base)}."
     if "ngn-augmented" in by:
         text += f" Augmentations added back: {gap(by['ngn-augmented'], base)}."
+    for method in variants:
+        text += f" {by[method]['title']}: {gap(by[method], base)}." if method in by else ""
     return {
         "question": "Does NGN fall short because neighbours are wrong, or because invariance is no longer taught?",
         "statement": text,

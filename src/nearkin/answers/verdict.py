@@ -66,13 +66,16 @@ def _sentence(row: dict[str, Any], best: dict[str, Any] | None, chance: float) -
 
 
 def _order(learned: list[dict[str, Any]], best: dict[str, Any] | None) -> list[dict[str, str]]:
-    """All methods in one line, best first, and those that do not beat the best baseline in another."""
+    """All methods in one line, best first, and those that do not beat the best baseline in another.
+
+    Semicolons, because titles hold commas.
+    """
     ranked = sorted(learned, key=lambda row: -row["linear"]["mean"])
-    line = ", ".join(f"{row['title']} {100 * row['linear']['mean']:.1f}" for row in ranked)
+    line = "; ".join(f"{row['title']} {100 * row['linear']['mean']:.1f}" for row in ranked)
     out = [{"level": "good", "text": f"Linear probe in %, best first: {line}. Intervals are in the table."}]
     behind = [row["title"] for row in ranked if best is not None and row["linear"]["mean"] <= best["linear"]["mean"]]
     if best is not None and behind:
-        text = f"Not better than the best baseline ({best['title']}): {', '.join(behind)}."
+        text = f"Not better than the best baseline ({best['title']}): {'; '.join(behind)}."
         out.append({"level": "bad", "text": text})
     return out
 

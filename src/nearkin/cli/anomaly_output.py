@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nearkin.anomalies.published import published_means
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -89,23 +91,10 @@ def print_table(table: dict[str, Any]) -> None:
             console.print(escape(text), highlight=False)
         for where, scores in item["digits"].items():
             found = scores.get(table["primary"])
-            if found and found["per_digit"]:
-                console.print(escape(f"{name}, {where}: {_digits(found)}"), highlight=False)
+            if found:
+                console.print(escape(f"{name}, {where}: {found['statement']}"), highlight=False)
     for text in table["verdict"]["text"]:
         console.print(escape(text), highlight=False)
-
-
-def _digits(found: dict[str, Any]) -> str:
-    """Which digits and strokes the most anomalous have, in words."""
-    most = sorted(found["per_digit"], key=lambda row: -float(row["share_of_most"] - row["share"]))[:3]
-    text = ", ".join(
-        f"{row['digit']} ({100 * row['share_of_most']:.0f} % against {100 * row['share']:.0f} %)" for row in most
-    )
-    rho = "" if found["thickness_rho"] is None else f", rank correlation with the score {found['thickness_rho']:+.2f}"
-    return (
-        f"the {found['n_most']} most anomalous are above all {text}; their strokes are {found['thickness_most']:.2f} pixels "
-        f"thick against {found['thickness_all']:.2f}{rho}"
-    )
 
 
 def print_per_class(tables: dict[str, Any]) -> None:
@@ -120,7 +109,11 @@ def print_per_class(tables: dict[str, Any]) -> None:
     for k, row in enumerate(groups[0]["classes"]):
         table.add_row(escape(row["class"]), *(f"{group['classes'][k]['AUROC']:.4f}" for group in groups))
     table.add_row("mean", *(f"{group['mean']:.4f}" for group in groups))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    text = published_means([row["class"] for row in groups[0]["classes"]])
+    if text:
+        console.print(escape(text), highlight=False)
 
 
 def _figures(rows: list[tuple[str, str, str, dict[str, Any]]]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from nearkin.analyze.lookalikes import Lookalikes
+from nearkin.analyze.lookalikes import Lookalikes, explain
 from nearkin.analyze.table import add_columns
 from nearkin.atomic import write_file
 from nearkin.cli.duplicates_search import Found, Request, Search
@@ -90,16 +90,14 @@ def _print_calibration(calibration: dict[str, Any], threshold: float) -> None:
     typer.echo(f"  {how}")
 
 
-def print_reverse(parted: Reverse) -> None:
+def print_reverse(parted: Reverse, embeddings: Embeddings) -> None:
     """Summary of pairs alike in pixels but far apart in the embedding."""
-    value = parted[1]
-    if not value.alike:
-        typer.echo(f"alike in pixels: no pair among {value.asked:,} images")
-        return
-    typer.echo(
-        f"alike in pixels: {value.alike:,} of {value.asked:,} images have such a partner; the embedding puts "
-        f"{100 * (value.beyond_tenth or 0):.1f} % of them beyond the nearest tenth, {100 * (value.beyond_half or 0):.1f} % beyond half"
-    )
+    typer.echo(f"alike in pixels: {_why(parted, embeddings)}")
+
+
+def _why(parted: Reverse, embeddings: Embeddings) -> str:
+    rows, value = parted
+    return explain(value, None if embeddings.labels is None else embeddings.labels[rows])
 
 
 def as_dict(found: Found, parted: Reverse | None, request: Request) -> dict[str, Any]:
@@ -117,7 +115,7 @@ def as_dict(found: Found, parted: Reverse | None, request: Request) -> dict[str,
         rows, value = parted
         ids = found.embeddings.ids[rows]
         listed = [pair | {"a": str(ids[pair["a"]]), "b": str(ids[pair["b"]])} for pair in value.to_dict()["pairs"]]
-        out["lookalikes"] = value.to_dict() | {"pairs": listed}
+        out["lookalikes"] = value.to_dict() | {"pairs": listed, "statement": _why(parted, found.embeddings)}
     return out
 
 
@@ -190,5 +188,6 @@ def write_sheet(path: Path, name: str, found: Found, parted: Reverse | None) -> 
             cells = [Cell(found.pixels[r], str(found.embeddings.split[r]), str(found.embeddings.ids[r])) for r in ends]
             note = f"pixels {value.pixels[i]:.2f}, distance {value.distance[i]:.3f}"
             listed.append(Row(f"rank {value.rank[i]:,} ({100 * value.percentile[i]:.0f} %)", cells, note))
-        sections.append(Section("Alike in pixels, far apart in the embedding", listed))
+        text = _why(parted, found.embeddings)
+        sections.append(Section("Alike in pixels, far apart in the embedding", listed, text))
     write_html(path, f"Near-duplicates in {name}", sections)

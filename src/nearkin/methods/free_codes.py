@@ -24,18 +24,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin.data.imageset import Splits
+from nearkin.atomic import read_json, write_json
+from nearkin.data.fingerprint import fingerprint
+from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError, DataError
 from nearkin.methods.base import Method
 from nearkin.methods.neighborhood import Features, frozen_features, pixel_features, same_class, train_neighbors
 from nearkin.methods.settings import resolve, train_config
 from nearkin.methods.vicreg import VICReg, vicreg_terms
 from nearkin.neighbors import knn
+from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
 from nearkin.train.loop import WEIGHTS, train
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive
+
+OWNER = "codes.json"
 
 
 class CodeTable(nn.Module):
@@ -96,12 +101,12 @@ class FreeCodes(Method):
             raise ConfigError(
                 f"neighbors_k is {s['neighbors_k']}; with {len(train_set)} images: 1..{len(train_set) - 1}."
             )
+        claim_codes(train_set, run_dir)
         self._fabric = make_fabric("cpu", "fp32")  # a table lookup gains nothing on a GPU
         if s["neighbors_from"] != "labels":
             self._features = frozen_features(s["neighbors_from"], self.runs, self.shape, device)
         self._train_features = self._features(train_set.images)
         if not (run_dir / WEIGHTS).exists():
-            run_dir.mkdir(parents=True, exist_ok=True)
             if s["neighbors_from"] == "labels":
                 self._neighbors = same_class(train_set, s["neighbors_k"], seed)
             else:
@@ -162,6 +167,21 @@ class FreeCodes(Method):
             queries, self._train_features, self.settings["neighbors_k"], metric=self.settings["neighbors_metric"]
         )
         return {"codes": self._codes[found.indices].mean(axis=1)}
+
+
+def claim_codes(train: ImageSet, run_dir: Path) -> None:
+    """Write down in codes.json which images the codes of ``run_dir`` belong to, or check it.
+
+    Raises:
+        DataError: the codes there are another set's, however many images it has.
+    """
+    path, own = run_dir / OWNER, fingerprint(ImageSet(train.images, train.ids))
+    if path.exists():
+        if read_json(path)["images"] != own:
+            raise DataError(f"{run_dir} holds codes of other training images (see {path.name}). Choose another -o.")
+    elif ranks.rank() == 0 and not (run_dir / WEIGHTS).exists():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"images": own})
 
 
 def check_codes(codes: Tensor, n: int, run_dir: Path) -> None:

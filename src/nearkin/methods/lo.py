@@ -37,7 +37,7 @@ from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
 from nearkin.methods.base import Method
 from nearkin.methods.distilled import Distilled
-from nearkin.methods.free_codes import CodeTable, check_codes, sparse_adam
+from nearkin.methods.free_codes import CodeTable, check_codes, claim_codes, sparse_adam
 from nearkin.methods.pyramid import pyramid_l1
 from nearkin.methods.settings import resolve, train_config
 from nearkin.methods.vicreg import vicreg_terms
@@ -138,6 +138,7 @@ class LatentOptimization(Method):
     ) -> None:
         """Train codes and decoder, then the distilled encoder; both resume inside ``run_dir``."""
         s, n = self.settings, len(splits.train)
+        claim_codes(splits.train, run_dir)
         self._fabric = make_fabric(device, self.config.precision)
         self._seed = seed
         self._progress = progress
@@ -145,7 +146,6 @@ class LatentOptimization(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "init"))
             self.net = LONet(per * n, s["code_dim"], self.image_size, s["decoder_width"])
-        run_dir.mkdir(parents=True, exist_ok=True)
         if not (run_dir / WEIGHTS).exists():
             record = Record(run_dir / "metrics.jsonl")
 

@@ -12,10 +12,36 @@ def anomaly_rows(found: dict[str, Any] | None) -> dict[str, Any]:
     sets = list(dict.fromkeys(row["set"] for row in found["rows"]))
     best = {name: max(row["AUROC"] for row in found["rows"] if row["set"] == name) for name in sets}
     lines: dict[tuple[str, Any, str], dict[str, Any]] = {}
+    seeds: dict[str, set[Any]] = {}
     for row in found["rows"]:
+        seeds.setdefault(row["method"], set()).add(row["seed"])
+    for row in found["rows"]:
+        title = row["title"] + (f" s{row['seed']}" if len(seeds[row["method"]]) > 1 else "")
         key = (row["method"], row["seed"], row["score"])
         line = lines.setdefault(
-            key, {"title": row["title"], "kind": row["kind"], "score": row["score"], "cells": [None] * len(sets)}
+            key, {"title": title, "kind": row["kind"], "score": row["score"], "cells": [None] * len(sets)}
         )
         line["cells"][sets.index(row["set"])] = {"auroc": row["AUROC"], "best": row["AUROC"] >= best[row["set"]]}
     return {"sets": sets, "rows": list(lines.values())}
+
+
+def one_class_rows(found: dict[str, Any] | None, shown: tuple[str, ...]) -> dict[str, Any]:
+    """AUROC per class with that class as the only normal one: {"classes", "rows": [{"title", "mean", "cells"}]}.
+
+    The primary score of the ``shown`` methods' runs, then the best score that needs no learning.
+    """
+    rows: list[dict[str, Any]] = []
+    classes: list[str] = []
+    details = (found or {}).get("details", {})
+    for name, item in details.items():
+        if not item["one_class"] or (name != "no-learning" and name.rsplit("-s", 1)[0] not in shown):
+            continue
+        score = max(item["one_class"], key=lambda key: float(item["one_class"][key]["mean"]))
+        if name != "no-learning":
+            score = found["primary"] if found and found["primary"] in item["one_class"] else score
+        table = item["one_class"][score]
+        classes = [row["class"] for row in table["classes"]]
+        rows.append(
+            {"title": name, "score": score, "mean": table["mean"], "cells": [row["AUROC"] for row in table["classes"]]}
+        )
+    return {"classes": classes, "rows": rows}

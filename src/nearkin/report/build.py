@@ -9,10 +9,10 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup, escape
 
 from nearkin.atomic import read_json, write_text
-from nearkin.report.anomalies import anomaly_rows
+from nearkin.report.anomalies import anomaly_rows, one_class_rows
 from nearkin.report.charts import COLOURS, charts, run_colours
 from nearkin.report.embed import json_script, load_arrays, png_uri
-from nearkin.report.pointmaps import point_maps
+from nearkin.report.pointmaps import cluster_maps, joint_maps, point_maps
 
 _SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures stand side by side
 _PICTURED = 8  # methods whose entangled pairs are shown in pictures; the others' are named
@@ -44,15 +44,20 @@ def _cell(cell: dict[str, Any] | None, best: float | None) -> Markup:
     return text
 
 
+def _pairs_of(rows: list[dict[str, Any]], x: str, y: str) -> list[tuple[float, float]]:
+    """A curve's points, those without a value left out."""
+    return [(row[x], row[y]) for row in rows if row[x] is not None and row[y] is not None]
+
+
 def _listed(names: list[str]) -> Markup:
-    """ "A was", "A and B were", "A, B and 7 more methods were"."""
+    """ "A was", "A and B were", "A; B and 7 more methods were". Semicolons, because titles hold commas."""
     if not names:
         return Markup("Nothing was")
     if len(names) == 1:
         return escape(names[0]) + Markup(" was")
     if len(names) > 4:
-        return escape(f"{', '.join(names[:2])} and {len(names) - 2} more methods") + Markup(" were")
-    return escape(f"{', '.join(names[:-1])} and {names[-1]}") + Markup(" were")
+        return escape(f"{'; '.join(names[:2])} and {len(names) - 2} more methods") + Markup(" were")
+    return escape(f"{'; '.join(names[:-1])} and {names[-1]}") + Markup(" were")
 
 
 def _samples(data: dict[str, Any], arrays: dict[str, Any], thumbs: dict[str, str]) -> list[dict[str, Any]]:
@@ -80,6 +85,11 @@ def build(study: Path, out: Path | None = None) -> Path:
     arrays = load_arrays(study / "thumbnails.npz")
     thumbs = {str(i): png_uri(image) for i, image in zip(arrays.get("ids", []), arrays.get("images", []), strict=True)}
     shown_maps, map_data, map_ids, map_labels = point_maps(study, results["runs"])
+    uses = results.get("uses") or {}
+    shown_joint, joint_data = joint_maps(uses.get("anomalies"), len(map_data))
+    map_data += joint_data
+    cluster_index, cluster_data = cluster_maps(study, uses.get("clusters") or [], len(map_data))
+    map_data += cluster_data
     shown_charts = charts(study, results["runs"])
     first_seed = [run for run in results["runs"] if run["seed"] == results["runs"][0]["seed"] or not run["trained"]]
     mixed: list[dict[str, Any]] = []
@@ -140,7 +150,11 @@ def build(study: Path, out: Path | None = None) -> Path:
         thumbs=thumbs,
         shown_uses=_SHOWN_USES,
         mp="mutual-proximity",
-        an_table=anomaly_rows(results.get("uses", {}).get("anomalies")),
+        an_table=anomaly_rows(uses.get("anomalies")),
+        one_class=one_class_rows(uses.get("anomalies"), _SHOWN_USES),
+        joint=shown_joint,
+        pairs_of=_pairs_of,
+        cluster_index=cluster_index,
         trained_runs=trained_runs,
         run_colours=run_colours(results["runs"]),
         colours=COLOURS,

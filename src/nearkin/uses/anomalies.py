@@ -1,4 +1,4 @@
-"""Anomalies: every method's first run against out-of-distribution images, beside scores that need no learning.
+"""Anomalies: every method's first run (of VICReg and NGN every seed) against out-of-distribution images, beside scores that need no learning.
 
 Without out-of-distribution images the table still holds what the set's own classes give: each held out, and each alone.
 """
@@ -25,6 +25,7 @@ SCORES = ("knn2", "knn-norm", "mahalanobis")
 SLOW = ("lo", "lo-naive")
 _MAPPED = ("vicreg", "ngn")
 _MAP_IMAGES = 2000
+_VERSION = 3  # of what is saved
 _LEAST = 60  # training images below which the scores have too few neighbours
 
 
@@ -44,15 +45,17 @@ def anomaly_uses(
     folder = study / "uses" / "anomalies"
     entries: list[Entry] = []
     details: dict[str, Any] = {}
-    for run in first_seed(runs):
-        if run.method in SLOW:
-            continue
+    first = first_seed(runs)
+    for run in _judged(runs, first):
         key = _key(run.digest, sets)
         path = folder / f"{run.folder.name}.json"
         saved: dict[str, Any] = read_json(path) if path.exists() else {"key": None}
         if saved["key"] != key:
             say(f"  anomalies by {run.title}")
-            saved = {"key": key, "found": _judge(run, inside, sets, device)}
+            saved = {
+                "key": key,
+                "found": _judge(run, inside, sets, device, drawn=run.method in _MAPPED and run in first),
+            }
             write_json(path, saved)
         details[run.folder.name] = saved["found"]
         entries.append(Entry(run.method, run.seed, saved["found"], run.title, run.accuracy))
@@ -71,18 +74,25 @@ def anomaly_uses(
 
 def _key(digest: str, sets: list[OodSet]) -> str:
     described = "".join(f"{item.name}:{len(item.items)};" for item in sets)
-    return hashlib.sha256(f"2 {digest} {described}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{_VERSION} {digest} {described}".encode()).hexdigest()[:32]
 
 
-def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str) -> dict[str, Any]:
+def _judged(runs: list[FinishedRun], first: list[FinishedRun]) -> list[FinishedRun]:
+    """The first run of every method, then the other seeds of those whose seeds are compared."""
+    more = [run for run in runs if run.method in _MAPPED and run not in first]
+    return [run for run in (*first, *more) if run.method not in SLOW]
+
+
+def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, drawn: bool) -> dict[str, Any]:
+    """What :func:`nearkin.anomalies.judge_embeddings` finds; ``drawn``: with curves, histograms and a joint map."""
     made = run.embeddings()
     vectors: dict[str, NDArray[np.float32]] = {}
     if sets:
         embed = embedder(run.folder, inside.train.images.shape[1:], layer=run.layer, device=device)
         vectors = {item.name: embed(item.items.images) for item in sets}
     train, test = made.part("train"), made.part("test")
-    found = judge_embeddings(train.Z, test.Z, vectors, inside, sets, scores=SCORES, curves=False)
-    if run.method in _MAPPED and sets:
+    found = judge_embeddings(train.Z, test.Z, vectors, inside, sets, scores=SCORES, curves=drawn)
+    if drawn and sets:
         found["map"] = _map(test, vectors, sets)
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nearkin.analyze.duplicates import duplicate_free_rows, find_duplicates
+from nearkin.analyze.lookalikes import Lookalikes, explain, lookalikes_far_apart
 from nearkin.analyze.pairs import Duplicates
 from nearkin.atomic import read_json, write_json
 from nearkin.data import Splits
@@ -18,14 +19,16 @@ from nearkin.evaluate.stats import wilson
 from nearkin.uses.runs import FinishedRun, first_seed
 
 _PREFERRED = ("vicreg", "ngn")
-_SHOWN = 24
+_VERSION = 2  # of what is saved
+_SHOWN, _SHOWN_APART = 24, 12
 _LEAST = 60  # images below which nothing can be calibrated
 
 
 def duplicate_uses(
     study: Path, runs: list[FinishedRun], splits: Splits, say: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """JSON-able: "across" (test in train and val), "within" (test), pairs to show, the probe before and after.
+    """JSON-able: "across" (test in train and val), "within" (test), pairs to show, look-alikes that the
+    embedding parts, the probe before and after.
 
     Calibrated on planted copies by pixels alone, so no model is needed. Saved in uses/duplicates.json.
     """
@@ -36,7 +39,7 @@ def duplicate_uses(
     path = study / "uses" / "duplicates.json"
     if path.exists():
         found: dict[str, Any] = read_json(path)
-        if found["digest"] == run.digest:
+        if found.get("key") == _key(run):
             return found
     say(f"  near-duplicates by {run.title}")
     made = run.embeddings()
@@ -48,19 +51,39 @@ def duplicate_uses(
     across = find_duplicates(test.Z, test_images, base=base.Z, base_images=base_images)
     within = find_duplicates(test.Z, test_images)
     rows = duplicate_free_rows(len(test), across, within)
+    parted = lookalikes_far_apart(test_images, test.Z, count=_SHOWN_APART)
     low, high = wilson(len(across.rows()), len(test))
     found = {
-        "digest": run.digest,
+        "key": _key(run),
         "title": run.title,
         "layer": run.layer,
         "across": across.to_dict() | {"interval": [low, high]},
         "within": within.to_dict(),
-        "shown": {"across": _pairs(across, test, base), "within": _pairs(within, test, test)},
+        "shown": {
+            "across": _pairs(across, test, base),
+            "within": _pairs(within, test, test),
+            "apart": _apart(parted, test),
+        },
+        "apart": explain(parted, test.labels),
         "left": len(rows),
         "probe": _probe(made, rows, run.accuracy),
     }
     write_json(path, found)
     return found
+
+
+def _key(run: FinishedRun) -> str:
+    return f"{_VERSION} {run.digest}"
+
+
+def _apart(found: Lookalikes, test: Embeddings) -> list[dict[str, Any]]:
+    """The pairs alike in pixels that the embedding puts farthest apart."""
+    names = ("percentile", "distance", "pixels", "detail")
+    return [
+        {"a": str(test.ids[found.a[i]]), "b": str(test.ids[found.b[i]]), "rank": int(found.rank[i])}
+        | {name: float(getattr(found, name)[i]) for name in names}
+        for i in range(len(found.a))
+    ]
 
 
 def _pairs(found: Duplicates, asked: Embeddings, base: Embeddings) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.analyze.agreement import FactorAgreement, neighbor_agreement
 from nearkin.analyze.dominance import dominance
-from nearkin.analyze.factors import Factor, known_factors, pixel_factors, pixel_vectors
+from nearkin.analyze.factors import PIXEL_METRIC, Factor, known_factors, pixel_factors, pixel_vectors
 from nearkin.analyze.hubness import CANDIDATES, K, hubness
 from nearkin.analyze.precision import precision_at_k
 from nearkin.analyze.retrieval import grid_rows, queries_of, search
@@ -21,6 +21,8 @@ from nearkin.neighbors import knn
 from nearkin.uses.runs import FinishedRun, first_seed
 
 _LEAST = 12  # test images below which lists of ten neighbours say nothing
+_VERSION = 2  # of what is saved: 2 finds neighbours of raw pixels by L2
+_PIXELS = "raw-pixels"
 
 
 def neighbour_uses(
@@ -36,7 +38,7 @@ def neighbour_uses(
         path = study / "uses" / "neighbours" / f"{run.folder.name}.json"
         if path.exists():
             found = read_json(path)
-            if found["digest"] == run.digest:
+            if found.get("key") == _key(run):
                 out.append(found)
                 continue
         say(f"  neighbours of {run.title}")
@@ -47,14 +49,17 @@ def neighbour_uses(
         if yardstick is None:
             yardstick = _pixels(test, images, part.labels, k)
         factors, pixels = yardstick
-        agreed = neighbor_agreement(near, part.labels, factors)
+        # Raw pixels stand in the table as the yardstick itself, found by the same distance.
+        own = run.method == _PIXELS
+        agreed = pixels if own else neighbor_agreement(near, part.labels, factors)
+        said = dominance(agreed, None if own else pixels, name=f"raw pixels ({PIXEL_METRIC})")
         precision = None
         if part.labels is not None and part.labelled:
             precision = precision_at_k(near, part.labels, part.labels, part.classes, True)
         queries = queries_of(part, grid_rows(part, seed=0))
         hubs = hubness(part, k=k, candidates=candidates, pixels=images, near=nearest)
         found = {
-            "digest": run.digest,
+            "key": _key(run),
             "run": run.folder.name,
             "method": run.method,
             "title": run.title,
@@ -62,7 +67,7 @@ def neighbour_uses(
             "retrieval": search(part, queries, k=min(5, len(part) - 1)).to_dict(),
             "precision": None if precision is None else precision.to_dict(),
             "hubs": hubs.to_dict(),
-            "factors": agreed.to_dict() | {"statement": dominance(agreed, pixels).text},
+            "factors": agreed.to_dict() | {"statement": said.text},
         }
         write_json(path, found)
         out.append(found)
@@ -72,10 +77,15 @@ def neighbour_uses(
 def _pixels(
     test: ImageSet, images: NDArray[np.uint8], labels: NDArray[np.int64] | None, k: int
 ) -> tuple[Sequence[Factor], FactorAgreement]:
-    """The factors of the test images, and what neighbours of their raw pixels agree in."""
+    """The factors of the test images, and what neighbours of their raw pixels (L2) agree in."""
     factors = (*known_factors(dict(test.factors)), *pixel_factors(images))
     raw = pixel_vectors(images)
-    return factors, neighbor_agreement(knn(raw, raw, k, exclude_self=True), labels, factors)
+    near = knn(raw, raw, k, metric=PIXEL_METRIC, exclude_self=True)
+    return factors, neighbor_agreement(near, labels, factors)
+
+
+def _key(run: FinishedRun) -> str:
+    return f"{_VERSION} {run.digest}"
 
 
 def wanted_ids(uses: list[dict[str, Any]]) -> set[str]:

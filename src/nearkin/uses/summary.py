@@ -14,6 +14,7 @@ from nearkin.anomalies import OodSet, digit_sets, load_foreign, plain_set
 from nearkin.atomic import write_json
 from nearkin.data import Splits
 from nearkin.uses.anomalies import anomaly_uses
+from nearkin.uses.clusters import cluster_uses
 from nearkin.uses.copies import duplicate_uses
 from nearkin.uses.neighbours import neighbour_uses, wanted_ids
 from nearkin.uses.runs import finished_runs
@@ -42,10 +43,11 @@ def run_uses(
 ) -> tuple[dict[str, Any], list[OodSet]]:
     """Compute what is missing, write uses.json, and return it with the out-of-distribution sets."""
     runs = finished_runs(study)
-    say("uses: search, hubs, factors, near-duplicates, anomalies")
+    say("uses: search, hubs, factors, clusters, near-duplicates, anomalies")
     sets = load_ood(ood, splits, progress) if ood else []
     found: dict[str, Any] = {
         "neighbours": neighbour_uses(study, runs, splits.test, say),
+        "clusters": cluster_uses(study, runs, say),
         "duplicates": duplicate_uses(study, runs, splits, say),
         "anomalies": anomaly_uses(study, runs, splits, sets, device, say),
     }
@@ -58,6 +60,9 @@ def uses_thumbnails(
 ) -> tuple[set[str], dict[str, NDArray[np.uint8]]]:
     """Ids of the study's images that the report shows, and foreign images by "SET:ID"."""
     ids = wanted_ids(found["neighbours"])
+    for item in found["clusters"]:
+        for group in item.get("kmeans", {"clusters": []})["clusters"]:
+            ids |= {*group["central_ids"], *group["borderline_ids"]}
     foreign: dict[str, NDArray[np.uint8]] = {}
     by_name = {item.name: item for item in sets}
     if found["duplicates"]:

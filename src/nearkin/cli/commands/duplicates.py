@@ -88,7 +88,7 @@ def duplicates(
     output.print_found(found)
     parted = reverse(found, lookalikes, metric, seed) if lookalikes else None
     if parted is not None:
-        output.print_reverse(parted)
+        output.print_reverse(parted, found.embeddings)
     if pairs is not None:
         output.write_pairs(pairs, found)
         typer.echo(f"pairs: {pairs}")

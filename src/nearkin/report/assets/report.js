@@ -70,22 +70,26 @@
   const decode = t => { const b = atob(t), n = b.length / 2, o = new Uint16Array(n); for (let i = 0; i < n; i++) o[i] = b.charCodeAt(2 * i) | b.charCodeAt(2 * i + 1) << 8; return o; };
   let only = null;
   const figures = [...document.querySelectorAll("figure[data-map]")].map(fig => {
-    const m = D.maps[+fig.dataset.map], xy = decode(m.xy), y = decode(D.labels[m.key]), canvas = fig.querySelector("canvas"), read = fig.querySelector(".read"), n = y.length;
+    const m = D.maps[+fig.dataset.map], xy = decode(m.xy), y = decode(m.labels || D.labels[m.key]), canvas = fig.querySelector("canvas"), read = fig.querySelector(".read"), n = y.length;
     function draw() {
       const w = Math.max(280, canvas.clientWidth) * Math.min(2, devicePixelRatio || 1); canvas.width = canvas.height = w;
       const c = canvas.getContext("2d"), r = Math.max(1.1, w / 640 * (n > 4000 ? 1.2 : 2.2)), p = 12, s = (w - 2 * p) / 65535;
       c.clearRect(0, 0, w, w);
       for (let pass = 0; pass < 2; pass++) for (let j = 0; j < n; j++) {
-        const i = (j * 7919) % n, on = only === null || y[i] === only; if (on !== (pass === 1)) continue;
+        const i = (j * 7919) % n, on = only === null || m.names || y[i] === only; if (on !== (pass === 1)) continue;
         c.globalAlpha = on ? .8 : .08; c.fillStyle = y[i] === 65535 ? css("--dim") : D.colors[y[i] % D.colors.length];
         const x = p + xy[2 * i] * s, v = w - p - xy[2 * i + 1] * s;
         if (y[i] >= D.colors.length && y[i] !== 65535) c.fillRect(x - r, v - r, 2 * r, 2 * r); else { c.beginPath(); c.arc(x, v, r, 0, 7); c.fill(); }
       }
+      c.globalAlpha = 1; c.font = `600 ${Math.round(w / 32)}px system-ui,sans-serif`; c.textAlign = "center"; c.textBaseline = "middle";
+      (m.marks || []).forEach(([k, a, b]) => {
+        const x = p + a * s, v = w - p - b * s; c.lineWidth = w / 160; c.strokeStyle = css("--bg"); c.strokeText(k, x, v); c.fillStyle = css("--fg"); c.fillText(k, x, v);
+      });
     }
     canvas.addEventListener("pointermove", e => {
       const b = canvas.getBoundingClientRect(), k = 65535 / (b.width - 24 / (canvas.width / b.width)), q = 12 / (canvas.width / b.width), x = (e.clientX - b.left - q) * k, v = (b.bottom - e.clientY - q) * k; let best = -1, d = 4e6;
       for (let i = 0; i < n; i++) { const a = xy[2 * i] - x, z = xy[2 * i + 1] - v, t = a * a + z * z; if (t < d) { d = t; best = i; } }
-      read.textContent = best < 0 ? "" : `${y[best] === 65535 ? "no label" : D.classes[y[best]]}` + (D.ids[m.key] ? `: ${D.ids[m.key][best]}` : "");
+      read.textContent = best < 0 ? "" : `${y[best] === 65535 ? "no label" : (m.names || D.classes)[y[best]]}` + (D.ids[m.key] ? `: ${D.ids[m.key][best]}` : "");
     });
     draw(); redraw.push(draw); return draw;
   });
