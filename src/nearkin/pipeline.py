@@ -26,6 +26,7 @@ from nearkin.runfolder import claim, exclusive
 from nearkin.study import _jsonable, embed_splits, method_settings
 from nearkin.train import ranks
 from nearkin.train.device import pick_device
+from nearkin.train.events import need_tensorboard, write_events
 
 
 def _splits(
@@ -49,11 +50,16 @@ def fit_run(
     strict: bool,
     device: str,
     progress: bool,
+    tensorboard: bool = False,
 ) -> Path:
     """Train one method into the folder ``out``; continue what is there if its config is the same.
 
+    ``tensorboard``: write event files beside metrics.jsonl, also for a run that is finished.
+
     Under torchrun every rank calls this, and rank 0 writes.
     """
+    if tensorboard:
+        need_tensorboard()
     with ranks.group(pick_device(device)), exclusive(out) if ranks.rank() == 0 else nullcontext():
         with ranks.lead_first():  # images that it decodes and caches
             splits = _splits(data, labels, size, strict, subset, progress and ranks.rank() == 0)
@@ -70,7 +76,10 @@ def fit_run(
             raise ConfigError(f"{out} holds a run with another configuration. Choose another -o.")
         if not ranks.rank():
             write_json(out / "config.json", config)
+        model.tensorboard = tensorboard
         model.fit(splits, out, seed=seed, device=device, progress=progress, title=method)
+        if tensorboard and not ranks.rank():
+            write_events(out)
         return out
 
 
