@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from nearkin.data import ImageSet, Splits
 from nearkin.errors import ConfigError, DataError
 from nearkin.methods import create, default_settings
 from tests.methods.test_contract import TINY
+from tests.train.test_events import read
 
 CLASSES = [
     getattr(nearkin, name)
@@ -118,6 +120,17 @@ def test_a_run_folder_is_kept_continued_and_protected(tmp_path: Path) -> None:
         tiny(nearkin.VICReg, run_dir=folder).fit(X[::-1])
     graph = tiny(nearkin.LaplacianEigenmaps, features_from=str(folder)).fit(X)
     assert graph.transform(X).shape == (48, 4)
+
+
+def test_tensorboard_writes_beside_the_metrics(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run_dir, which is None" if find_spec("tensorboard") else "pip install"):
+        tiny(nearkin.VICReg, tensorboard=True).fit(X)
+    pytest.importorskip("tensorboard")
+    for _ in range(2):  # the second time the run is only read
+        made = tiny(nearkin.VICReg, tensorboard=True, run_dir=tmp_path / "run", validation_fraction=0.25).fit(X)
+        found = read(tmp_path / "run")
+        assert len(found["step/loss"]) == sum(line["kind"] == "step" for line in made.history_)
+        assert len(found["val/loss"]) == 2 and found["train/loss"][-1][0] == len(found["step/loss"])
 
 
 def test_illegal_values_are_told() -> None:
