@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
 
 import nearkin
 from nearkin import estimators
@@ -30,6 +31,21 @@ CLASSES = [
 ]
 Y = np.arange(48) % 2
 X = (np.random.default_rng(0).integers(0, 120, (48, 16, 16, 3)) + 100 * Y[:, None, None, None]).astype(np.uint8)
+X.flags.writeable = False  # as joblib hands arrays to workers
+# scikit-learn's checks that need no fit. The others feed 2-D arrays of numbers, which are no images (LaplacianEigenmaps
+# takes those, and passes all of them); what they check of a fit, test_fit_and_transform checks on images.
+CHECKS = (
+    estimator_checks.check_estimator_cloneable,
+    estimator_checks.check_estimator_repr,
+    estimator_checks.check_estimator_tags_renamed,
+    estimator_checks.check_estimators_unfitted,
+    estimator_checks.check_get_params_invariance,
+    estimator_checks.check_mixin_order,
+    estimator_checks.check_no_attributes_set_in_init,
+    estimator_checks.check_parameters_default_constructible,
+    estimator_checks.check_set_params,
+    estimator_checks.check_valid_tag_types,
+)
 
 
 def tiny(cls: Any, **more: Any) -> Any:
@@ -51,6 +67,12 @@ def test_constructors_only_store_the_methods_settings(cls: Any) -> None:
         cls(devise="cpu")
 
 
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
+def test_scikit_learns_checks_without_data(cls: Any, check: Any) -> None:
+    check(cls.__name__, cls())
+
+
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 def test_fit_and_transform(cls: Any) -> None:
     if cls is nearkin.HOG:
@@ -58,7 +80,10 @@ def test_fit_and_transform(cls: Any) -> None:
     with pytest.raises(NotFittedError):
         tiny(cls).transform(X)
     labels = Y if cls is nearkin.Supervised else None
-    made = tiny(cls).fit(X, labels)
+    made = tiny(cls)
+    assert made.fit(X, labels) is made and made.get_params() == tiny(cls).get_params()
+    learned = set(vars(made)) - set(made.get_params())
+    assert learned and all(name.endswith("_") or name.startswith("_") for name in learned)
     Z = made.transform(X)
     assert Z.dtype == np.float32 and Z.shape == (48, len(made.get_feature_names_out())) and np.isfinite(Z).all()
     assert made.get_feature_names_out()[0] == cls.__name__.lower() + "0"

@@ -35,7 +35,7 @@ class _Writer:
         for old in run_dir.glob(f"events.out.tfevents.*{_SUFFIX}"):
             old.unlink()
         self.metrics = run_dir / "metrics.jsonl"
-        self.out = SummaryWriter(str(run_dir), filename_suffix=_SUFFIX, flush_secs=_FLUSH_SECONDS)  # type: ignore[no-untyped-call]
+        self.out = SummaryWriter(str(run_dir), filename_suffix=_SUFFIX, flush_secs=_FLUSH_SECONDS)
         self.position, self.step, self.seconds, self.started = 0, 0, 0.0, time.time()
         self.steps: dict[Any, int] = {}  # of each epoch's end
 
@@ -61,7 +61,7 @@ class _Writer:
             if name not in _AXES and isinstance(value, int | float):
                 tag = f"{line.get('split', kind)}/{name}"
                 # Training time, so that the axis "relative" is right for what was written again.
-                self.out.add_scalar(tag, value, step, walltime=self.started + self.seconds)  # type: ignore[no-untyped-call]
+                self.out.add_scalar(tag, value, step, walltime=self.started + self.seconds)
 
 
 @contextmanager
