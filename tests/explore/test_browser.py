@@ -155,6 +155,38 @@ def test_lasso_filters_scores_and_themes(browser: Any, link: str) -> None:
     assert seen.complaints == []
 
 
+def test_the_keyboard_does_it_all(browser: Any, link: str) -> None:
+    seen = Page(browser, link)
+    page = seen.page
+    page.keyboard.press("ArrowRight")
+    first = seen.run("nearkin.state.point")
+    assert first >= 0
+    page.keyboard.press("ArrowRight")
+    assert seen.run("nearkin.state.point") > first
+    page.keyboard.press("ArrowLeft")
+    assert seen.run("nearkin.state.point") == first
+    page.wait_for_selector(".block .near .thumb")
+    nearest = int(page.get_attribute(".block .near .thumb >> nth=0", "data-row"))
+    page.keyboard.press("n")
+    assert seen.run("nearkin.state.point") == nearest
+    for key, mark in (("1", 1), ("3", 3), ("0", None)):
+        page.keyboard.press(key)
+        assert seen.run(f"nearkin.state.marks.get({nearest}) ?? null") == mark
+    page.keyboard.press("l")
+    assert page.get_attribute("#lasso", "aria-pressed") == "true"
+    page.keyboard.press("/")
+    page.keyboard.type(HOSTILE)
+    page.keyboard.press("Enter")
+    page.wait_for_function("nearkin.meta.ids[nearkin.state.point].includes('onerror')")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert page.is_visible("#help") and "nearest image" in page.inner_text("#help")
+    page.keyboard.press("Escape")
+    dark = seen.run("document.documentElement.dataset.theme ?? ''")
+    page.keyboard.press("t")
+    assert seen.run("document.documentElement.dataset.theme") != dark and seen.complaints == []
+
+
 def zoom_in(seen: Page, row: int) -> None:
     """Turn the wheel over a row's point until there are thumbnails."""
     for _ in range(40):
