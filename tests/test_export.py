@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,14 @@ def test_torch_export(run: Path, tmp_path: Path) -> None:
     images = RNG.integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
     found = torch.export.load(tmp_path / "m.pt2").module()(torch.from_numpy(images))
     assert np.allclose(found.detach().numpy(), vectors(run, images, "backbone"), atol=1e-4)
+
+
+def test_a_run_in_bf16_is_compared_in_float32(run: Path, tmp_path: Path) -> None:
+    config = {"method": "vicreg", "seed": 0, "settings": SETTINGS | {"precision": "bf16"}, "image_size": 32}
+    (tmp_path / "r").mkdir()
+    shutil.copy(run / "weights.safetensors", tmp_path / "r")
+    write_json(tmp_path / "r" / "config.json", config)
+    assert export_run(tmp_path / "r", tmp_path / "m.pt2") < 1e-5
 
 
 def test_what_cannot_be_exported(run: Path, tmp_path: Path) -> None:

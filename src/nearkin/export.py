@@ -5,6 +5,7 @@ The file maps uint8 pixels to one layer's vectors: scaling and normalisation are
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -21,6 +22,44 @@ from nearkin.methods.joint import JointEmbedding
 
 FORMATS = (".onnx", ".pt2")
 _TOLERANCE = 1e-3  # of the vectors' largest value; other kernels round differently
+
+
+def open_encoder(run: Path, *, layer: str | None = None) -> tuple[JointEmbedding, str]:
+    """A finished run's method on the CPU in float32, whatever precision it was trained in, and the layer asked for.
+
+    Raises:
+        ConfigError: an unknown layer, or a method without an encoder. DataError: no finished run there.
+    """
+    side = image_size(run)
+    method, chosen = open_run(run, (3, side, side), layer=layer, device="cpu")
+    if not isinstance(method, JointEmbedding):
+        name = read_json(run / "config.json")["method"]
+        raise ConfigError(
+            f"method '{name}' in {run} has no encoder to export; its vectors are in the run's embeddings."
+        )
+    # A file's vectors are compared with the run's, and bfloat16 differs from float32 by more than a wrong file might.
+    method.config = dataclasses.replace(method.config, precision="fp32")
+    method.load(run, "cpu")
+    return method, chosen
+
+
+def random_images(method: JointEmbedding) -> NDArray[np.uint8]:
+    """Images uint8 (5, 3, S, S) of noise to compare an exported file with the run on."""
+    size = (5, 3, method.image_size, method.image_size)
+    return np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+
+
+def difference(found: NDArray[np.float32], method: JointEmbedding, layer: str, what: str) -> float:
+    """The largest difference of vectors of :func:`random_images` from the run's, as a share of the largest value.
+
+    Raises:
+        DataError: more than rounding explains; ``what`` says whose vectors these are.
+    """
+    wanted = method.embed(random_images(method), (layer,))[layer]
+    worst = float(np.abs(found - wanted).max() / max(1e-12, float(np.abs(wanted).max())))
+    if not worst <= _TOLERANCE:
+        raise DataError(f"{what} gives other vectors than the run: they differ by {worst:.1e} of the largest value.")
+    return worst
 
 
 class _Pixels(nn.Module):
@@ -56,20 +95,14 @@ def export_run(run: Path, out: Path, *, layer: str | None = None) -> float:
         DataError: no finished run there, or a file that gives other vectors than the run. OutputError: disk.
     """
     if out.suffix not in FORMATS:
-        raise ConfigError(f"-o {out}: a model is exported as {' or '.join(FORMATS)}.")
+        raise ConfigError(f"-o {out}: a model is exported as {' or '.join(FORMATS)}; with --timm as a folder.")
     if out.suffix == ".onnx":
         missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
         if missing:
             raise ConfigError(f"export to ONNX needs {', '.join(missing)}: pip install 'nearkin[export]'.")
-    side = image_size(run)
-    method, chosen = open_run(run, (3, side, side), layer=layer, device="cpu")
-    if not isinstance(method, JointEmbedding):
-        name = read_json(run / "config.json")["method"]
-        raise ConfigError(
-            f"method '{name}' in {run} has no encoder to export; its vectors are in the run's embeddings."
-        )
+    method, chosen = open_encoder(run, layer=layer)
     net = _Pixels(method, chosen).eval()
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 3, side, side), dtype=np.uint8))
+    images = torch.from_numpy(random_images(method))
     config = read_json(run / "config.json")
     about = {"nearkin": __version__, "method": str(config["method"]), "seed": str(config["seed"]), "layer": chosen}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -80,11 +113,7 @@ def export_run(run: Path, out: Path, *, layer: str | None = None) -> float:
     else:
         write_file(out, lambda handle: torch.export.save(program, handle, extra_files=about))
         vectors = torch.export.load(out).module()(images).detach().numpy()
-    wanted = method.embed(images.numpy(), (chosen,))[chosen]
-    worst = float(np.abs(vectors - wanted).max() / max(1e-12, float(np.abs(wanted).max())))
-    if not worst <= _TOLERANCE:
-        raise DataError(f"{out} gives other vectors than {run}: they differ by {worst:.1e} of the largest value.")
-    return worst
+    return difference(vectors, method, chosen, str(out))
 
 
 def _write_onnx(program: torch.export.ExportedProgram, out: Path, about: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Small pieces of HTML for notebooks: a table of facts and a scatter plot as inline SVG, everything escaped."""
+"""Small pieces of HTML for notebooks: a table of facts, a scatter plot and curves as inline SVG, everything escaped."""
 
 from __future__ import annotations
 
@@ -37,3 +37,35 @@ def scatter_html(xy: NDArray[np.floating[Any]], groups: Sequence[str | None], si
         for (x, y), name in zip(scaled.tolist(), groups, strict=True)
     )
     return f"<svg width='{side}' height='{side}' viewBox='0 0 {side} {side}' role='img'>{dots}</svg>"
+
+
+def curves_html(title: str, curves: Mapping[str, Sequence[tuple[float, float]]], width: int = 300) -> str:
+    """Named curves of (epoch, value) as an SVG ``width`` pixels wide: a legend, the ends of both axes as text."""
+    points = [point for curve in curves.values() for point in curve]
+    if not points:
+        return ""
+    height, left, top, bottom = 170, 56, 34, 18
+    (x0, x1), (y0, y1) = ((min(values), max(values)) for values in zip(*points, strict=True))
+
+    def place(x: float, y: float) -> str:
+        across = (x - x0) / ((x1 - x0) or 1.0)
+        up = (y - y0) / ((y1 - y0) or 1.0)
+        return f"{left + (width - left - 8) * across:.1f},{height - bottom - (height - top - bottom) * up:.1f}"
+
+    def text(x: int, y: int, words: str, more: str = "") -> str:
+        return f"<text x='{x}' y='{y}' font-size='11' fill='currentColor' {more}>{html.escape(words)}</text>"
+
+    body = text(left, 12, title, "font-weight='bold'")
+    for k, (name, curve) in enumerate(curves.items()):
+        colour = _COLOURS[k % len(_COLOURS)]
+        body += text(left + 60 * k, 27, name, f"style='fill:{colour}'")
+        body += f"<polyline points='{' '.join(place(x, y) for x, y in curve)}' fill='none' stroke='{colour}' stroke-width='1.5'/>"
+        body += "".join(
+            f"<circle cx='{place(x, y).split(',')[0]}' cy='{place(x, y).split(',')[1]}' r='2' fill='{colour}'/>"
+            for x, y in curve[-1:]
+        )
+    body += text(left - 4, top + 8, f"{y1:.4g}", "text-anchor='end'")
+    body += text(left - 4, height - bottom, f"{y0:.4g}", "text-anchor='end'")
+    body += text(left, height - 4, f"{x0:g}")
+    body += text(width - 8, height - 4, f"epoch {x1:g}", "text-anchor='end'")
+    return f"<svg width='{width}' height='{height}' viewBox='0 0 {width} {height}' role='img'>{body}</svg>"

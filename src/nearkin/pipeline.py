@@ -28,6 +28,7 @@ from nearkin.runfolder import claim, exclusive
 from nearkin.study import Say, _jsonable, embed_splits, method_settings
 from nearkin.train import ranks
 from nearkin.train.device import pick_device
+from nearkin.train.events import need_tensorboard, write_events
 from nearkin.train.loop import CHECKPOINT, WEIGHTS
 
 
@@ -57,14 +58,19 @@ def fit_run(
     device: str,
     progress: bool,
     say: Say = print,
+    tensorboard: bool = False,
 ) -> Path:
     """Train one method into the folder ``out``; continue what is there if its config and images are the same.
+
+    ``tensorboard``: write event files beside metrics.jsonl, also for a run that is finished.
 
     Under torchrun every rank calls this, and rank 0 writes and says.
 
     Raises:
         ConfigError: ``out`` holds another run. OutputError: another process is writing there, or it cannot be written.
     """
+    if tensorboard:
+        need_tensorboard()
     with ranks.group(pick_device(device)), exclusive(out) if ranks.rank() == 0 else nullcontext():
         with ranks.lead_first():  # images that it decodes and caches
             told: Say = (lambda text: None) if ranks.rank() else say
@@ -89,7 +95,10 @@ def fit_run(
             told(f"continuing the run in {out}")
         if not ranks.rank():
             write_json(out / "config.json", config)
+        model.tensorboard = tensorboard
         model.fit(splits, out, seed=seed, device=device, progress=progress, title=method)
+        if tensorboard and not ranks.rank():
+            write_events(out)
         return out
 
 

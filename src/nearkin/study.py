@@ -23,6 +23,7 @@ from nearkin.methods.plan import planned_runs, with_needs
 from nearkin.results import collect
 from nearkin.runfolder import exclusive
 from nearkin.train.device import pick_device
+from nearkin.train.events import need_tensorboard, write_events
 from nearkin.train.ranks import launched
 from nearkin.uses import run_uses, uses_thumbnails
 
@@ -60,9 +61,17 @@ class StudyConfig:
 
 
 def run_study(
-    config: StudyConfig, out: Path, *, fresh: bool = False, progress: bool = True, say: Say = print
+    config: StudyConfig,
+    out: Path,
+    *,
+    fresh: bool = False,
+    progress: bool = True,
+    say: Say = print,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Run what is missing of the study in ``out`` and write results.json (not the report).
+
+    ``tensorboard``: write event files beside every run's metrics.jsonl, also for runs that are finished.
 
     Raises:
         ConfigError: ``out`` holds another study. OutputError: another process is writing there, or it cannot be written.
@@ -70,11 +79,15 @@ def run_study(
     """
     if launched() > 1:
         raise ConfigError("a study is one process; several ranks are for 'nearkin fit'. Run it without torchrun.")
+    if tensorboard:
+        need_tensorboard()
     with exclusive(out):
-        return _run_study(config, out, fresh, progress, say)
+        return _run_study(config, out, fresh, progress, say, tensorboard)
 
 
-def _run_study(config: StudyConfig, out: Path, fresh: bool, progress: bool, say: Say) -> dict[str, Any]:
+def _run_study(
+    config: StudyConfig, out: Path, fresh: bool, progress: bool, say: Say, tensorboard: bool
+) -> dict[str, Any]:
     if fresh:
         for name in (
             "runs",
@@ -113,7 +126,9 @@ def _run_study(config: StudyConfig, out: Path, fresh: bool, progress: bool, say:
         folder = out / "runs" / f"{name}-s{seed}"
         if not (folder / "done.json").exists():
             say(f"[{number}/{len(pairs)}] {method_info(name).title}, seed {seed}")
-            _run(name, seed, config.settings, splits, folder, device, progress, say)
+            _run(name, seed, config.settings, splits, folder, device, progress, say, tensorboard)
+        if tensorboard:
+            write_events(folder)
     uses, sets = run_uses(out, splits, config.ood, device, progress, say)
     _thumbnails(splits, out, *uses_thumbnails(uses, splits, sets))
     results = collect(out, config.command)
@@ -154,13 +169,22 @@ def _start(config: StudyConfig, dataset: Dataset, splits: Splits, ood: Dataset |
 
 
 def _run(
-    name: str, seed: int, settings: dict[str, Any], splits: Splits, folder: Path, device: str, progress: bool, say: Say
+    name: str,
+    seed: int,
+    settings: dict[str, Any],
+    splits: Splits,
+    folder: Path,
+    device: str,
+    progress: bool,
+    say: Say,
+    tensorboard: bool,
 ) -> None:
     """Train (or continue), embed, evaluate one method with one seed."""
     method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))
     config = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
     write_json(folder / "config.json", config | {"image_size": splits.train.images.shape[-1]})
     method.use_runs(needed_runs(name, seed, folder.parent))
+    method.tensorboard = tensorboard
     method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
     if method_info(name).trained:
         say("  test losses, embeddings")

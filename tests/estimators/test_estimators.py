@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
 
 import nearkin
 from nearkin import estimators
@@ -20,6 +22,7 @@ from nearkin.data import ImageSet, Splits
 from nearkin.errors import ConfigError, DataError
 from nearkin.methods import create, default_settings
 from tests.methods.test_contract import TINY
+from tests.train.test_events import read
 
 CLASSES = [
     getattr(nearkin, name)
@@ -28,6 +31,21 @@ CLASSES = [
 ]
 Y = np.arange(48) % 2
 X = (np.random.default_rng(0).integers(0, 120, (48, 16, 16, 3)) + 100 * Y[:, None, None, None]).astype(np.uint8)
+X.flags.writeable = False  # as joblib hands arrays to workers
+# scikit-learn's checks that need no fit. The others feed 2-D arrays of numbers, which are no images (LaplacianEigenmaps
+# takes those, and passes all of them); what they check of a fit, test_fit_and_transform checks on images.
+CHECKS = (
+    estimator_checks.check_estimator_cloneable,
+    estimator_checks.check_estimator_repr,
+    estimator_checks.check_estimator_tags_renamed,
+    estimator_checks.check_estimators_unfitted,
+    estimator_checks.check_get_params_invariance,
+    estimator_checks.check_mixin_order,
+    estimator_checks.check_no_attributes_set_in_init,
+    estimator_checks.check_parameters_default_constructible,
+    estimator_checks.check_set_params,
+    estimator_checks.check_valid_tag_types,
+)
 
 
 def tiny(cls: Any, **more: Any) -> Any:
@@ -49,6 +67,12 @@ def test_constructors_only_store_the_methods_settings(cls: Any) -> None:
         cls(devise="cpu")
 
 
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
+def test_scikit_learns_checks_without_data(cls: Any, check: Any) -> None:
+    check(cls.__name__, cls())
+
+
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 def test_fit_and_transform(cls: Any) -> None:
     if cls is nearkin.HOG:
@@ -56,7 +80,10 @@ def test_fit_and_transform(cls: Any) -> None:
     with pytest.raises(NotFittedError):
         tiny(cls).transform(X)
     labels = Y if cls is nearkin.Supervised else None
-    made = tiny(cls).fit(X, labels)
+    made = tiny(cls)
+    assert made.fit(X, labels) is made and made.get_params() == tiny(cls).get_params()
+    learned = set(vars(made)) - set(made.get_params())
+    assert learned and all(name.endswith("_") or name.startswith("_") for name in learned)
     Z = made.transform(X)
     assert Z.dtype == np.float32 and Z.shape == (48, len(made.get_feature_names_out())) and np.isfinite(Z).all()
     assert made.get_feature_names_out()[0] == cls.__name__.lower() + "0"
@@ -118,6 +145,17 @@ def test_a_run_folder_is_kept_continued_and_protected(tmp_path: Path) -> None:
         tiny(nearkin.VICReg, run_dir=folder).fit(X[::-1])
     graph = tiny(nearkin.LaplacianEigenmaps, features_from=str(folder)).fit(X)
     assert graph.transform(X).shape == (48, 4)
+
+
+def test_tensorboard_writes_beside_the_metrics(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run_dir, which is None" if find_spec("tensorboard") else "pip install"):
+        tiny(nearkin.VICReg, tensorboard=True).fit(X)
+    pytest.importorskip("tensorboard")
+    for _ in range(2):  # the second time the run is only read
+        made = tiny(nearkin.VICReg, tensorboard=True, run_dir=tmp_path / "run", validation_fraction=0.25).fit(X)
+        found = read(tmp_path / "run")
+        assert len(found["step/loss"]) == sum(line["kind"] == "step" for line in made.history_)
+        assert len(found["val/loss"]) == 2 and found["train/loss"][-1][0] == len(found["step/loss"])
 
 
 def test_illegal_values_are_told() -> None:

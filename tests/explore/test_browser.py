@@ -15,6 +15,7 @@ import pytest
 from nearkin.embeddings import Embeddings
 from nearkin.explore.collect import Collection, collect
 from nearkin.explore.export import export
+from nearkin.explore.pictures import Pictures
 from nearkin.explore.serve import open_socket
 from tests.explore.conftest import HOSTILE
 
@@ -112,6 +113,10 @@ def test_hover_click_neighbours_marks_and_link(browser: Any, link: str, collecti
     assert "blob:" in seen.run("document.querySelector('.block .thumb').style.backgroundImage")
     page.keyboard.press("2")
     assert seen.run("nearkin.marksCsv()").split("\r\n")[1].endswith(",mislabelled")
+    with page.expect_download() as download:
+        page.click("#marks >> text=Export CSV")
+    assert download.value.suggested_filename == "marks.csv"
+    assert Path(download.value.path()).read_bytes().decode() == seen.run("nearkin.marksCsv()")
     page.keyboard.press("e")
     page.wait_for_function("location.hash.includes('e=other')")
     address = page.url
@@ -148,6 +153,72 @@ def test_lasso_filters_scores_and_themes(browser: Any, link: str) -> None:
     page.click("#theme")
     assert seen.run("getComputedStyle(document.body).backgroundColor") != before
     assert seen.complaints == []
+
+
+def test_the_keyboard_does_it_all(browser: Any, link: str) -> None:
+    seen = Page(browser, link)
+    page = seen.page
+    page.keyboard.press("ArrowRight")
+    first = seen.run("nearkin.state.point")
+    assert first >= 0
+    page.keyboard.press("ArrowRight")
+    assert seen.run("nearkin.state.point") > first
+    page.keyboard.press("ArrowLeft")
+    assert seen.run("nearkin.state.point") == first
+    page.wait_for_selector(".block .near .thumb")
+    nearest = int(page.get_attribute(".block .near .thumb >> nth=0", "data-row"))
+    page.keyboard.press("n")
+    assert seen.run("nearkin.state.point") == nearest
+    for key, mark in (("1", 1), ("3", 3), ("0", None)):
+        page.keyboard.press(key)
+        assert seen.run(f"nearkin.state.marks.get({nearest}) ?? null") == mark
+    page.keyboard.press("l")
+    assert page.get_attribute("#lasso", "aria-pressed") == "true"
+    page.keyboard.press("/")
+    page.keyboard.type(HOSTILE)
+    page.keyboard.press("Enter")
+    page.wait_for_function("nearkin.meta.ids[nearkin.state.point].includes('onerror')")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert page.is_visible("#help") and "nearest image" in page.inner_text("#help")
+    page.keyboard.press("Escape")
+    dark = seen.run("document.documentElement.dataset.theme ?? ''")
+    page.keyboard.press("t")
+    assert seen.run("document.documentElement.dataset.theme") != dark and seen.complaints == []
+
+
+def zoom_in(seen: Page, row: int) -> None:
+    """Turn the wheel over a row's point until there are thumbnails."""
+    for _ in range(40):
+        seen.page.mouse.move(*seen.place(row))
+        seen.page.mouse.wheel(0, -200)
+        seen.page.wait_for_timeout(100)
+        if seen.run("nearkin.thumbnails()"):
+            return
+    raise AssertionError("no thumbnails, however near")
+
+
+def test_thumbnails_at_deep_zoom_and_in_the_link(browser: Any, link: str) -> None:
+    seen = Page(browser, link)
+    page = seen.page
+    assert seen.run("nearkin.thumbnails()") == 0 and not page.is_visible("#near")
+    row = seen.run("[...Array(nearkin.state.n).keys()].find(i => nearkin.plot.onMap(i))")
+    zoom_in(seen, row)
+    x, y = seen.run(f"nearkin.plot.position({row})")
+    drawn = f"nearkin.$('near').getContext('2d').getImageData({round(x)} * devicePixelRatio, {round(y)} * devicePixelRatio, 1, 1).data[3]"
+    page.wait_for_function(f"{drawn} === 255")
+    page.select_option("#colour", "score:hubness@pca-s0/components")
+    page.wait_for_function("location.hash.includes('hubness') && location.hash.includes('v=')")
+    page.wait_for_timeout(400)  # the link is written a moment after the last movement
+    count, view, address = seen.run("nearkin.thumbnails()"), seen.run("nearkin.plot.view()"), page.url
+    page.goto("about:blank")
+    seen.open(address)
+    page.wait_for_function(f"nearkin.thumbnails() === {count}")
+    assert np.allclose(seen.run("nearkin.plot.view()"), view, atol=1e-3)
+    assert seen.run("nearkin.state.colour") == "score:hubness@pca-s0/components"
+    page.keyboard.press("r")
+    page.wait_for_function("nearkin.thumbnails() === 0")
+    assert not page.is_visible("#near") and seen.complaints == []
 
 
 def test_a_dropped_file_is_searched_and_hostile_names_stay_text(
@@ -197,9 +268,32 @@ def test_sixty_thousand_points(browser: Any, tmp_path: Path) -> None:
     large = collect(
         [tmp_path / "e.parquet"], images=None, tables=[], run=None, split=None, most=n, seed=0, say=lambda _: None
     )
+    large.pictures = Pictures(rng.integers(0, 256, (n, 3, 8, 8), dtype=np.uint8), np.arange(n))
     for url in served(large):
         seen = Page(browser, url)
+        page = seen.page
         assert seen.run("nearkin.plot.count()") == n
         seen.run("nearkin.choose([7])")
-        seen.page.wait_for_selector(".block .thumb")
+        page.wait_for_selector(".block .thumb")
+        x, y = seen.place(7)
+        page.mouse.move(x - 30, y - 30)
+        page.mouse.move(x, y)
+        page.wait_for_selector("#tip:not([hidden]) .thumb")
+        before = seen.run("nearkin.plot.view()")
+        page.mouse.down()
+        page.mouse.move(x + 60, y + 20, steps=5)
+        page.mouse.up()
+        page.wait_for_function(f"nearkin.plot.view()[12] !== {before[12]}")
+        page.keyboard.press("r")
+        page.keyboard.down("Shift")
+        for k, (dx, dy) in enumerate(((-90, -90), (90, -90), (90, 90), (-90, 90), (-90, -80))):
+            page.mouse.move(x + dx, y + dy, steps=8)
+            if not k:
+                page.mouse.down()
+        page.mouse.up()
+        page.keyboard.up("Shift")
+        page.wait_for_function("nearkin.state.selection.length > 100", timeout=60_000)
+        page.keyboard.press("Escape")
+        zoom_in(seen, 7)
+        assert 0 < seen.run("nearkin.thumbnails()") <= 150
         assert seen.complaints == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,14 @@ def test_numbers_and_groups_are_told_apart() -> None:
     assert column_of("s", np.array([np.nan])) is None
 
 
+def test_of_many_texts_the_most_frequent_have_a_colour_each() -> None:
+    texts = [f"{i:03d}" for i in range(100) for _ in range(1 + (i >= 41))] + [None]
+    found = column_of("t", np.array(texts, dtype=object))
+    assert found is not None and found.groups == (*(f"{i:03d}" for i in range(41, 100)), "41 others")
+    named = [None if np.isnan(v) else found.groups[int(v)] for v in found.values]
+    assert named == [text if text is None or text >= "041" else "41 others" for text in texts]
+
+
 def test_a_table_is_matched_by_path_and_brings_its_map(tmp_path: Path) -> None:
     columns = {
         "path": ["c", "z", "a"],
@@ -37,13 +46,15 @@ def test_a_table_is_matched_by_path_and_brings_its_map(tmp_path: Path) -> None:
         "camera": ["old", "old", "new"],
         "neighbors": [[1], [2], [0]],
         "extra": [[1], [2], [0]],
+        "price": [Decimal("1.50"), None, Decimal("2.25")],
         "x": [1.0, 2.0, 3.0],
         "y": [4.0, 5.0, 6.0],
     }
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     said: list[str] = []
     found, coords = table_columns(tmp_path / "t.parquet", IDS, said.append)
-    assert [column.name for column in found] == ["anomaly_score", "camera"]
+    assert [column.name for column in found] == ["anomaly_score", "camera", "price"]
+    np.testing.assert_allclose(found[2].values, [2.25, np.nan, 1.5])
     np.testing.assert_allclose(found[0].values, [0.1, np.nan, 0.3], rtol=1e-6)
     assert found[1].groups == ("new", "old") and "extra" in said[0]
     assert coords is not None

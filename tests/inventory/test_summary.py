@@ -10,6 +10,7 @@ import pytest
 
 from nearkin.errors import DataError
 from nearkin.inventory import describe_run, find, summarize_study
+from nearkin.inventory.curves import read_curves
 
 
 def test_find_studies_and_single_runs_but_not_other_tools_folders(study: Path, tmp_path: Path) -> None:
@@ -42,3 +43,17 @@ def test_html_of_a_run_is_escaped(study: Path) -> None:
     assert "&lt;script&gt;" in text and "<script>" not in text and "linear probe" in text
     with pytest.raises(DataError, match="is no run"):
         describe_run(study)
+
+
+def test_a_run_shows_its_curves_and_whatever_the_file_holds(study: Path) -> None:
+    run = study / "runs" / "vicreg-s0"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    wanted = [(line["epoch"], line["loss"]) for line in lines if line["kind"] == "epoch" and line["split"] == "val"]
+    found = read_curves(run / "metrics.jsonl")
+    assert found["loss"]["val"] == wanted and len(found["loss"]["train"]) == 2
+    assert set(found["kNN accuracy"]) == {"val"}
+    assert describe_run(run)._repr_html_().count("<polyline") == 3
+    junk = b'{"kind": "epoch", "epoch": NaN, "split": "val", "loss": 1}\nnot json\n[1]\n{"kind": "epoch", "epoch": 1, "split": ["val"]}\n'
+    (run / "metrics.jsonl").write_bytes(junk + b"\xff\xfe\n" + b"[" * 100_000)
+    assert read_curves(run / "metrics.jsonl") == {} and "<polyline" not in describe_run(run)._repr_html_()
+    assert describe_run(study / "runs" / "raw-pixels-s0")._repr_html_().count("<svg") == 0

@@ -17,6 +17,7 @@ from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
 from nearkin.train.loop import CHECKPOINT, WEIGHTS
 from nearkin.train.record import Record
+from tests.train.test_events import read
 
 CONFIG = TrainConfig(epochs=2, batch_size=4, precision="fp32", warmup_epochs=0, checkpoint_seconds=1e-9)
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8), dtype=np.uint8)
@@ -50,7 +51,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_s")} for line in found]
 
 
-def run(folder: Path, kill_at: int = 0) -> None:
+def run(folder: Path, kill_at: int = 0, *, tensorboard: bool = False) -> None:
     record = Record(folder / "metrics.jsonl")
 
     def on_eval(epoch: int, seconds: float) -> None:
@@ -59,7 +60,8 @@ def run(folder: Path, kill_at: int = 0) -> None:
         record.append({"kind": "epoch", "split": "val", "epoch": epoch})
 
     fabric = make_fabric("cpu", "fp32")
-    train(Mean(), IMAGES, CONFIG, folder, seed=0, fabric=fabric, on_eval=on_eval, progress=False)
+    options = {"seed": 0, "fabric": fabric, "on_eval": on_eval, "progress": False}
+    train(Mean(), IMAGES, CONFIG, folder, **options, tensorboard=tensorboard)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -122,3 +124,14 @@ def test_an_epochs_rate_counts_images_over_its_own_seconds(tmp_path: Path) -> No
     for line in epochs:
         assert line["images_per_s"] == pytest.approx(12 / (line["seconds"] - before), rel=0.01)
         before = line["seconds"]
+
+
+def test_event_files_hold_what_the_record_holds_after_a_kill(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, kill_at=2, tensorboard=True)
+    before = read(tmp_path)
+    run(tmp_path, tensorboard=True)
+    steps = [(line["step"], round(line["loss"], 5)) for line in lines(tmp_path) if line["kind"] == "step"]
+    assert read(tmp_path)["step/loss"] == steps and len(before["step/loss"]) == len(steps) == 6
+    assert [step for step, _ in read(tmp_path)["train/term"]] == [3, 6]

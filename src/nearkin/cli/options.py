@@ -31,6 +31,10 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting, e.g. --set lr=1e-3. May be repeated.")
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Epochs of training.")]
+TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Also write TensorBoard's event files; needs nearkin[tensorboard]."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 

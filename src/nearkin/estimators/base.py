@@ -7,7 +7,7 @@ import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from nearkin.errors import ConfigError, unknown
 from nearkin.estimators.images import InputError, check_images
 from nearkin.methods import create, default_settings, known_settings, method_info
 from nearkin.runfolder import claim
+from nearkin.train.events import need_tensorboard, write_events
 from nearkin.train.record import Record
 
 # Parameters that every estimator has besides the settings of its method.
@@ -31,6 +32,7 @@ COMMON: dict[str, Any] = {
     "random_state": None,
     "device": "auto",
     "run_dir": None,
+    "tensorboard": False,
     "verbose": False,
 }
 _HIDDEN = {"keep": 0}  # snapshots serve the test losses of a study, and there are no test images here
@@ -48,6 +50,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         device: "auto", "cpu" or "cuda".
         run_dir: folder for weights and metrics; a fit that was interrupted there continues, a finished one is read. None
             for a temporary one.
+        tensorboard: write TensorBoard's event files into run_dir too; needs the package.
         verbose: progress bars.
     Attributes:
         method_: the fitted method. layer_: the layer that ``transform`` returns. image_shape_: (3, H, W) of X.
@@ -67,7 +70,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def __init__(self, **parameters: Any) -> None:
         raise TypeError("ImageEmbedding is a base class; use one of its subclasses, such as VICReg.")
 
-    def fit(self, X: Any, y: Any = None) -> ImageEmbedding:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from images.
 
         Args:
@@ -81,6 +84,10 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_trainable(images, "X")
         seed = _seed(self.random_state)
         settings = self._settings()
+        if self.tensorboard:
+            need_tensorboard()
+            if self.run_dir is None:
+                raise ConfigError("tensorboard=True writes into run_dir, which is None; give a folder.")
         labels, classes = self._labels(y, len(images), settings)
         splits = self._splits(images, labels, classes, seed)
         with self._folder() as name:
@@ -91,8 +98,11 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 raise unknown("layer", layer, model.layers)
             self._claim(folder, self.method, model.settings, splits.train, seed)
             model.use_runs(self._needed(settings, splits, folder, seed))
+            model.tensorboard = bool(self.tensorboard)
             options = {"seed": seed, "device": self.device, "progress": bool(self.verbose)}
             model.fit(splits, folder, **options, title=type(self).__name__)
+            if self.tensorboard:
+                write_events(folder)
             self.history_ = Record(folder / "metrics.jsonl").read()
         self.method_, self.layer_, self.seed_ = model, layer, seed
         self.image_shape_ = tuple(images.shape[1:])

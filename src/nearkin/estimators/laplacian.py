@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class LaplacianEigenmaps(ImageEmbedding, method="le-pixels"):
     Attributes (features only): embedding_: the fitted graph's SpectralEmbedding, n_features_in_.
     """
 
-    def fit(self, X: Any, y: Any = None) -> LaplacianEigenmaps:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Build the graph and its eigenvectors.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.explore.spaces import Say
 
-MOST_GROUPS = 60  # distinct values above which colours tell nothing apart
+MOST_GROUPS = 60  # more colours tell nothing apart: of more values, the most frequent ones and the rest together
 _FEW = 20  # whole numbers with at most this many values are groups
 _KNOWN = ("id", "path", "label", "split", "embedding", "x", "y", "neighbors")
 
@@ -62,8 +63,17 @@ def column_of(name: str, values: NDArray[Any]) -> Column | None:
         groups = tuple("noise" if noise and value == -1 else str(int(value)) for value in known)
         return Column(name, codes, groups)
     texts = [None if value is None else str(value) for value in values.tolist()]
-    names = sorted({text for text in texts if text is not None})
-    if not 1 <= len(names) <= MOST_GROUPS:
+    counts = Counter(text for text in texts if text is not None)
+    names = sorted(counts)
+    if len(names) > MOST_GROUPS:
+        if max(counts.values()) == 1:  # as good as an id
+            return None
+        kept = sorted(names, key=lambda text: -counts[text])[: MOST_GROUPS - 1]
+        rest = set(names) - set(kept)
+        together = f"{len(rest):,} others"
+        texts = [together if text in rest else text for text in texts]
+        names = [*sorted(kept), together]
+    if not names:
         return None
     index = {text: k for k, text in enumerate(names)}
     return Column(
@@ -101,7 +111,7 @@ def table_columns(
         else:
             out.append(column)
     if skipped:
-        say(f"note: {path.name}: no colours for {', '.join(skipped)} (lists, empty, or more than {MOST_GROUPS} groups)")
+        say(f"note: {path.name}: no colours for {', '.join(skipped)} (lists, empty, or another text for every image)")
     if "x" not in table.column_names or "y" not in table.column_names:
         return out, None
     pair = [_values(table.column(name), rows) for name in ("x", "y")]
@@ -113,7 +123,7 @@ def table_columns(
 def _values(column: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
     """An Arrow column at ``rows`` (-1: unknown): float64 for numbers, else objects; lists and structs become unknown."""
     kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         numbers = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
         return np.where(rows < 0, np.nan, numbers[np.maximum(rows, 0)])
     out = np.full(len(rows), None, dtype=object)

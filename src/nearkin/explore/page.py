@@ -9,7 +9,7 @@ from pathlib import Path
 ASSETS = Path(__file__).parent / "assets"
 VENDOR = "vendor/regl-scatterplot.bundle.js"
 # In the order in which they are loaded; each adds to the global `nearkin`.
-SCRIPTS = (VENDOR, "api.js", "model.js", "plot.js", "legend.js", "panel.js", "marks.js", "main.js")
+SCRIPTS = (VENDOR, "api.js", "model.js", "plot.js", "legend.js", "panel.js", "zoom.js", "marks.js", "main.js")
 STYLE = "style.css"
 INDEX = "index.html"
 SERVED = {name: ("text/css" if name.endswith(".css") else "text/javascript") for name in (*SCRIPTS, STYLE)}

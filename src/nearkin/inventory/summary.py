@@ -40,8 +40,9 @@ class RunSummary:
         return asdict(self) | {"path": clean(str(self.path))}
 
     def _repr_html_(self) -> str:
-        """A table for notebooks."""
-        from nearkin.notebook import facts_html
+        """A table and the curves of training, for notebooks."""
+        from nearkin.inventory.curves import read_curves
+        from nearkin.notebook import curves_html, facts_html
 
         score = None if self.accuracy is None else f"{100 * self.accuracy:.2f} %"
         if score and self.interval:
@@ -58,7 +59,9 @@ class RunSummary:
             "linear probe, test": score,
             "problem": self.problem,
         }
-        return facts_html({name: value for name, value in facts.items() if value is not None})
+        curves = read_curves(self.path / "metrics.jsonl")
+        drawn = "".join(curves_html(title, by_split) for title, by_split in curves.items())
+        return facts_html({name: value for name, value in facts.items() if value is not None}) + drawn
 
 
 @dataclass(frozen=True)

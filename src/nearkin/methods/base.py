@@ -12,9 +12,11 @@ class Method:
 
     Attributes:
         runs: run folders by method name, of methods that this one reads (see MethodInfo.needs).
+        tensorboard: whether training also writes event files.
     """
 
     runs: dict[str, Path] = {}
+    tensorboard: bool = False
 
     def use_runs(self, runs: dict[str, Path]) -> None:
         """Run folders by method name, as the study trained them before this one."""

@@ -133,6 +133,7 @@ class FreeCodes(Method):
                 on_eval=monitor,
                 progress=progress,
                 title=title,
+                tensorboard=self.tensorboard,
             )
         codes = load_tensors(run_dir / WEIGHTS)[0]["table.weight"]
         check_codes(codes, len(train_set), run_dir)

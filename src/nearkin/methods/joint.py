@@ -171,6 +171,7 @@ class JointEmbedding(Method):
             on_eval=monitor,
             progress=progress,
             title=title or "training",
+            tensorboard=self.tensorboard,
         )
         self.net.eval()
 

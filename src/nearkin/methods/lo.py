@@ -164,6 +164,7 @@ class LatentOptimization(Method):
                 on_eval=monitor,
                 progress=progress,
                 title=title,
+                tensorboard=self.tensorboard,
             )
         tensors, _ = load_tensors(run_dir / WEIGHTS)
         check_codes(tensors[_CODES], per * n, run_dir)
@@ -171,6 +172,7 @@ class LatentOptimization(Method):
         if s["distill_epochs"]:
             codes = self.net.codes.table.weight.detach().cpu().view(n, per, -1).mean(dim=1)
             self._student = Distilled(s, codes, self.image_size)
+            self._student.tensorboard = self.tensorboard
             (run_dir / "distilled").mkdir(exist_ok=True)
             self._student.fit(
                 splits, run_dir / "distilled", seed=seed, device=device, progress=progress, title=f"{title} distilling"

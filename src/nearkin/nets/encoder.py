@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,13 +22,22 @@ class Encoder(nn.Module):
         head: (B, F) -> (B, D), or None; its output is the layer "representation".
         out_features: width of what :meth:`forward` returns.
         layer_names: ("backbone",) or ("backbone", "representation").
+        timm: name and arguments with which ``timm.create_model`` builds a net of the backbone's computation and names of
+            weights; None where timm has none.
     """
 
     def __init__(
-        self, backbone: nn.Module, num_features: int, head: nn.Module | None = None, head_width: int = 0
+        self,
+        backbone: nn.Module,
+        num_features: int,
+        head: nn.Module | None = None,
+        head_width: int = 0,
+        *,
+        timm: tuple[str, dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.timm = timm
         self.head = head
         self.out_features = head_width if head is not None else num_features
         self.layer_names = ("backbone", "representation") if head is not None else ("backbone",)
@@ -61,8 +71,13 @@ def _resnet18(image_size: int) -> tuple[nn.Module, int]:
     return net, width
 
 
+def _timm_resnet18(image_size: int) -> tuple[str, dict[str, Any]] | None:
+    """torchvision's ResNet-18 is timm's; no argument of timm's gives it the small images' stem."""
+    return None if image_size <= SMALL_IMAGE else ("resnet18", {"num_classes": 0})
+
+
 def _build_resnet18(image_size: int) -> Encoder:
-    return Encoder(*_resnet18(image_size))
+    return Encoder(*_resnet18(image_size), timm=_timm_resnet18(image_size))
 
 
 def _build_reference(image_size: int) -> Encoder:
@@ -71,7 +86,7 @@ def _build_reference(image_size: int) -> Encoder:
     head = nn.Sequential(
         nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True), nn.Linear(width, _REFERENCE_WIDTH)
     )
-    return Encoder(net, width, head, _REFERENCE_WIDTH)
+    return Encoder(net, width, head, _REFERENCE_WIDTH, timm=_timm_resnet18(image_size))
 
 
 def _fast(*widths: int, features: int, positions: int = 16) -> Callable[[int], Encoder]:
@@ -101,11 +116,13 @@ def _build_timm(name: str, image_size: int) -> Encoder:
 
     if name not in timm.list_models():
         raise unknown("encoder", name, [*encoder_names(), *timm.list_models("resnet*")[:3], "... any timm model"])
+    arguments: dict[str, Any] = {"num_classes": 0, "in_chans": 3, "img_size": image_size}
     try:
-        net = timm.create_model(name, pretrained=False, num_classes=0, in_chans=3, img_size=image_size)
+        net = timm.create_model(name, pretrained=False, **arguments)
     except TypeError:  # convolutional nets take no img_size
-        net = timm.create_model(name, pretrained=False, num_classes=0, in_chans=3)
-    return Encoder(net, int(net.num_features))
+        del arguments["img_size"]
+        net = timm.create_model(name, pretrained=False, **arguments)
+    return Encoder(net, int(net.num_features), timm=(name, arguments))
 
 
 def create_encoder(name: str, image_size: int) -> Encoder:

@@ -17,6 +17,7 @@ from nearkin.errors import ConfigError, TrainingError
 from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
+from nearkin.train.events import event_files
 from nearkin.train.optim import set_lr
 from nearkin.train.progress import step_bar
 from nearkin.train.record import Record, Unwritten
@@ -110,6 +111,7 @@ def train(
     on_eval: Callable[[int, float], None] | None = None,
     progress: bool = True,
     title: str = "training",
+    tensorboard: bool = False,
 ) -> None:
     """Train until ``config.epochs``; continue from the checkpoint in ``run_dir`` where there is one.
 
@@ -122,6 +124,7 @@ def train(
         images: uint8 (N, 3, H, W); may be a memory map. No labels.
         on_eval: called as on_eval(epoch, seconds) with the net in eval mode after every ``eval_every`` epochs;
             ``seconds`` is the training time so far, evaluation excluded.
+        tensorboard: also write event files (:mod:`nearkin.train.events`); needs the package.
     Raises:
         ConfigError: batch larger than the set. TrainingError: non-finite loss. OutputError: disk.
     """
@@ -156,7 +159,10 @@ def train(
         save_tensors(run_dir / CHECKPOINT, trainable.net.state_dict() | optimizer_tensors(optimizers), meta)
 
     saved_at = time.monotonic()
-    with step_bar(title, total, step, images=config.batch_size, enabled=progress and lead) as bar:
+    with (
+        step_bar(title, total, step, images=config.batch_size, enabled=progress and lead) as bar,
+        event_files(run_dir, enabled=tensorboard and lead) as follow,
+    ):
         while step < total:
             epoch = step // per_epoch
             order = epoch_order(n, seed, epoch)
@@ -186,6 +192,7 @@ def train(
                 if device.type == "cpu" or len(log.pending) >= 50:
                     log.flush()
                     bar(step, float(loss.detach()))
+                    follow()
                 # Not after an epoch's last step: a kill before its evaluation is logged would lose that for good.
                 if step % per_epoch and time.monotonic() - saved_at > config.checkpoint_seconds:
                     save()
@@ -195,6 +202,7 @@ def train(
             _check_weights(trainable.net, step, run_dir)
             if lead:
                 _end_of_epoch(trainable, record, run_dir, epoch + 1, config, snapshots, seconds, on_eval)
+            follow()
             started = time.monotonic()
             save()
             saved_at = time.monotonic()

@@ -24,6 +24,7 @@ def fit(
     size: options.Size = None,
     strict: options.Strict = False,
     device: options.Device = "auto",
+    tensorboard: options.TensorBoard = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train one method on a set's train split; continue if the run folder holds a checkpoint.
@@ -50,6 +51,7 @@ def fit(
         device=device,
         progress=not quiet,
         say=typer.echo,
+        tensorboard=tensorboard,
     )
     if os.environ.get("RANK", "0") == "0":  # under torchrun, once
         typer.echo(f"run: {run}")

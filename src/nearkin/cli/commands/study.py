@@ -42,6 +42,7 @@ def study(
     strict: options.Strict = False,
     device: options.Device = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the folder and start over.")] = False,
+    tensorboard: options.TensorBoard = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train every method on the same data, evaluate them under one protocol, write a report.
@@ -70,7 +71,7 @@ def study(
     )
     name = Path(data).stem or "data"
     folder = out or Path("runs") / f"{name}-{preset}"
-    results = run_study(config, folder, fresh=fresh, progress=not quiet, say=typer.echo)
+    results = run_study(config, folder, fresh=fresh, progress=not quiet, say=typer.echo, tensorboard=tensorboard)
     from nearkin.cli.tables import print_results
     from nearkin.report import build, write_markdown
 

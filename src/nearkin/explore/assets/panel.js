@@ -8,6 +8,7 @@
     if (!sheets.has(i)) sheets.set(i, N.source.sheet(i).catch(error => { N.say(error.message, true); return null; }));
     return sheets.get(i);
   }
+  N.sheet = sheet;
   function cut(box, row, size) {
     const p = N.meta.pictures;
     if (!p) { const c = N.classColumn(); box.textContent = c ? N.valueText(c, row) : N.meta.ids[row]; return; }

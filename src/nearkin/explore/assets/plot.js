@@ -55,7 +55,14 @@
     else await plot.filter(passing, { preventEvent: true });
     drawRings();
   }
+  function colour(row) {
+    const c = N.columnOf(N.state.colour), v = c ? c.values[row] : NaN;
+    if (!c) return css("--accent");
+    if (c.groups.length) return N.groupColour(Number.isFinite(v) ? v : -1);
+    return Number.isFinite(v) ? N.ramp((v - c.from) / (c.to - c.from || 1)) : css("--line");
+  }
   function drawRings() {
+    N.emit("drawn");
     const w = stage.clientWidth, h = stage.clientHeight, scale = devicePixelRatio || 1;
     if (rings.width !== w * scale || rings.height !== h * scale) { rings.width = w * scale; rings.height = h * scale; }
     const c = rings.getContext("2d");
@@ -93,6 +100,8 @@
     reset: () => queue(async () => { await plot.reset(); drawRings(); }),
     view: () => plot ? Array.from(plot.get("cameraView")) : null,
     setView: view => queue(async () => { plot.view(view, { preventEvent: true }); drawRings(); }),
+    inView: () => plot.get("pointsInView").map(i => rows[i]),
+    colour,
     onMap: row => place[row] >= 0,
     count: () => rows.length,
     position: row => place[row] >= 0 ? plot.getScreenPosition(place[row]) : undefined,
