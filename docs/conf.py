@@ -21,6 +21,7 @@ COMMANDS = "<!-- commands -->"
 
 project = "nearkin"
 html_title = "nearkin"
+smartquotes_action = "D"  # dashes only: Z' is a matrix
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_static"]
 html_theme = "furo"
@@ -53,7 +54,6 @@ pygments_dark_style = "github-dark"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
-napoleon_use_ivar = True
 napoleon_attr_annotations = False  # docstrings say shapes and dtypes
 napoleon_numpy_docstring = False
 copybutton_exclude = ".linenos, .gp, .c1"  # the comments beside commands stay on the page
@@ -68,7 +68,7 @@ def command_reference() -> str:
         check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
     ).stdout
-    return made[made.index("\n## ") :].replace("\n## ", "\n### ").replace("\n### `nearkin data info`", "\n#### `nearkin data info`")
+    return made[made.index("\n## ") :].replace("\n##", "\n###")  # below the page's own heading
 
 
 def fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -84,6 +84,19 @@ def fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = text
 
 
+def one_per_line(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Docstrings name several arguments, attributes or errors in one line; the site gives each its own."""
+    section = False
+    out: list[str] = []
+    for line in lines:
+        if line and not line.startswith(" "):
+            section = line in ("Args:", "Attributes:", "Raises:")
+        parts = re.split(r"(?<=\.) (?=\w+(?:, \w+)*: )", line) if section else [line]
+        out += [parts[0], *(f"    {part}" for part in parts[1:])]
+    lines[:] = out
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
+    app.connect("autodoc-process-docstring", one_per_line, priority=400)  # before napoleon
     app.connect("source-read", fill_in)
