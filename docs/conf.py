@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +22,7 @@ COMMANDS = "<!-- commands -->"
 
 project = "nearkin"
 html_title = "nearkin"
-smartquotes_action = "D"  # dashes only: Z' is a matrix
+smartquotes = False  # Z' is a matrix, and -- begins a flag
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_static"]
 html_theme = "furo"
@@ -96,7 +97,15 @@ def one_per_line(app: Sphinx, what: str, name: str, obj: object, options: object
     lines[:] = out
 
 
+def dashes(app: Sphinx, doctree: nodes.document) -> None:
+    """What Sphinx writes between an argument and its meaning becomes a dash."""
+    for node in list(doctree.findall(nodes.Text)):
+        if node.astext() == " -- ":
+            node.parent.replace(node, nodes.Text(" – "))
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
+    app.connect("doctree-read", dashes)
     app.connect("autodoc-process-docstring", one_per_line, priority=400)  # before napoleon
     app.connect("source-read", fill_in)
