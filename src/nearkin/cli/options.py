@@ -19,7 +19,8 @@ def complete_method(incomplete: str) -> list[str]:
     """Methods that begin so; variants of them (NAME@...) are left out."""
     from nearkin.presets import GROUPS
 
-    return [name for name in GROUPS["all"] if name.startswith(incomplete) and "@" not in name]
+    names = dict.fromkeys(name.partition("@")[0] for name in GROUPS["all"])
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_device(incomplete: str) -> list[str]:
