@@ -49,7 +49,7 @@ html_theme_options = {
     },
 }
 myst_heading_anchors = 4  # with GitHub's names, so that links work in both places
-myst_all_links_external = False
+highlight_language = "text"  # indented blocks are equations
 pygments_style = "default"
 pygments_dark_style = "github-dark"
 autodoc_member_order = "bysource"
