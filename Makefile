@@ -1,12 +1,13 @@
 # make demo: set up, run a small study on the built-in data set, print where the report is.
 # make test: set up, run the fast tests.   make test-slow: the others.   make lint, make types: checks.
+# make docs: the documentation as site/index.html.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: setup demo test test-slow lint types clean
+.PHONY: setup demo test test-slow lint types docs clean
 setup: $(READY)
 
 # uv installs in seconds what takes pip minutes; where uv cannot be had, pip does it.
@@ -35,5 +36,8 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs site
+
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) runs build dist site

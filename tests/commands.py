@@ -21,7 +21,10 @@ def commands_in(text: str) -> list[str]:
     Comments are cut off; a line with "..." is a pattern to fill in, no command.
     """
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
-    lines = [line.split("#")[0] for block in fenced for line in re.findall(r"^\s*(nearkin .+)", block, re.M)]
+    before = r"(?:\w+=\S+ )*(?:torchrun .*?-m |python -m )?"  # variables and launchers
+    lines = [
+        line.split("#")[0] for block in fenced for line in re.findall(rf"^\s*{before}(nearkin (?!-).+)", block, re.M)
+    ]
     inline = re.findall(r"`(nearkin [\w-]+ [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
     return sorted({" ".join(command.split()) for command in [*lines, *inline] if "..." not in command})
 

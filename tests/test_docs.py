@@ -1,28 +1,37 @@
-"""The documentation cannot rot: commands parse, settings and their defaults are the code's, metrics are those logged."""
+"""The documentation cannot rot: commands parse, settings and their defaults are the code's, metrics are those logged.
+
+So do links, targets of make, quoted messages, and what the tables of presets, exit codes and extras say.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nearkin import errors
 from nearkin.errors import ConfigError
 from nearkin.methods import METHODS, create, method_info
 from nearkin.methods.joint import JointEmbedding
+from nearkin.methods.plan import planned_runs
 from nearkin.methods.settings import TRAIN_DEFAULTS, resolve
-from nearkin.presets import expand_methods, get_preset
+from nearkin.presets import PRESETS, expand_methods, get_preset
 from nearkin.study import method_settings
 from nearkin.train.record import Record
 from tests.commands import ROOT, commands_in, parse
 from tests.methods.test_contract import TINY, make_splits
 
-DOCS = sorted((ROOT / "docs").rglob("*.md"))
+DOCS = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
+# The commands of README and LOG are parsed by tests/test_readme.py.
+OTHERS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "LOG.md")]
 PAGES = ROOT / "docs" / "methods"
 INDEX = (PAGES / "README.md").read_text(encoding="utf-8")
-TEXT = {path: path.read_text(encoding="utf-8") for path in DOCS}
+TEXT = {path: path.read_text(encoding="utf-8") for path in [*DOCS, *OTHERS]}
 COMMANDS = [(path.relative_to(ROOT).as_posix(), command) for path in DOCS for command in commands_in(TEXT[path])]
 
 
@@ -140,3 +149,66 @@ def test_metrics_tables_name_what_is_logged(name: str, tmp_path: Path) -> None:
 def test_every_trained_class_has_a_metrics_table() -> None:
     documented = {METHODS[name].target for name in METRICS if name != "shared"}
     assert documented == {info.target for info in METHODS.values() if info.trained}
+
+
+def test_targets_of_make_exist() -> None:
+    rules = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    shown = {
+        word
+        for text in TEXT.values()
+        for words in re.findall(r"(?:^|`)make((?: [a-z][\w-]*)+)", text, re.M)
+        for word in words.split()
+    }
+    assert {"demo", "test", "docs"} <= shown <= rules
+
+
+def messages() -> list[str]:
+    """Every string of the source, with "…" where a value is put in."""
+    out = []
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values)
+                out.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                out.append(node.value)
+    return out
+
+
+def test_quoted_messages_are_those_of_the_source() -> None:
+    faq = TEXT[ROOT / "docs" / "faq.md"]
+    quoted = [line for block in re.findall(r"^```text\n(.*?)^```", faq, re.M | re.S) for line in block.splitlines()]
+    quoted += [code for code in re.findall(r"`([^`\n]+)`", faq) if "…" in code and code != "…"]
+    assert len(quoted) > 15
+    source = messages()
+    missing = [quote for quote in quoted if not any(quote in text for text in source)]
+    assert not missing
+
+
+def rows(page: str, header: str) -> list[list[str]]:
+    """The rows of the table with this header line, cells without backticks."""
+    table = re.search(rf"^{re.escape(header)}\n\|[-|]+\n((?:\|.*\n)+)", TEXT[ROOT / page], re.M)
+    assert table is not None, header
+    return [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
+
+
+def test_presets_are_those_of_the_code() -> None:
+    found = rows("docs/study.md", "| preset | encoder | epochs | training images on a CPU | runs | cost |")
+    wanted = [
+        [
+            name,
+            preset.settings["encoder"],
+            str(preset.settings["epochs"]),
+            f"{preset.subset:,}" if preset.subset else "all",
+            str(len(planned_runs(preset.methods, preset.seeds))),
+        ]
+        for name, preset in PRESETS.items()
+    ]
+    assert [row[:5] for row in found] == wanted
+
+
+def test_exit_codes_and_extras_are_all_named() -> None:
+    codes = {int(row[0]) for row in rows("docs/command-line.md", "| exit code | meaning |")}
+    assert codes == {0, 130} | {e.exit_code for e in (errors.NearkinError, *errors.NearkinError.__subclasses__())}
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    assert {row[0] for row in rows("docs/quick-start.md", "| extra | for |")} == extras - {"dev", "browser"}

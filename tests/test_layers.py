@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,19 @@ def test_no_cycle() -> None:
         free = {name for name, needs in ALLOWED.items() if name not in done and needs <= done}
         assert free, f"cycle among {sorted(set(ALLOWED) - done)}"
         done |= free
+
+
+def test_the_house_map_names_every_part_below_what_imports_it() -> None:
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| package or module .*\n\|[-|]+\n((?:\|.*\n)+)", text, re.M)
+    assert table is not None
+    seen: set[str] = set()
+    for line in table[1].splitlines():
+        names = re.findall(r"`(\w+)`", line.split("|")[1])
+        for name in names:
+            seen.add(name)
+            assert ALLOWED[name] - {"__init__"} <= seen, f"{name} stands above {sorted(ALLOWED[name] - seen)}"
+    assert seen == set(ALLOWED) - {"__init__", "__main__"}
 
 
 def test_files_stay_short() -> None:

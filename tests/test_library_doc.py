@@ -26,5 +26,6 @@ def test_snippets_run_one_after_another() -> None:
 def test_parameters_and_names() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", TEXT, re.M))
     assert {name: repr(value).replace("'", '"') for name, value in COMMON.items()} == rows
+    api = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     for name in set(nearkin.__all__) - {"losses"}:
-        assert name in TEXT
+        assert name in TEXT and (f"`{name}`" in api or f" nearkin.{name}\n" in api)

@@ -28,7 +28,7 @@ def vicreg_loss(
 ) -> Tensor:
     """VICReg of two views' projections: the weighted sum of :func:`vicreg_terms`, a scalar with gradient.
 
-    With d_i = za_i - zb_i, s_j(Z) = sqrt(Var(z_j) + epsilon) (divisor N - 1) and C(Z) the covariance matrix:
+    With d_i = za_i - zb_i, s_j(Z) = sqrt(Var(z_j) + epsilon) (divisor N - 1) and C(Z) the covariance matrix::
 
         convention "official" (the authors' code):
             invariance = mean over i, j of d_ij^2

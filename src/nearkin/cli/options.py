@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    pass
+
+def complete_preset(incomplete: str) -> list[str]:
+    """Presets that begin so, for the shell's completion."""
+    from nearkin.presets import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+def complete_method(incomplete: str) -> list[str]:
+    """Methods that begin so; variants of them (NAME@...) are left out."""
+    from nearkin.presets import GROUPS
+
+    names = dict.fromkeys(name.partition("@")[0] for name in GROUPS["all"])
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """Devices that begin so."""
+    return [name for name in ("auto", "cpu", "cuda") if name.startswith(incomplete)]
+
 
 Data = Annotated[
     str,
@@ -21,8 +39,8 @@ Labels = Annotated[
 ]
 Size = Annotated[int | None, typer.Option("--size", help="Side in pixels that all images are brought to.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail at the first unreadable image instead of skipping it.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Preset = Annotated[str, typer.Option("--preset", help="quick, cpu, reference or full.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.", autocompletion=complete_device)]
+Preset = Annotated[str, typer.Option("--preset", help="quick, cpu, reference or full.", autocompletion=complete_preset)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Subset = Annotated[
     int | None, typer.Option("--subset", help="Use only this many train images (a fixed, stratified choice).")

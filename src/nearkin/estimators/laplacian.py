@@ -22,7 +22,9 @@ class LaplacianEigenmaps(ImageEmbedding, method="le-pixels"):
     must stay "pixels" (the graph is built on X itself), and ``run_dir`` is not used. ``dim`` and ``graph_k`` are cut to
     N - 2 and N - 1. ``transform`` extends by Nystrom, also to the points of the graph.
 
-    Attributes (features only): embedding_: the fitted graph's SpectralEmbedding, n_features_in_.
+    Attributes:
+        embedding_: the fitted graph's SpectralEmbedding; only after a fit on features.
+        n_features_in_: F; only after a fit on features.
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:

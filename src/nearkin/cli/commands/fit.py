@@ -14,7 +14,12 @@ from nearkin.cli import options
 def fit(
     data: options.Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="Run folder for weights and metrics.")],
-    method: Annotated[str, typer.Option("--method", help="vicreg, vicreg-novar, pca, random-init, ...")] = "vicreg",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", help="vicreg, vicreg-novar, pca, random-init, ...", autocompletion=options.complete_method
+        ),
+    ] = "vicreg",
     preset: options.Preset = "cpu",
     seed: options.Seed = 0,
     subset: options.Subset = None,
