@@ -106,7 +106,8 @@ class FaissIndex:
             found, distances = self._approximately(queries, most)
         else:
             near = knn(queries, self._rows.Z if rows is None else self._rows.Z[rows], most, metric=self.metric)
-            found, distances = near.indices if rows is None else rows[near.indices], near.distances
+            found = near.indices if rows is None else rows[near.indices]
+            distances = near.distances
         hits.ids[:, :most] = np.array(self._rows.ids, dtype=object)[found]
         hits.distances[:, :most] = distances
         return hits
@@ -140,9 +141,7 @@ class FaissIndex:
             keep &= np.fromiter((value in legal for value in self._rows.columns[name]), dtype=bool, count=len(self))
         return np.flatnonzero(keep)
 
-    def _approximately(
-        self, queries: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _approximately(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         Z = self._rows.Z
         if self._approximate is None:
             self._approximate = self._train()
@@ -153,7 +152,7 @@ class FaissIndex:
         short = np.flatnonzero((found < 0).any(axis=1))
         if len(short):  # the lists that were looked into hold fewer than k vectors
             found[short] = knn(queries[short], Z, wide, metric=self.metric).indices
-        distances = exact_distances(queries, Z, found, self.metric)
+        distances = exact_distances(queries, Z, found, self.metric).astype(np.float32)
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(found, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
@@ -164,7 +163,8 @@ class FaissIndex:
             index.train(Z)
             index.add(Z)
             if self._settings:
-                faiss.ParameterSpace().set_index_parameters(index, self._settings)
+                space: Any = faiss.ParameterSpace()  # its stub knows only one of the overloads
+                space.set_index_parameters(index, self._settings)
         except RuntimeError as error:
             reason = str(error).rsplit(": ", 1)[-1].strip()
             raise ConfigError(

@@ -214,7 +214,9 @@ class MilvusIndex:
         """Width and columns of the collection that is there, which is made ready (a build may have been cut off)."""
         fields = {field["name"]: field for field in self._client.describe_collection(self._name)["fields"]}
         if not {"id", "vector"} <= set(fields):
-            raise ConfigError(f"index {self._uri}: collection '{self._name}' was not made by nearkin; name another one.")
+            raise ConfigError(
+                f"index {self._uri}: collection '{self._name}' was not made by nearkin; name another one."
+            )
         self._ready()
         known = self._client.describe_index(self._name, "vector")["metric_type"]
         if known != _METRICS[self.metric]:

@@ -30,7 +30,9 @@ def recall(
         DataError: other shapes.
     """
     if found.shape != exact.shape or found.ndim != 2 or len(found) != len(queries) or not found.size:
-        raise DataError(f"recall: found {found.shape} and exact {exact.shape} must be (M, k) for {len(queries)} queries.")
+        raise DataError(
+            f"recall: found {found.shape} and exact {exact.shape} must be (M, k) for {len(queries)} queries."
+        )
     bar = exact_distances(queries, base, exact, metric).max(axis=1, keepdims=True)
     near = exact_distances(queries, base, found, metric) <= bar * (1 + _TIE) + _ZERO
     return float(near.mean())

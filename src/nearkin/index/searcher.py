@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.errors import unknown
 from nearkin.index.base import VectorIndex
 from nearkin.index.flat import FaissIndex
 from nearkin.index.milvus import MilvusIndex
@@ -38,6 +39,11 @@ class Searcher:
         """Whether every neighbour is found."""
         return self.engine == "faiss"
 
+    @property
+    def how(self) -> str:
+        """ "exactly", or by which engine."""
+        return "exactly" if self.exact else f"by {self.engine}"
+
     def lines(self) -> list[str]:
         """What a command prints."""
         return [
@@ -62,6 +68,8 @@ def searcher(engine: str = "faiss") -> Iterator[Searcher]:
     Raises:
         ConfigError and DataError as the engines do.
     """
+    if not (engine in ("faiss", "milvus") or engine.startswith("faiss:") or engine.endswith(".db") or "://" in engine):
+        raise unknown("index", engine, ("faiss", "faiss:KIND", "milvus", "PATH.db", "http://HOST:PORT"))
     if engine == "faiss":
         yield Searcher(engine, knn)
         return
