@@ -44,6 +44,8 @@ class FaissIndex:
         kind: "Flat" is exact. Else FAISS's factory string, with search parameters after a blank where wanted:
             "HNSW32 efSearch=64", "IVF256,Flat nprobe=16", "IVF256,PQ32 nprobe=16" (Douze et al., "The Faiss library",
             2024). Distances are true ones of every kind. A filtered search is always exact.
+    Attributes:
+        settings: the search parameters; may be changed between searches.
     Raises:
         ConfigError: unknown metric, or a metric other than the file's. DataError: an unreadable file.
     """
@@ -53,7 +55,7 @@ class FaissIndex:
             raise unknown("metric", metric, METRICS)
         self.metric = metric
         self._path = path
-        self._kind, _, self._settings = kind.partition(" ")
+        self._kind, _, self.settings = kind.partition(" ")
         self._approximate: Any = None
         self._rows = Rows([], np.zeros((0, 0), dtype=np.float32), {})
         if path is not None and path.exists():
@@ -143,8 +145,19 @@ class FaissIndex:
 
     def _approximately(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         Z = self._rows.Z
-        if self._approximate is None:
-            self._approximate = self._train()
+        try:
+            if self._approximate is None:
+                self._approximate = self._train()
+            if self.settings:
+                space: Any = faiss.ParameterSpace()  # its stub knows only one of the overloads
+                space.set_index_parameters(self._approximate, self.settings)
+        except RuntimeError as error:
+            reason = str(error).rsplit(": ", 1)[-1].strip()
+            raise ConfigError(
+                f"index: FAISS cannot make '{self._kind} {self.settings}'".rstrip()
+                + f" of {len(Z)} vectors of {Z.shape[1]} dimensions ({reason}); e.g. 'HNSW32 efSearch=64' or "
+                "'IVF256,Flat nprobe=16'."
+            ) from error
         # Between unit vectors L2 and cosine give the same order.
         asked = unit_rows(queries) if self.metric == "cosine" else np.ascontiguousarray(queries, dtype=np.float32)
         wide = min(len(Z), k * (_WIDER if "PQ" in self._kind else 1))
@@ -158,20 +171,9 @@ class FaissIndex:
 
     def _train(self) -> Any:
         Z = unit_rows(self._rows.Z) if self.metric == "cosine" else self._rows.Z
-        try:
-            index = faiss.index_factory(Z.shape[1], self._kind)
-            index.train(Z)
-            index.add(Z)
-            if self._settings:
-                space: Any = faiss.ParameterSpace()  # its stub knows only one of the overloads
-                space.set_index_parameters(index, self._settings)
-        except RuntimeError as error:
-            reason = str(error).rsplit(": ", 1)[-1].strip()
-            raise ConfigError(
-                f"index: FAISS cannot make '{self._kind} {self._settings}'".rstrip()
-                + f" of {len(Z)} vectors of {Z.shape[1]} dimensions ({reason}); e.g. 'HNSW32 efSearch=64' or "
-                "'IVF256,Flat nprobe=16'."
-            ) from error
+        index = faiss.index_factory(Z.shape[1], self._kind)
+        index.train(Z)
+        index.add(Z)
         return index
 
     def _read(self, path: Path) -> None:
