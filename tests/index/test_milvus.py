@@ -83,6 +83,13 @@ def test_errors_of_the_client_are_one_line_of_ours(monkeypatch: pytest.MonkeyPat
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_is_none_of_milvus_lite(tmp_path: Path) -> None:
+    (tmp_path / "i.db").write_text("something else")
+    with pytest.raises(DataError, match="no folder of milvus-lite"):
+        MilvusIndex(str(tmp_path / "i.db"))
+    assert (tmp_path / "i.db").read_text() == "something else"
+
+
 def test_indexes_in_one_file_are_apart_and_the_file_closes_with_the_last(tmp_path: Path) -> None:
     from milvus_lite.server_manager import server_manager_instance
 

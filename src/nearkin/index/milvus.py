@@ -7,6 +7,7 @@ ignores them.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -246,6 +247,8 @@ def _connect(uri: str) -> Any:
         from pymilvus import MilvusClient
     except ImportError as error:
         raise ConfigError("Milvus needs its client: pip install 'nearkin[milvus]'.") from error
+    for name in ("pymilvus", "milvus_lite"):  # their tracebacks would stand on stderr above the one line of ours
+        logging.getLogger(name).addHandler(logging.NullHandler())
     with _told(uri):
         return MilvusClient(uri, token="" if is_file(uri) else os.environ.get(TOKEN, ""), timeout=_WAIT)
 
@@ -258,5 +261,9 @@ def _told(uri: str) -> Iterator[None]:
     try:
         yield
     except MilvusException as error:
-        hint = "is another process using the file?" if is_file(uri) else f"is the server up, and the token in {TOKEN}?"
+        hint = (
+            "is another process using it, or is it no folder of milvus-lite?"
+            if is_file(uri)
+            else f"is the server up, and the token in {TOKEN}?"
+        )
         raise DataError(f"index {uri}: {' '.join(str(error.message).split())[:300]} ({hint})") from error
