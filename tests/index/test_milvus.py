@@ -90,6 +90,34 @@ def test_a_file_that_is_none_of_milvus_lite(tmp_path: Path) -> None:
     assert (tmp_path / "i.db").read_text() == "something else"
 
 
+def test_a_server_by_its_address_does_what_the_file_does(tmp_path: Path) -> None:
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+    from nearkin.index import searcher
+    from nearkin.neighbors import knn
+
+    Z = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    server, engine, port = start_server_in_thread(data_dir=str(tmp_path / "data"), host="127.0.0.1", port=0)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        index = MilvusIndex(address, metric="l2")
+        index.build([str(i) for i in range(60)], Z, {"half": ["a", "b"] * 30})
+        index.upsert(["0"], Z[1:2] + 1, {"half": ["b"]})
+        index.delete(["2"])
+        moved = Z.copy()
+        moved[0] = Z[1] + 1
+        left = np.array([i for i in range(60) if i == 0 or (i % 2 and i != 2)])
+        expected = left[knn(Z[:9], moved[left], 4, metric="l2").indices].astype(str)
+        assert len(index) == 59 and index.search(Z[:9], 4, where={"half": "b"}).ids.tolist() == expected.tolist()
+        index.close()
+        for _ in range(2):  # built, then found again
+            with searcher(address) as found:
+                assert np.array_equal(found.find(Z[:9], Z, 4).indices, knn(Z[:9], Z, 4).indices)
+    finally:
+        server.stop(grace=0)
+        engine.close()
+
+
 def test_indexes_in_one_file_are_apart_and_the_file_closes_with_the_last(tmp_path: Path) -> None:
     from milvus_lite.server_manager import server_manager_instance
 
