@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import faiss
 import numpy as np
@@ -29,6 +30,22 @@ class Neighbors:
     def first(self, k: int) -> Neighbors:
         """The first k of these."""
         return Neighbors(self.distances[:, :k], self.indices[:, :k])
+
+
+class Search(Protocol):
+    """What :func:`knn` does; ``nearkin.index`` has others, which may miss some neighbours."""
+
+    def __call__(
+        self,
+        queries: NDArray[np.float32],
+        base: NDArray[np.float32],
+        k: int,
+        *,
+        metric: str = ...,
+        exclude_self: bool = ...,
+        own: NDArray[np.int64] | None = ...,
+    ) -> Neighbors:
+        """Arguments, result and errors as in :func:`knn`."""
 
 
 def unit_rows(Z: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -90,6 +107,26 @@ def farthest(
     return _neighbors(lengths + 2 * score, found, metric)
 
 
+def exact_distances(
+    queries: NDArray[np.float32], base: NDArray[np.float32], indices: NDArray[np.int64], metric: str
+) -> NDArray[np.float64]:
+    """Distances of queries (M, D) to the rows ``indices`` (M, k) of base (N, D), computed in float64: float64 (M, k).
+
+    An exact duplicate has distance 0 in "l2". A zero row has cosine 0 to every other row.
+    """
+    distances = np.empty(indices.shape)
+    for j, rows in enumerate(indices):  # one query at a time: k x D numbers
+        a, b = queries[j : j + 1], base[rows]
+        if metric == "cosine":
+            u, v = unit_rows(a).astype(np.float64), unit_rows(b).astype(np.float64)
+            # |u - v|^2 / 2 equals 1 - cosine for unit vectors without its cancellation.
+            zero = ~u.any() | ~v.any(axis=1)
+            distances[j] = np.where(zero, 1.0, np.square(u - v).sum(axis=1) / 2)
+        else:
+            distances[j] = np.linalg.norm(a.astype(np.float64) - b, axis=1)
+    return distances
+
+
 def _search(
     queries: NDArray[np.float32], base: NDArray[np.float32], k: int, own: NDArray[np.int64] | None, kind: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -100,7 +137,7 @@ def _search(
         rows = slice(start, start + _CHUNK)
         d, i = faiss.knn(queries[rows], base, wanted, metric=kind)
         if own is not None:
-            d, i = _drop(d, i, own[rows])
+            d, i = drop_own(d, i, own[rows])
         scores.append(d)
         indices.append(i)
     return np.concatenate(scores), np.concatenate(indices)
@@ -110,6 +147,22 @@ def _prepared(
     queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: str, own: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Checked, as directions for "cosine", moved to the base's mean. One array twice stays one array."""
+    check_search(queries, base, k, metric, own)
+    same = queries is base
+    if metric == "cosine":
+        base = _directions(base)
+        queries = base if same else _directions(queries)
+    # Distances do not change when everything moves, but |a|^2 + |b|^2 - 2ab in float32 loses small distances
+    # between long vectors: a collapsed embedding is a tiny cloud far from 0.
+    centre: NDArray[np.float32] = np.asarray(base.mean(axis=0, dtype=np.float64), dtype=np.float32)
+    base = np.ascontiguousarray(base - centre, dtype=np.float32)
+    return base if same else np.ascontiguousarray(queries - centre, dtype=np.float32), base
+
+
+def check_search(
+    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: str, own: NDArray[np.int64] | None
+) -> None:
+    """Refuse what :func:`knn` cannot search. Raises ConfigError and DataError."""
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     if queries.ndim != 2 or base.ndim != 2 or queries.shape[1] != base.shape[1]:
@@ -121,17 +174,8 @@ def _prepared(
         raise DataError(f"neighbours: {len(base)} images are too few; nothing is left to find.")
     if not 1 <= k <= most:
         raise ConfigError(f"k is {k}; with {len(base)} images it must be between 1 and {most}.")
-    same = queries is base
-    if not np.isfinite(base).all() or not (same or np.isfinite(queries).all()):
+    if not np.isfinite(base).all() or not (queries is base or np.isfinite(queries).all()):
         raise DataError("neighbours: the vectors hold values that are not finite; the run that made them diverged.")
-    if metric == "cosine":
-        base = _directions(base)
-        queries = base if same else _directions(queries)
-    # Distances do not change when everything moves, but |a|^2 + |b|^2 - 2ab in float32 loses small distances
-    # between long vectors: a collapsed embedding is a tiny cloud far from 0.
-    centre: NDArray[np.float32] = np.asarray(base.mean(axis=0, dtype=np.float64), dtype=np.float32)
-    base = np.ascontiguousarray(base - centre, dtype=np.float32)
-    return base if same else np.ascontiguousarray(queries - centre, dtype=np.float32), base
 
 
 def _neighbors(squared: NDArray[np.float32], found: NDArray[np.int64], metric: str) -> Neighbors:
@@ -148,10 +192,13 @@ def _directions(Z: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([unit, zero.reshape(-1, 1)], axis=1)
 
 
-def _drop(
+def drop_own(
     d: NDArray[np.float32], i: NDArray[np.int64], own: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Remove each query's own row; where it is none, or duplicates pushed it out, the last entry goes instead."""
+    """Neighbours (M, k + 1) -> (M, k) without each query's own row (M,): distances and indices.
+
+    Where it is none, or duplicates pushed it out, the last entry goes instead.
+    """
     drop = i == own[:, None]
     drop[~drop.any(axis=1), -1] = True
     keep = ~drop

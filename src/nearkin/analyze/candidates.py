@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.neighbors import knn, unit_rows
+from nearkin.neighbors import Search, knn, unit_rows
 
 _BEYOND = 40_000
 
@@ -53,7 +53,13 @@ class Candidates:
 
 
 def propose(
-    queries: NDArray[np.float32], base: NDArray[np.float32] | None, k: int, *, metric: str = "cosine", seed: int = 0
+    queries: NDArray[np.float32],
+    base: NDArray[np.float32] | None,
+    k: int,
+    *,
+    metric: str = "cosine",
+    seed: int = 0,
+    find: Search = knn,
 ) -> Candidates:
     """Nearest neighbours of queries (M, D) in base (N, D), or within the queries where ``base`` is None.
 
@@ -68,7 +74,7 @@ def propose(
         return Candidates(nothing, nothing, 0.0, 0)
     k = min(k, most)
     wide = min(2 * k, most)
-    found = knn(queries, target, wide, metric=metric, exclude_self=within)
+    found = find(queries, target, wide, metric=metric, exclude_self=within)
     typical = float(np.median(found.distances[:, -1]))
     relative = relative_distances(found.distances, found.distances[:, -1:], typical)
     a = np.repeat(np.arange(len(queries)), wide).reshape(-1, wide)

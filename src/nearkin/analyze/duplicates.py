@@ -18,6 +18,7 @@ from nearkin.analyze.measured import EMBEDDING_FEATURES, copies, numbers, sample
 from nearkin.analyze.pairs import PIXEL_FEATURES, Duplicates, Pairs
 from nearkin.analyze.planted import Planted, plant
 from nearkin.errors import ConfigError, DataError
+from nearkin.neighbors import Search, knn
 
 K = 5
 
@@ -36,6 +37,7 @@ def find_duplicates(
     planted_Z: NDArray[np.float32] | None = None,
     seed: int = 0,
     threads: int | None = None,
+    find: Search = knn,
 ) -> Duplicates:
     """Near-duplicates of images within a set, or of one set's images in another one.
 
@@ -48,13 +50,14 @@ def find_duplicates(
         planted: copies of base images (:func:`plant` of ``base_images``, or of ``images`` where there is no base);
             default: made here. planted_Z: float32 (len(planted), D), their vectors by the embedding's own model: then
             distances enter the score, too; else it comes from pixels alone.
+        find: what finds the neighbours.
     Raises:
         ConfigError: k, metric, threshold or precision not legal. DataError: numbers of images and vectors that differ.
     """
     _check(Z, images, base, base_images, threshold, precision)
     target, target_images = (Z, images) if base is None else (base, base_images)
     _check_planted(planted, planted_Z, target, images)
-    candidates = propose(Z, base, k, metric=metric, seed=seed)
+    candidates = propose(Z, base, k, metric=metric, seed=seed, find=find)
     near, typical = candidates.near, candidates.typical
     if images is None or target_images is None:
         bar = float(threshold or 0)
@@ -69,7 +72,7 @@ def find_duplicates(
     calibration = None
     if len(near):
         planted = planted or plant(target_images, seed)
-        positives, found = copies(planted, planted_Z, target, target_images, candidates, metric, names, threads)
+        positives, found = copies(planted, planted_Z, target, target_images, candidates, metric, names, threads, find)
         beyond, left = candidates.beyond, images
         if not len(beyond):  # a handful of images, all of them candidates: a copy of one beside another one
             beyond, left = strangers(planted, planted_Z, target, metric, typical), planted.copies

@@ -10,7 +10,7 @@ from nearkin.analyze.calibrate import Sample
 from nearkin.analyze.candidates import Candidates, Proposed, digests, distances, relative_distances, same_pixels
 from nearkin.analyze.pairs import PIXEL_FEATURES
 from nearkin.analyze.planted import Planted
-from nearkin.neighbors import knn
+from nearkin.neighbors import Search, knn
 
 EMBEDDING_FEATURES = ("relative_distance",)
 
@@ -60,6 +60,7 @@ def copies(
     metric: str,
     names: tuple[str, ...],
     threads: int | None,
+    find: Search = knn,
 ) -> tuple[Sample, NDArray[np.bool_]]:
     """Planted copies, measured like candidates, and which of them the search would have proposed."""
     n = len(planted.copies)
@@ -68,7 +69,7 @@ def copies(
     if planted_Z is None:
         nothing = np.zeros(n, dtype=np.float32)
         return sample(aligned, Proposed(rows[:, 0], rows[:, 1], nothing, nothing), names), np.ones(n, dtype=bool)
-    near = knn(planted_Z, base, min(2 * candidates.k, len(base)), metric=metric)
+    near = find(planted_Z, base, min(2 * candidates.k, len(base)), metric=metric)
     apart = distances(planted_Z, base[planted.source_row], metric)
     relative = relative_distances(apart, near.distances[:, -1], candidates.typical)
     found = (near.indices[:, : candidates.k] == planted.source_row[:, None]).any(axis=1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
-from nearkin.neighbors import Neighbors, knn
+from nearkin.neighbors import Neighbors, Search, knn
 
 N_QUERIES = 5000  # a mean over that many has a 95 % interval of about one point
 _NORMAL_95 = 1.959964
@@ -127,13 +127,14 @@ def retrieval_precision(
     metric: str = "cosine",
     n_queries: int = N_QUERIES,
     seed: int = 0,
+    find: Search = knn,
 ) -> Precision | None:
     """Precision of searching the labelled images of ``base``; None where labels are missing.
 
     Args:
         queries: images to ask with, not in ``base`` (for instance test images against train images), with the same
             classes. Default: the base's own, each without itself.
-        n_queries: at most this many queries, a seeded choice.
+        n_queries: at most this many queries, a seeded choice. find: what finds the neighbours.
     Raises:
         DataError: queries with other classes or another width. ConfigError: k does not fit, unknown metric.
     """
@@ -148,5 +149,5 @@ def retrieval_precision(
     if not len(rows) or not len(pick) or (queries is None and len(rows) < 2):
         return None
     own = np.searchsorted(rows, pick) if queries is None else None
-    found = knn(asked.Z[pick], base.Z[rows], k, metric=metric, own=own)
+    found = find(asked.Z[pick], base.Z[rows], k, metric=metric, own=own)
     return precision_at_k(found, asked.labels[pick], base.labels[rows], base.classes, queries is None)

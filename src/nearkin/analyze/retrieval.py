@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
-from nearkin.neighbors import Neighbors, farthest, knn, unit_rows
+from nearkin.neighbors import Neighbors, Search, exact_distances, farthest, knn
 
 DEFAULT_K = 5
 _UNLABELLED_QUERIES = 10
@@ -82,11 +82,13 @@ def search(
     metric: str = "cosine",
     with_farthest: bool = True,
     rows: NDArray[np.int64] | None = None,
+    find: Search = knn,
 ) -> Retrieval:
     """The k nearest and k farthest of every query; a query that is itself searched never finds itself.
 
     Args:
         rows: int64, ascending: search only these rows of the embeddings.
+        find: what finds the nearest; the farthest are always found exactly.
     Raises:
         ConfigError: k larger than what can be found, unknown metric.
         DataError: another width, values that are not finite, fewer than 2 images.
@@ -102,7 +104,7 @@ def search(
     inside = np.isin(queries.rows, rows)
     own[inside] = np.searchsorted(rows, queries.rows[inside])
     dropped = own if inside.any() else None
-    near = _exact(knn(queries.Z, base, k, metric=metric, own=dropped), queries.Z, base, metric, 1)
+    near = _exact(find(queries.Z, base, k, metric=metric, own=dropped), queries.Z, base, metric, 1)
     far = None
     if with_farthest:
         far = _exact(farthest(queries.Z, base, k, metric=metric, own=dropped), queries.Z, base, metric, -1)
@@ -121,16 +123,7 @@ def search(
 
 def _exact(found: Neighbors, Z: NDArray[np.float32], base: NDArray[np.float32], metric: str, sign: int) -> Neighbors:
     """Distances in float64, so that an exact duplicate shows 0, and their order (sign -1: descending)."""
-    distances = np.empty(found.indices.shape)
-    for j, indices in enumerate(found.indices):  # one query at a time: k x D numbers, few queries
-        a, b = Z[j : j + 1], base[indices]
-        if metric == "cosine":
-            u, v = unit_rows(a).astype(np.float64), unit_rows(b).astype(np.float64)
-            # |u - v|^2 / 2 equals 1 - cosine for unit vectors without its cancellation. A zero vector has cosine 0.
-            zero = ~u.any() | ~v.any(axis=1)
-            distances[j] = np.where(zero, 1.0, np.square(u - v).sum(axis=1) / 2)
-        else:
-            distances[j] = np.linalg.norm(a.astype(np.float64) - b, axis=1)
+    distances = exact_distances(Z, base, found.indices, metric)
     order = np.argsort(sign * distances, axis=1, kind="stable")
     return Neighbors(
         np.take_along_axis(distances, order, axis=1).astype(np.float32),

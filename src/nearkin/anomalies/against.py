@@ -14,6 +14,7 @@ from nearkin.analyze.ood import detect
 from nearkin.anomalies.rank import has_unseen, inside_rows, train_rows
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
+from nearkin.neighbors import Search, knn
 
 _INSIDE = "inside"
 
@@ -27,11 +28,12 @@ def against(
     k: int | None = None,
     seed: int = 0,
     curves: bool = True,
+    find: Search = knn,
 ) -> dict[str, Any]:
     """Set -> score -> the numbers of :class:`nearkin.analyze.ood.OOD`, JSON-able; extremes carry ids.
 
     Args:
-        ood: set name -> (vectors float32 (M, D), ids str (M,)).
+        ood: set name -> (vectors float32 (M, D), ids str (M,)). find: what finds the neighbours.
     Raises:
         ConfigError: a split without rows, unknown score, k out of range.
         DataError: other widths, values that are not finite, an empty set.
@@ -42,7 +44,7 @@ def against(
     sets = {name: Z for name, (Z, _) in ood.items()}
     if not only_train:
         sets[_INSIDE] = embeddings.Z[rows]
-    found = score_sets(embeddings.Z[mask], sets, scores, own=only_train, k=k, seed=seed)
+    found = score_sets(embeddings.Z[mask], sets, scores, own=only_train, k=k, seed=seed, find=find)
     out: dict[str, Any] = {}
     for name, (_, ids) in ood.items():
         out[name] = {}

@@ -22,6 +22,7 @@ from nearkin.anomalies.verdict import verdict
 from nearkin.data import ImageSet
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError
+from nearkin.neighbors import Search, knn
 
 PRIMARY = "knn-norm"  # fixed before any figure was seen
 NEAR, ONE_CLASS = "held-out class", "one-class"
@@ -98,13 +99,14 @@ def anomaly_table(
     k: int | None = None,
     seed: int = 0,
     curves: bool = False,
+    find: Search = knn,
 ) -> dict[str, Any]:
     """Everything at once, for a few methods (one seed each).
 
     Args:
         methods: name -> a function from images uint8 (N, 3, H, W) to vectors float32 (N, D), or the vectors themselves as
             {"train": ..., "test": ..., set name: ...}.
-        accuracies: name -> probe accuracy in [0, 1].
+        accuracies: name -> probe accuracy in [0, 1]. find: as in :func:`judge_embeddings`.
     Returns:
         what :func:`compare` returns, and "details": name -> what :func:`judge_embeddings` found, "trivial" among them.
     """
@@ -119,7 +121,16 @@ def anomaly_table(
         if missing:
             raise ConfigError(f"method '{name}': no vectors for {', '.join(missing)}.")
         found = judge_embeddings(
-            vectors["train"], vectors["test"], vectors, inside, sets, scores=scores, k=k, seed=seed, curves=curves
+            vectors["train"],
+            vectors["test"],
+            vectors,
+            inside,
+            sets,
+            scores=scores,
+            k=k,
+            seed=seed,
+            curves=curves,
+            find=find,
         )
         entries.append(Entry(name, seed, found, name, (accuracies or {}).get(name)))
     trivial = judge_trivial(inside, sets, seed=seed, curves=curves)
@@ -139,6 +150,7 @@ def table_of(
     scores: Sequence[str] = tuple(SCORES),
     k: int | None = None,
     seed: int = 0,
+    find: Search = knn,
 ) -> dict[str, Any]:
     """:func:`anomaly_table` of one embedding with splits and its images, which are in the embedding's order."""
     mask = train_rows(embeddings, train_split)
@@ -150,7 +162,7 @@ def table_of(
             for part, which in zip(parts, (mask, rows), strict=True)
         ]
     vectors = {"train": embeddings.Z[mask], "test": embeddings.Z[rows], **ood}
-    return anomaly_table({name: vectors}, InSet(*parts), sets, scores=scores, k=k, seed=seed, curves=True)
+    return anomaly_table({name: vectors}, InSet(*parts), sets, scores=scores, k=k, seed=seed, curves=True, find=find)
 
 
 def _rows(found: dict[str, Any], kind: str, entry: Entry | None) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pix
 from nearkin.anomalies.digits import describe_digits
 from nearkin.anomalies.sets import InSet, OodSet
 from nearkin.errors import DataError
+from nearkin.neighbors import Search, knn
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]
 PerClassScores = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -36,6 +37,7 @@ def judge_embeddings(
     k: int | None = None,
     seed: int = 0,
     curves: bool = True,
+    find: Search = knn,
 ) -> dict[str, Any]:
     """Measure one embedding.
 
@@ -43,6 +45,7 @@ def judge_embeddings(
         train, test: float32 (N, D), (M, D), vectors of ``inside``'s images. ood: set name -> vectors of its images.
         scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :func:`nearkin.analyze.anomaly.score_sets`; the tables
             over classes keep each score's own k. curves: keep ROC and PR curves and histograms.
+        find: what finds the neighbours of the scores (tables over classes and "resembled" search exactly).
     Returns:
         JSON-able, see :func:`_shape`; "spread" compares each OOD set's variance with the test set's, and
         "resembled" says which training images it resembles (with their "ids").
@@ -56,7 +59,8 @@ def judge_embeddings(
         if item.name not in ood:
             raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
         _same_length(item.name, ood[item.name], len(item.items))
-    found = score_sets(train, {_TEST: test, **{item.name: ood[item.name] for item in sets}}, scores, k=k, seed=seed)
+    asked = {_TEST: test, **{item.name: ood[item.name] for item in sets}}
+    found = score_sets(train, asked, scores, k=k, seed=seed, find=find)
     classwise: PerClassScores = {}
     if inside.labels:
         a, _, classes = inside.labels

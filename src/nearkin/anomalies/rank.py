@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nearkin.analyze.anomaly import OWN, score_sets
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
+from nearkin.neighbors import Search, knn
 
 _OTHERS = "others"
 
@@ -32,10 +33,12 @@ def rank(
     scores: Sequence[str] = ("knn2",),
     k: int | None = None,
     seed: int = 0,
+    find: Search = knn,
 ) -> dict[str, NDArray[np.float64]]:
     """Score every row: score name -> float64 (N,), higher = more anomalous.
 
     Rows of ``train_split`` are what the others are compared with, and are scored without themselves.
+    ``find`` finds the neighbours.
 
     Raises:
         ConfigError: a split without rows, unknown score, k out of range. DataError: fewer than 2 rows, values not finite.
@@ -44,7 +47,7 @@ def rank(
         raise DataError(f"the embedding holds {len(embeddings)} image; an anomaly score compares at least 2.")
     mask = train_rows(embeddings, train_split)
     sets = {} if mask.all() else {_OTHERS: embeddings.Z[~mask]}
-    found = score_sets(embeddings.Z[mask], sets, scores, own=True, k=k, seed=seed)
+    found = score_sets(embeddings.Z[mask], sets, scores, own=True, k=k, seed=seed, find=find)
     out = {}
     for name, values in found.items():
         out[name] = np.empty(len(embeddings))

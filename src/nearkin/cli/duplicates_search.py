@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin import neighbors
 from nearkin.analyze.duplicates import find_duplicates, group_duplicates
 from nearkin.analyze.groups import Groups
 from nearkin.analyze.lookalikes import Lookalikes, lookalikes_far_apart
@@ -102,8 +103,8 @@ def parse_threshold(text: str) -> float | None:
         raise ConfigError(f"--threshold {text}: expected auto or a number.") from error
 
 
-def find(loaded: Embeddings, request: Request) -> Found:
-    """Run the searches. Raises ConfigError and DataError."""
+def find(loaded: Embeddings, request: Request, nearest: neighbors.Search = neighbors.knn) -> Found:
+    """Run the searches, candidates found by ``nearest``. Raises ConfigError and DataError."""
     parts = _parts(loaded, request)
     pixels = None if request.images is None else images_of(loaded.ids, request.images).images
     other, other_pixels = None, None
@@ -122,7 +123,8 @@ def find(loaded: Embeddings, request: Request) -> Found:
         if other is not None:
             vectors, pictures = other.Z, other_pixels
         own = None if pixels is None else pixels[asked]
-        searches.append(Search(title, asked, base, _search(loaded, request, loaded.Z[asked], own, vectors, pictures)))
+        result = _search(loaded, request, loaded.Z[asked], own, vectors, pictures, nearest)
+        searches.append(Search(title, asked, base, result))
     groups = None
     if other is None:
         merged = _merged(searches)
@@ -165,6 +167,7 @@ def _search(
     pixels: Pixels | None,
     base: NDArray[np.float32] | None,
     base_pixels: Pixels | None,
+    nearest: neighbors.Search,
 ) -> Duplicates:
     target, pictures = (Z, pixels) if base is None else (base, base_pixels)
     planted: Planted | None = None
@@ -184,6 +187,7 @@ def _search(
         planted=planted,
         planted_Z=vectors,
         seed=request.seed,
+        find=nearest,
     )
 
 

@@ -80,6 +80,14 @@ Images = Annotated[
 ]
 Split = Annotated[str, typer.Option("--split", help="Which rows: all, train, val or test.")]
 Metric = Annotated[str, typer.Option("--metric", help="cosine or l2.")]
+Index = Annotated[
+    str,
+    typer.Option(
+        "--index",
+        help="What finds neighbours: faiss (exact), faiss:KIND (e.g. faiss:HNSW32), milvus (a temporary file), a path "
+        "ending with .db, or http(s)://HOST:PORT of a Milvus server (its token in MILVUS_TOKEN).",
+    ),
+]
 TableOut = Annotated[
     Path | None, typer.Option("-o", "--out", help="Parquet table, one row per image, to which columns are added.")
 ]

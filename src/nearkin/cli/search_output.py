@@ -21,11 +21,11 @@ Picture = NDArray[np.uint8]
 _NAMES = {"cosine": "1 - cosine", "l2": "L2"}
 
 
-def print_retrieval(found: Retrieval) -> None:
-    """Every query and what was found."""
+def print_retrieval(found: Retrieval, how: str = "exactly") -> None:
+    """Every query and what was found, and how it was searched."""
     console = Console(soft_wrap=True)
     console.print(
-        f"{found.searched:,} images searched exactly, distances {_NAMES[found.metric]}", highlight=False, markup=False
+        f"{found.searched:,} images searched {how}, distances {_NAMES[found.metric]}", highlight=False, markup=False
     )
     for note in found.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
@@ -111,7 +111,9 @@ def print_hubness(found: Hubness) -> None:
     console.print(table)
 
 
-def retrieval_sections(found: Retrieval, pictures: Mapping[str, Picture], own: Mapping[str, Picture]) -> list[Section]:
+def retrieval_sections(
+    found: Retrieval, pictures: Mapping[str, Picture], own: Mapping[str, Picture], how: str = "exactly"
+) -> list[Section]:
     """A row of the nearest and one of the farthest per query. ``pictures``: by id; ``own``: of queries given as files."""
     rows = []
     for answer in found.answers:
@@ -121,7 +123,7 @@ def retrieval_sections(found: Retrieval, pictures: Mapping[str, Picture], own: M
         for kind, hits in (("nearest", answer.nearest), ("farthest", answer.farthest)):
             if hits:
                 rows.append(Row(title, [first, *_cells(hits, pictures)], kind))
-    text = f"{found.searched:,} images searched exactly; below each its class and distance ({_NAMES[found.metric]})."
+    text = f"{found.searched:,} images searched {how}; below each its class and distance ({_NAMES[found.metric]})."
     return [Section("Nearest and farthest", rows, " ".join([text, *found.notes]))]
 
 

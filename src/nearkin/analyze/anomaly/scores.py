@@ -13,7 +13,7 @@ from nearkin.analyze.anomaly.lof import K as K_LOF
 from nearkin.analyze.anomaly.lof import fit_lof, lof, own_lof
 from nearkin.analyze.anomaly.mahalanobis import fit_gaussian
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.neighbors import Neighbors, knn
+from nearkin.neighbors import Neighbors, Search, knn
 
 SCORES: dict[str, str] = {
     "knn2": "mean L2 distance to the 2 nearest training vectors (the reference study's)",
@@ -35,6 +35,7 @@ def score_sets(
     own: bool = False,
     k: int | None = None,
     seed: int = 0,
+    find: Search = knn,
 ) -> Scored:
     """Anomaly scores, higher = more anomalous.
 
@@ -42,6 +43,7 @@ def score_sets(
         train: float32 (N, D), the vectors that count as normal. sets: name -> float32 (M, D), none of them in ``train``.
         names: of :data:`SCORES`. k: neighbours instead of each score's own number (Mahalanobis and forest have none).
         own: also score the training rows, under the name "train", each without itself (the forest keeps it).
+        find: what finds the neighbours.
     Returns:
         score -> set -> float64 (M,).
     Raises:
@@ -63,7 +65,7 @@ def score_sets(
             )
     if OWN in sets:
         raise ConfigError(f"the name '{OWN}' stands for the training rows; call the set something else.")
-    near = _Near(train, sets, own)
+    near = _Near(train, sets, own, find)
     out: Scored = {}
     for name in names:
         if name == "knn2":
@@ -91,8 +93,10 @@ def score_sets(
 class _Near:
     """Neighbours of every set among the training vectors, found when first asked for."""
 
-    def __init__(self, train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]], own: bool) -> None:
-        self._train, self._sets, self._own = train, sets, own
+    def __init__(
+        self, train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]], own: bool, find: Search
+    ) -> None:
+        self._train, self._sets, self._own, self._find = train, sets, own, find
         self._found: dict[str, dict[str, Neighbors]] = {}
 
     def of(self, metric: str, k: int, own: bool = False) -> dict[str, Neighbors]:
@@ -100,9 +104,9 @@ class _Near:
         found = self._found.setdefault(metric, {})
         for name, Z in self._sets.items():
             if name not in found:
-                found[name] = knn(Z, self._train, k, metric=metric)
+                found[name] = self._find(Z, self._train, k, metric=metric)
         if (own or self._own) and OWN not in found:
-            found[OWN] = knn(self._train, self._train, k, metric=metric, exclude_self=True)
+            found[OWN] = self._find(self._train, self._train, k, metric=metric, exclude_self=True)
         return {name: item for name, item in found.items() if name != OWN or own or self._own}
 
 

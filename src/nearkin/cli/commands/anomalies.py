@@ -38,6 +38,7 @@ def anomalies(
     one_class: Annotated[
         bool, typer.Option("--one-class", help="Also each class as the only normal one, and each class held out.")
     ] = False,
+    index: options.Index = "faiss",
     images: options.Images = None,
     variants: Annotated[
         bool, typer.Option("--variants", help="Also padded, inverted and recoloured versions of gray digits in --ood.")
@@ -52,14 +53,15 @@ def anomalies(
     """Rank images by how unlike the training images they are; with --ood, say how well that finds foreign ones.
 
     Scores: higher = more anomalous. A training image is scored without itself. With --images and --ood DATA --run RUN, scores
-    that need no learning (brightness, saturation, border, PNG size, raw pixels) stand in the same table. -o adds the column
-    anomaly_score.
+    that need no learning (brightness, saturation, border, PNG size, raw pixels) stand in the same table. --index lets
+    another engine find the neighbours of knn2, knn-norm and lof. -o adds the column anomaly_score.
     """
     from nearkin.analyze.table import add_columns
     from nearkin.anomalies import class_tables, foreign_sets, inside_rows, rank, train_rows
     from nearkin.atomic import write_json
     from nearkin.cli.anomaly_output import extremes, print_extremes, print_per_class, write_anomaly_sheet
     from nearkin.embeddings import Embeddings
+    from nearkin.index import searcher
     from nearkin.lookup import images_of
     from nearkin.runfolder import claim
 
@@ -69,38 +71,43 @@ def anomalies(
         if path is not None:  # before minutes are spent
             claim(path.parent)
     loaded = Embeddings.load(embeddings)
-    common: dict[str, Any] = {"train_split": train_split, "scores": names, "k": k, "seed": seed}
-    result: dict[str, Any] = {"embeddings": str(embeddings)} | common
+    settings: dict[str, Any] = {"train_split": train_split, "scores": names, "k": k, "seed": seed}
+    result: dict[str, Any] = {"embeddings": str(embeddings)} | settings
     pictures = images_of(loaded.ids, images, progress=not quiet) if images else None
     sets: list[OodSet] = []
-    if ood is None or out is not None or html is not None:
-        ranked = rank(loaded, **common)
-        result["ranked"] = {name: extremes(values, loaded) for name, values in ranked.items()}
-        if out is not None:
-            columns = {"anomaly_score": ranked[names[0]]} | {
-                f"anomaly_score_{name}": ranked[name] for name in names[1:]
-            }
-            add_columns(out, loaded, columns)
-        if ood is None:
-            print_extremes(result["ranked"])
-    if ood is not None:
-        result["inside"] = inside_rows(loaded, train_split)[1]
-        typer.echo(result["inside"])
-        if run is None:
-            result |= _vectors(loaded, ood, common)
-        else:
-            from nearkin.embedder import image_size
+    with searcher(index) as engine:
+        common = settings | {"find": engine.find}
+        if ood is None or out is not None or html is not None:
+            ranked = rank(loaded, **common)
+            result["ranked"] = {name: extremes(values, loaded) for name, values in ranked.items()}
+            if out is not None:
+                columns = {"anomaly_score": ranked[names[0]]} | {
+                    f"anomaly_score_{name}": ranked[name] for name in names[1:]
+                }
+                add_columns(out, loaded, columns)
+            if ood is None:
+                print_extremes(result["ranked"])
+        if ood is not None:
+            result["inside"] = inside_rows(loaded, train_split)[1]
+            typer.echo(result["inside"])
+            if run is None:
+                result |= _vectors(loaded, ood, common)
+            else:
+                from nearkin.embedder import image_size
 
-            size = image_size(run)
-            back = unseen = None
-            if variants and pictures is not None:
-                known = train_rows(loaded, train_split)
-                rest = ~known & ~inside_rows(loaded, train_split)[0]
-                back, unseen = pictures.images[known], pictures.images[rest] if rest.any() else None
-            sets = foreign_sets(
-                ood, size, split=ood_split, backgrounds=back, unseen=unseen, seed=seed, progress=not quiet
-            )
-            result |= _images(loaded, pictures, sets, run, layer, device, common)
+                size = image_size(run)
+                back = unseen = None
+                if variants and pictures is not None:
+                    known = train_rows(loaded, train_split)
+                    rest = ~known & ~inside_rows(loaded, train_split)[0]
+                    back, unseen = pictures.images[known], pictures.images[rest] if rest.any() else None
+                sets = foreign_sets(
+                    ood, size, split=ood_split, backgrounds=back, unseen=unseen, seed=seed, progress=not quiet
+                )
+                result |= _images(loaded, pictures, sets, run, layer, device, common)
+    result["index"] = engine.to_dict()
+    for line in engine.lines():
+        typer.echo(line)
     if one_class:
         tables = class_tables(loaded, train_split=train_split, scores=names)
         result["classes"] = tables

@@ -41,6 +41,7 @@ def duplicates(
         float, typer.Option("--precision", help="Share of true duplicates among those found that auto aims at.")
     ] = 0.95,
     metric: options.Metric = "cosine",
+    index: options.Index = "faiss",
     lookalikes: Annotated[
         int, typer.Option("--lookalikes", help="Also list this many pairs alike in pixels that the embedding parts.")
     ] = 0,
@@ -60,12 +61,13 @@ def duplicates(
     """Find near-duplicates: which images are there twice, and how much of the test set is in train.
 
     With --images every pair is checked on the pixels and gets a calibrated score. Without, only distances speak: the
-    pairs are unverified, and --threshold must be given. -o adds the column near_duplicate_set.
+    pairs are unverified, and --threshold must be given. --index lets another engine find the candidates. -o adds the column near_duplicate_set.
     """
     from nearkin.atomic import write_json
     from nearkin.cli import duplicates_output as output
     from nearkin.cli.duplicates_search import Request, find, parse_threshold, reverse
     from nearkin.embeddings import Embeddings
+    from nearkin.index import searcher
 
     options.need_images(html, images)
     request = Request(
@@ -84,8 +86,11 @@ def duplicates(
     )
     request.check(lookalikes, pairs, fail_over)
     loaded = Embeddings.load(embeddings)
-    found = find(loaded, request)
+    with searcher(index) as engine:
+        found = find(loaded, request, engine.find)
     output.print_found(found)
+    for line in engine.lines():
+        typer.echo(line)
     parted = reverse(found, lookalikes, metric, seed) if lookalikes else None
     if parted is not None:
         output.print_reverse(parted, found.embeddings)
@@ -93,7 +98,7 @@ def duplicates(
         output.write_pairs(pairs, found)
         typer.echo(f"pairs: {pairs}")
     if as_json is not None:
-        write_json(as_json, output.as_dict(found, parted, request))
+        write_json(as_json, output.as_dict(found, parted, request) | {"index": engine.to_dict()})
         typer.echo(f"written: {as_json}")
     if html is not None:
         output.write_sheet(html, embeddings.name, found, parted)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from nearkin.analyze.retrieval import Queries, Retrieval
     from nearkin.embeddings import Embeddings
+    from nearkin.neighbors import Search
     from nearkin.pipeline import Files
 
 
@@ -36,6 +37,7 @@ def search(
     split: options.Split = "all",
     k: Annotated[int, typer.Option("--k", help="How many nearest and farthest images.")] = 5,
     metric: options.Metric = "cosine",
+    index: options.Index = "faiss",
     farthest: Annotated[bool, typer.Option("--farthest/--no-farthest", help="Also the farthest images.")] = True,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -45,7 +47,7 @@ def search(
 ) -> None:
     """Find the nearest and farthest images by exact search; without a query also measure precision, by class.
 
-    -o adds the columns neighbors (k nearest of every image) and hubness (in how many lists of 10 nearest it stands).
+    --index lets another engine find the nearest, and says what share of them it finds; the farthest stay exact. -o adds the columns neighbors (k nearest of every image) and hubness (in how many lists of 10 nearest it stands).
     """
     from nearkin.analyze.precision import retrieval_precision
     from nearkin.analyze.retrieval import search as find
@@ -53,6 +55,7 @@ def search(
     from nearkin.atomic import write_json
     from nearkin.cli.search_output import print_precision, print_retrieval
     from nearkin.embeddings import Embeddings, rows_of
+    from nearkin.index import searcher
 
     options.need_images(html, images)
     loaded = Embeddings.load(embeddings)
@@ -60,21 +63,25 @@ def search(
         check_table(out, loaded)
     rows = rows_of(loaded.split, split)
     queries, files = _queries(loaded, rows, query or [], run, layer, device, seed)
-    found = find(loaded, queries, k=k, metric=metric, with_farthest=farthest, rows=rows)
-    print_retrieval(found)
     precision = None
-    if not query:
-        precision = retrieval_precision(loaded.take(rows), k=k, metric=metric, seed=seed)
-        print_precision(precision)
+    with searcher(index) as engine:
+        found = find(loaded, queries, k=k, metric=metric, with_farthest=farthest, rows=rows, find=engine.find)
+        print_retrieval(found, engine.how)
+        if not query:
+            precision = retrieval_precision(loaded.take(rows), k=k, metric=metric, seed=seed, find=engine.find)
+            print_precision(precision)
+        if out is not None:
+            _table(out, loaded, rows, k, metric, engine.find)
+    for line in engine.lines():
+        typer.echo(line)
     if as_json is not None:
-        measured = None if precision is None else precision.to_dict()
-        write_json(as_json, {"split": split, "seed": seed} | found.to_dict() | {"precision": measured})
+        measured = {"precision": None if precision is None else precision.to_dict(), "index": engine.to_dict()}
+        write_json(as_json, {"split": split, "seed": seed} | found.to_dict() | measured)
         typer.echo(f"written: {as_json}")
     if html is not None and images is not None:
-        _sheet(html, embeddings, images, found, files)
+        _sheet(html, embeddings, images, found, files, engine.how)
         typer.echo(f"sheet: {html}")
     if out is not None:
-        _table(out, loaded, rows, k, metric)
         typer.echo(f"table: {out}")
 
 
@@ -130,7 +137,7 @@ def _queries(
     return whole, files
 
 
-def _sheet(html: Path, embeddings: Path, images: str, found: Retrieval, files: Files | None) -> None:
+def _sheet(html: Path, embeddings: Path, images: str, found: Retrieval, files: Files | None, how: str) -> None:
     import numpy as np
 
     from nearkin.cli.search_output import retrieval_sections
@@ -142,17 +149,16 @@ def _sheet(html: Path, embeddings: Path, images: str, found: Retrieval, files: F
     looked_up = images_of(np.array(sorted(ids)), images)
     pictures = dict(zip(looked_up.ids.tolist(), looked_up.images, strict=True))
     own = {} if files is None else dict(zip(files.names, files.images, strict=True))
-    write_sheet(html, f"Search in {embeddings.name}", retrieval_sections(found, pictures, own))
+    write_sheet(html, f"Search in {embeddings.name}", retrieval_sections(found, pictures, own, how))
 
 
-def _table(out: Path, loaded: Embeddings, rows: NDArray[np.int64], k: int, metric: str) -> None:
+def _table(out: Path, loaded: Embeddings, rows: NDArray[np.int64], k: int, metric: str, find: Search) -> None:
     from nearkin.analyze.hubness import K
     from nearkin.analyze.occurrence import occurrence
     from nearkin.analyze.table import add_columns, neighbors_column, on_rows
-    from nearkin.neighbors import knn
 
     base = loaded.Z[rows]
-    found = knn(base, base, max(k, min(K, len(rows) - 1)), metric=metric, exclude_self=True)
+    found = find(base, base, max(k, min(K, len(rows) - 1)), metric=metric, exclude_self=True)
     counts = occurrence(found.first(K).indices, len(rows))
     columns = {
         "neighbors": neighbors_column(found.first(k), rows, len(loaded)),
