@@ -13,7 +13,7 @@ from nearkin.analyze.anomaly.lof import K as K_LOF
 from nearkin.analyze.anomaly.lof import fit_lof, lof, own_lof
 from nearkin.analyze.anomaly.mahalanobis import fit_gaussian
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.neighbors import Neighbors, knn
+from nearkin.neighbors import Index, Neighbors
 
 SCORES: dict[str, str] = {
     "knn2": "mean L2 distance to the 2 nearest training vectors (the reference study's)",
@@ -94,15 +94,19 @@ class _Near:
     def __init__(self, train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]], own: bool) -> None:
         self._train, self._sets, self._own = train, sets, own
         self._found: dict[str, dict[str, Neighbors]] = {}
+        self._index: dict[str, Index] = {}
 
     def of(self, metric: str, k: int, own: bool = False) -> dict[str, Neighbors]:
         """k neighbours per set (every call with one metric asks for the same k); the training rows' where wanted."""
         found = self._found.setdefault(metric, {})
+        if metric not in self._index:
+            self._index[metric] = Index(self._train, metric=metric)
+        index = self._index[metric]
         for name, Z in self._sets.items():
             if name not in found:
-                found[name] = knn(Z, self._train, k, metric=metric)
+                found[name] = index.search(Z, k)
         if (own or self._own) and OWN not in found:
-            found[OWN] = knn(self._train, self._train, k, metric=metric, exclude_self=True)
+            found[OWN] = index.search(None, k, own=np.arange(len(self._train)))
         return {name: item for name, item in found.items() if name != OWN or own or self._own}
 
 
