@@ -36,7 +36,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         certain.append(int(found[2].sum()))
         return found
 
-    monkeypatch.setattr(shortlist, "LEAST_WORK", 0)
+    for cost in ("LEAST_WORK", "_LISTING", "_FETCHING"):
+        monkeypatch.setattr(shortlist, cost, 0)
     monkeypatch.setattr(Shortlist, "search", counted)
     return certain
 

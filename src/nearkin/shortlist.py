@@ -22,8 +22,9 @@ _WIDTHS = (32, 64, 128, 256, 384)
 _SAMPLE, _PILOT = 4096, 64
 _LONGEST = 1024
 _CHUNK = 4096
-# Costs in multiply-adds: choosing among bounds, per bound; one dimension of a distance whose vector has to be fetched.
-_CHOOSING, _FETCHING = 24, 4
+# Costs in multiply-adds, measured: reading a bound, putting an entry on the list, and one dimension of a distance whose
+# vector has to be fetched.
+_READING, _LISTING, _FETCHING = 10, 2500, 4
 _WORTH = 0.7  # share of the plain search's cost above which the detour is not taken
 _ROUNDING = 1e-5  # of the squared lengths involved: what float32 may add to a bound
 
@@ -65,7 +66,10 @@ class Shortlist:
             needed = np.sort((apart < found[:, -1:]).sum(axis=1))
             for missed, length in zip(range(len(needed) - 1, -1, -1), needed.tolist(), strict=True):
                 length = min(n, max(length, k) + k // 4 + 8)
-                cost = n * (width + _CHOOSING) + length * d * _FETCHING + n * d * missed / len(needed)
+                # In random order about this many bounds are among the best so far when they are read.
+                listed = length * (1 + np.log(n / length))
+                cost = n * (width + _READING) + listed * _LISTING + length * d * _FETCHING
+                cost += n * d * missed / len(needed)
                 if cost < cheapest and length <= _LONGEST:
                     best, cheapest = Plan(width, length), cost
         return best
