@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {"analyze", "embeddings", "neighbors"},
     "analyze": {"embeddings", "neighbors", "atomic", "cores"},
     "lookup": {"data"},
-    "anomalies": {"analyze", "embeddings", "data"},
+    "anomalies": {"analyze", "embeddings", "data", "neighbors"},
     "embedder": {"methods", "atomic"},
     "export": {"atomic", "embedder", "methods", "__init__"},
     "inventory": {"atomic", "methods", "notebook"},

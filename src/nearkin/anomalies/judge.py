@@ -19,6 +19,7 @@ from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pix
 from nearkin.anomalies.digits import describe_digits
 from nearkin.anomalies.sets import InSet, OodSet
 from nearkin.errors import DataError
+from nearkin.neighbors import Index
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]
 PerClassScores = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -56,16 +57,19 @@ def judge_embeddings(
         if item.name not in ood:
             raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
         _same_length(item.name, ood[item.name], len(item.items))
-    found = score_sets(train, {_TEST: test, **{item.name: ood[item.name] for item in sets}}, scores, k=k, seed=seed)
+    indexes: dict[str, Index] = {}
+    asked = {_TEST: test} | {item.name: ood[item.name] for item in sets}
+    found = score_sets(train, asked, scores, k=k, seed=seed, indexes=indexes)
     classwise: PerClassScores = {}
     if inside.labels:
         a, _, classes = inside.labels
         for name in [name for name in scores if name in KNN_SCORES]:
-            distances = class_distances(train, a, test, len(classes), score=name)
+            distances = class_distances(indexes[KNN_SCORES[name][0]], a, test, len(classes), score=name)
             classwise[name] = one_class_scores(distances, score=name), held_out_scores(distances, score=name)
     out = _shape(found, classwise, inside, sets, curves)
     out["dim"] = int(train.shape[1])
-    out["resembled"] = {item.name: _resembled(train, ood[item.name], inside, seed) for item in sets}
+    directions = indexes.get("cosine") or Index(train)
+    out["resembled"] = {item.name: _resembled(directions, ood[item.name], inside, seed) for item in sets}
     own = moments(test, seed)
     out["spread"] = {item.name: spread(own, moments(ood[item.name], seed)).to_dict() for item in sets}
     return out
@@ -137,7 +141,7 @@ def _shape(
     }
 
 
-def _resembled(train: NDArray[np.float32], outside: NDArray[np.float32], inside: InSet, seed: int) -> dict[str, Any]:
+def _resembled(train: Index, outside: NDArray[np.float32], inside: InSet, seed: int) -> dict[str, Any]:
     found = resembled(train, outside, k=min(K_RESEMBLED, len(train)), seed=seed)
     return found.to_dict() | {"ids": inside.train.ids[list(found.rows)].tolist()}
 

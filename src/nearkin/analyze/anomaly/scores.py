@@ -35,12 +35,14 @@ def score_sets(
     own: bool = False,
     k: int | None = None,
     seed: int = 0,
+    indexes: dict[str, Index] | None = None,
 ) -> Scored:
     """Anomaly scores, higher = more anomalous.
 
     Args:
         train: float32 (N, D), the vectors that count as normal. sets: name -> float32 (M, D), none of them in ``train``.
         names: of :data:`SCORES`. k: neighbours instead of each score's own number (Mahalanobis and forest have none).
+        indexes: the training vectors' index by metric; what is missing is made and put there, for whoever needs it next.
         own: also score the training rows, under the name "train", each without itself (the forest keeps it).
     Returns:
         score -> set -> float64 (M,).
@@ -63,7 +65,7 @@ def score_sets(
             )
     if OWN in sets:
         raise ConfigError(f"the name '{OWN}' stands for the training rows; call the set something else.")
-    near = _Near(train, sets, own)
+    near = _Near(train, sets, own, {} if indexes is None else indexes)
     out: Scored = {}
     for name in names:
         if name == "knn2":
@@ -91,10 +93,11 @@ def score_sets(
 class _Near:
     """Neighbours of every set among the training vectors, found when first asked for."""
 
-    def __init__(self, train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]], own: bool) -> None:
-        self._train, self._sets, self._own = train, sets, own
+    def __init__(
+        self, train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]], own: bool, indexes: dict[str, Index]
+    ) -> None:
+        self._train, self._sets, self._own, self._index = train, sets, own, indexes
         self._found: dict[str, dict[str, Neighbors]] = {}
-        self._index: dict[str, Index] = {}
 
     def of(self, metric: str, k: int, own: bool = False) -> dict[str, Neighbors]:
         """k neighbours per set (every call with one metric asks for the same k); the training rows' where wanted."""
