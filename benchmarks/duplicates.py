@@ -19,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from timing import exponent
 
 from nearkin.analyze.duplicates import K, find_duplicates
 from nearkin.analyze.planted import plant
@@ -48,17 +49,15 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def exponent(sizes: list[int], values: list[float]) -> float:
-    """Slope of log(values) over log(sizes)."""
-    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Near-duplicates: seconds against the number of images.")
     parser.add_argument("--sizes", default="2000,4000,8000,16000", help="numbers of images, with commas")
     parser.add_argument("--dim", type=int, default=256, help="dimensions of the vectors (default 256)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.sizes, arguments.dim = "600,1200", 16
     sizes = [int(text) for text in arguments.sizes.split(",")]
 
     print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.dim} dimensions, k = {K}, 32 x 32 pixels")

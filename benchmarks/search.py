@@ -33,7 +33,10 @@ def main() -> None:
     parser.add_argument("--subset", type=int, default=1000, help="queries for scikit-learn (default 1000)")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     a = parser.parse_args()
+    if a.quick:
+        a.queries, a.base, a.dim, a.subset, a.turns = 200, 1000, 16, 100, 1
     with threadpool_limits(a.threads):  # OpenMP and BLAS of all sides
         measure(a)
 

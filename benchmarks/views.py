@@ -1,16 +1,19 @@
-"""Images per second and core of batched views against torchvision, both in one run.
+"""Images per second and core of batched views against torchvision and kornia, all in one run.
 
     python benchmarks/views.py [--recipe reference] [--batch 256] [--seconds 3]
 
 torchvision draws one set of parameters per call, so views that differ image by image take one call per image and view:
-that is what a data loader's worker does. Both sides start from uint8 tensors in memory and end at normalised float
-tensors; both run on one thread; turns alternate, and the fastest of each side counts.
+that is what a data loader's worker does. kornia (measured where it is installed: pip install 'nearkin[benchmarks]') draws
+parameters per image of a batch, as nearkin does. All sides start from uint8 tensors in memory and end at normalised float
+tensors; all run on one thread; turns alternate, and the fastest of each side counts.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
+from collections.abc import Callable
 
 import torch
 from timing import cpu_name, seconds_of
@@ -43,6 +46,31 @@ def torchvision_transform(recipe: Recipe, size: int) -> v2.Transform:
     return v2.Compose(steps)
 
 
+def kornia_transform(recipe: Recipe, size: int) -> torch.nn.Module:
+    """The recipe as a kornia pipeline for batches of floats in [0, 1]."""
+    import kornia.augmentation as K
+
+    steps: list[torch.nn.Module] = []
+    if recipe.crop:
+        mode = recipe.interpolation
+        steps.append(K.RandomResizedCrop((size, size), recipe.crop_scale, recipe.crop_ratio, resample=mode))
+    if recipe.flip_p > 0:
+        steps.append(K.RandomHorizontalFlip(p=recipe.flip_p))
+    if recipe.jitter_p > 0:
+        steps.append(
+            K.ColorJitter(recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue, p=recipe.jitter_p)
+        )
+    if recipe.gray_p > 0:
+        steps.append(K.RandomGrayscale(p=recipe.gray_p))
+    if recipe.blur_p > 0:
+        kernel = (recipe.blur_kernel, recipe.blur_kernel)
+        steps.append(K.RandomGaussianBlur(kernel, recipe.blur_sigma, p=recipe.blur_p))
+    if recipe.solarize_p > 0:
+        steps.append(K.RandomSolarize(thresholds=recipe.solarize_threshold, additions=0.0, p=recipe.solarize_p))
+    steps.append(K.Normalize(torch.tensor(recipe.mean), torch.tensor(recipe.std)))
+    return torch.nn.Sequential(*steps)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Views: batched against torchvision per image, on one core.")
     parser.add_argument("--recipe", choices=list(RECIPES), default="reference")
@@ -51,7 +79,10 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=2, help="views per image (default 2)")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long to measure, about (default 3)")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 channels_last output, as in training")
+    parser.add_argument("--quick", action="store_true", help="a small batch, to see that it runs")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.batch, arguments.seconds = 16, 0.1
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -72,23 +103,32 @@ def main() -> None:
     def one_by_one() -> list[Tensor]:
         return [torch.stack([transform(image) for image in few]) for _ in range(arguments.views)]
 
-    batched(), one_by_one()  # warm up
-    ours: list[float] = []
-    theirs: list[float] = []
+    sides: dict[str, tuple[int, Callable[[], object]]] = {
+        "nearkin": (len(images), batched),
+        "torchvision": (len(few), one_by_one),
+    }
+    if importlib.util.find_spec("kornia") is not None:
+        whole = kornia_transform(recipe, arguments.size)
+        sides["kornia"] = (len(images), lambda: [whole(images.float() / 255) for _ in range(arguments.views)])
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _, work in sides.values():  # warm up
+        work()
     end = time.perf_counter() + arguments.seconds
-    while time.perf_counter() < end or len(ours) < 3:
-        ours.append(seconds_of(batched) / len(images))
-        theirs.append(seconds_of(one_by_one) / len(few))
+    while time.perf_counter() < end or len(times["nearkin"]) < 3:
+        for name, (n, work) in sides.items():
+            times[name].append(seconds_of(work) / n)
 
     print(f"hardware     {cpu_name()}, 1 thread, torch {torch.__version__}")
     print(
         f"task         recipe {recipe.name}, {arguments.views} views per image, {arguments.size} x {arguments.size}, "
-        f"batch {arguments.batch}, {'bfloat16 channels_last' if arguments.bf16 else 'float32'}, {len(ours)} turns"
+        f"batch {arguments.batch}, {'bfloat16 channels_last' if arguments.bf16 else 'float32'}, "
+        f"{len(times['nearkin'])} turns"
     )
-    for name, times in (("nearkin", ours), ("torchvision", theirs)):
-        per_view = min(times) * 1e6 / arguments.views
-        print(f"{name:<12} {1 / min(times):9.0f} images/s per core  ({per_view:.1f} us per view)")
-    print(f"ratio        {min(theirs) / min(ours):9.1f}")
+    for name, taken in times.items():
+        per_view = min(taken) * 1e6 / arguments.views
+        print(f"{name:<12} {1 / min(taken):9.0f} images/s per core  ({per_view:.1f} us per view)")
+    for name in list(sides)[1:]:
+        print(f"ratio to {name:<11} {min(times[name]) / min(times['nearkin']):6.1f}  (times faster)")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nearkin.errors import ConfigError, DataError
-from nearkin.neighbors import Neighbors, farthest, knn, unit_rows
+from nearkin.neighbors import Index, Neighbors, farthest, knn, unit_rows
 
 RNG = np.random.default_rng(0)
 
@@ -121,3 +121,20 @@ def test_one_image_has_no_neighbour() -> None:
     for search in (knn, farthest):
         with pytest.raises(DataError, match="too few"):
             search(one, one, 1, exclude_self=True)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_an_index_of_some_rows_is_that_of_these_rows(metric: str) -> None:
+    b, q = RNG.normal(size=(80, 9)).astype(np.float32) + 1, RNG.normal(size=(20, 9)).astype(np.float32)
+    rows = np.flatnonzero(RNG.random(80) < 0.5)
+    part = Index(b, metric=metric).take(rows)
+    for search in ("search", "farthest"):
+        found = getattr(part, search)(q, 5)
+        expected = getattr(Index(b[rows], metric=metric), search)(q, 5)
+        assert len(part) == len(rows) and np.array_equal(found.indices, expected.indices)
+        assert np.allclose(found.distances, expected.distances, atol=1e-5)
+
+
+def test_no_vectors_have_no_index() -> None:
+    with pytest.raises(DataError, match="too few"):
+        Index(np.zeros((0, 3), dtype=np.float32))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError, unknown
+from nearkin.shortlist import Shortlist, pays
 
 METRICS = ("cosine", "l2")
 _CHUNK = 4096
@@ -57,6 +58,93 @@ def unit_rows(Z: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
+class Index:
+    """Vectors to be searched, prepared once for many searches.
+
+    Args:
+        base: float32 (N, D). metric: "cosine" or "l2".
+    Raises:
+        ConfigError: unknown metric. DataError: not (N, D), or values that are not finite.
+    """
+
+    def __init__(self, base: NDArray[np.float32], *, metric: str = "cosine") -> None:
+        _check_base(base, metric)
+        self.metric, self._width = metric, base.shape[1]
+        directions = _directions(base) if metric == "cosine" else base
+        # Distances do not change when everything moves, but |a|^2 + |b|^2 - 2ab in float32 loses small distances
+        # between long vectors: a collapsed embedding is a tiny cloud far from 0.
+        self._centre = np.asarray(directions.mean(axis=0, dtype=np.float64), dtype=np.float32)
+        self._base: NDArray[np.float32] = np.ascontiguousarray(directions - self._centre, dtype=np.float32)
+        self._short: Shortlist | None = None
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Index:
+        """The index of some rows, in their order; what a search returns counts within them."""
+        out = object.__new__(Index)
+        out.metric, out._width, out._centre = self.metric, self._width, self._centre
+        out._base = np.ascontiguousarray(self._base[rows])
+        if self._short is None and pays(len(self), *self._base.shape):  # once here instead of once per part
+            self._short = Shortlist(self._base)
+        out._short = None if self._short is None else self._short.take(out._base, rows)
+        return out
+
+    def search(self, queries: NDArray[np.float32] | None, k: int, *, own: NDArray[np.int64] | None = None) -> Neighbors:
+        """The k nearest. ``queries`` None: the base's own rows; ``own`` and errors as in :func:`knn`."""
+        asked = self._asked(queries, k, own)
+        squared, rows = self._nearest(asked, k + int(own is not None))
+        return self._neighbors(squared, rows, own)
+
+    def farthest(
+        self, queries: NDArray[np.float32] | None, k: int, *, own: NDArray[np.int64] | None = None
+    ) -> Neighbors:
+        """The k farthest, the farthest first. Arguments as in :meth:`search`.
+
+        |q - b|^2 = |q|^2 + 2 (|b|^2 / 2 - <q, b>): the farthest row has the largest inner product of (-q, 1) with
+        (b, |b|^2 / 2), which faiss finds exactly, without a matrix of all distances.
+        """
+        asked = self._asked(queries, k, own)
+        lengths, half = (np.square(Z).sum(axis=1, keepdims=True) for Z in (asked, self._base))
+        longer = np.concatenate([-asked, np.ones_like(lengths)], axis=1), np.concatenate([self._base, half / 2], axis=1)
+        score, rows = _search(*longer, k + int(own is not None), faiss.METRIC_INNER_PRODUCT)
+        return self._neighbors(lengths + 2 * score, rows, own)
+
+    def _asked(self, queries: NDArray[np.float32] | None, k: int, own: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        """The queries, checked, as directions for "cosine", moved like the base."""
+        if queries is not None:
+            _check_queries(queries, self._width)
+        _check_numbers(len(self) if queries is None else len(queries), len(self), k, own)
+        if queries is None:
+            return self._base
+        directions = _directions(queries) if self.metric == "cosine" else queries
+        return np.ascontiguousarray(directions - self._centre, dtype=np.float32)
+
+    def _nearest(self, asked: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Squared distances and rows (M, k): by a short list where that is cheaper, and by a full search for the rest."""
+        plan = None
+        if pays(len(asked), *self._base.shape):
+            self._short = self._short or Shortlist(self._base)
+            plan = self._short.plan(asked, k)
+        if plan is None or self._short is None:
+            return _search(asked, self._base, k, faiss.METRIC_L2)
+        squared, rows, certain = self._short.search(asked, k, plan)
+        left = np.flatnonzero(~certain)
+        if len(left):
+            squared[left], rows[left] = _search(asked[left], self._base, k, faiss.METRIC_L2)
+        return squared, rows
+
+    def _neighbors(
+        self, squared: NDArray[np.float32], rows: NDArray[np.int64], own: NDArray[np.int64] | None
+    ) -> Neighbors:
+        if own is not None:
+            squared, rows = drop_own(squared, rows, own)
+        squared = np.maximum(squared, 0)  # rounding may leave it slightly negative
+        # Between unit vectors |a - b|^2 = 2 (1 - cosine), and at most 4.
+        true = np.minimum(squared / 2, 2) if self.metric == "cosine" else np.sqrt(squared)
+        return Neighbors(np.asarray(true, dtype=np.float32), rows.astype(np.int64))
+
+
 def knn(
     queries: NDArray[np.float32],
     base: NDArray[np.float32],
@@ -66,10 +154,11 @@ def knn(
     exclude_self: bool = False,
     own: NDArray[np.int64] | None = None,
 ) -> Neighbors:
-    """Exact brute-force search by faiss.
+    """Exact search by faiss; where it saves work, by a short list with a guarantee (:mod:`nearkin.shortlist`).
 
     Distances are right to about 5e-4 of the spread of the base around its mean (float32 dot products), so an exact
-    duplicate may show a distance slightly above 0. A zero row has cosine 0 to every other row.
+    duplicate may show a distance slightly above 0. A zero row has cosine 0 to every other row. Many searches of one base:
+    :class:`Index`.
 
     Args:
         queries: float32 (M, D). base: float32 (N, D).
@@ -80,9 +169,7 @@ def knn(
         DataError: different widths, values that are not finite, or no other image to find.
     """
     own = np.arange(len(queries)) if exclude_self else own
-    queries, base = _prepared(queries, base, k, metric, own)
-    squared, found = _search(queries, base, k, own, faiss.METRIC_L2)
-    return _neighbors(squared, found, metric)
+    return Index(base, metric=metric).search(None if queries is base else queries, k, own=own)
 
 
 def farthest(
@@ -94,17 +181,9 @@ def farthest(
     exclude_self: bool = False,
     own: NDArray[np.int64] | None = None,
 ) -> Neighbors:
-    """Exact k farthest rows of the base, the farthest first. Arguments and errors as in :func:`knn`.
-
-    |q - b|^2 = |q|^2 + 2 (|b|^2 / 2 - <q, b>): the farthest row has the largest inner product of (-q, 1) with
-    (b, |b|^2 / 2), which faiss finds exactly, without a matrix of all distances.
-    """
+    """Exact k farthest rows of the base, the farthest first. Arguments and errors as in :func:`knn`."""
     own = np.arange(len(queries)) if exclude_self else own
-    queries, base = _prepared(queries, base, k, metric, own)
-    lengths, half = np.square(queries).sum(axis=1, keepdims=True), np.square(base).sum(axis=1, keepdims=True) / 2
-    asked = np.concatenate([-queries, np.ones_like(lengths)], axis=1)
-    score, found = _search(asked, np.concatenate([base, half], axis=1), k, own, faiss.METRIC_INNER_PRODUCT)
-    return _neighbors(lengths + 2 * score, found, metric)
+    return Index(base, metric=metric).farthest(None if queries is base else queries, k, own=own)
 
 
 def exact_distances(
@@ -127,62 +206,55 @@ def exact_distances(
     return distances
 
 
+def check_search(
+    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: str, own: NDArray[np.int64] | None
+) -> None:
+    """Refuse what :func:`knn` cannot search. Raises ConfigError and DataError."""
+    _check_base(base, metric)
+    _check_queries(queries, base.shape[1])
+    _check_numbers(len(queries), len(base), k, own)
+
+
 def _search(
-    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, own: NDArray[np.int64] | None, kind: int
+    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, kind: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k best rows by faiss's measure ``kind``, own rows dropped: scores and rows (M, k)."""
-    wanted = k + int(own is not None)
+    """The k best rows by faiss's measure ``kind``: scores and rows (M, k)."""
     scores, indices = [np.zeros((0, k), dtype=np.float32)], [np.zeros((0, k), dtype=np.int64)]
     for start in range(0, len(queries), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        d, i = faiss.knn(queries[rows], base, wanted, metric=kind)
-        if own is not None:
-            d, i = drop_own(d, i, own[rows])
+        d, i = faiss.knn(queries[start : start + _CHUNK], base, k, metric=kind)
         scores.append(d)
         indices.append(i)
     return np.concatenate(scores), np.concatenate(indices)
 
 
-def _prepared(
-    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: str, own: NDArray[np.int64] | None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Checked, as directions for "cosine", moved to the base's mean. One array twice stays one array."""
-    check_search(queries, base, k, metric, own)
-    same = queries is base
-    if metric == "cosine":
-        base = _directions(base)
-        queries = base if same else _directions(queries)
-    # Distances do not change when everything moves, but |a|^2 + |b|^2 - 2ab in float32 loses small distances
-    # between long vectors: a collapsed embedding is a tiny cloud far from 0.
-    centre: NDArray[np.float32] = np.asarray(base.mean(axis=0, dtype=np.float64), dtype=np.float32)
-    base = np.ascontiguousarray(base - centre, dtype=np.float32)
-    return base if same else np.ascontiguousarray(queries - centre, dtype=np.float32), base
-
-
-def check_search(
-    queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: str, own: NDArray[np.int64] | None
-) -> None:
-    """Refuse what :func:`knn` cannot search. Raises ConfigError and DataError."""
+def _check_base(base: NDArray[np.float32], metric: str) -> None:
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
-    if queries.ndim != 2 or base.ndim != 2 or queries.shape[1] != base.shape[1]:
-        raise DataError(f"neighbours: queries {queries.shape} and base {base.shape} must be (M, D) and (N, D).")
-    if own is not None and own.shape != (len(queries),):
-        raise DataError(f"neighbours: own {own.shape} must hold one row number for each of {len(queries)} queries.")
-    most = len(base) - int(own is not None)
+    if base.ndim != 2:
+        raise DataError(f"neighbours: base {base.shape} must be (N, D).")
+    _check_numbers(0, len(base), 1, None)
+    _check_finite(base)
+
+
+def _check_queries(queries: NDArray[np.float32], width: int) -> None:
+    if queries.ndim != 2 or queries.shape[1] != width:
+        raise DataError(f"neighbours: queries {queries.shape} must be (M, {width}), as wide as the base.")
+    _check_finite(queries)
+
+
+def _check_numbers(queries: int, n: int, k: int, own: NDArray[np.int64] | None) -> None:
+    if own is not None and own.shape != (queries,):
+        raise DataError(f"neighbours: own {own.shape} must hold one row number for each of {queries} queries.")
+    most = n - int(own is not None)
     if most < 1:
-        raise DataError(f"neighbours: {len(base)} images are too few; nothing is left to find.")
+        raise DataError(f"neighbours: {n} images are too few; nothing is left to find.")
     if not 1 <= k <= most:
-        raise ConfigError(f"k is {k}; with {len(base)} images it must be between 1 and {most}.")
-    if not np.isfinite(base).all() or not (queries is base or np.isfinite(queries).all()):
+        raise ConfigError(f"k is {k}; with {n} images it must be between 1 and {most}.")
+
+
+def _check_finite(Z: NDArray[np.float32]) -> None:
+    if not np.isfinite(Z).all():
         raise DataError("neighbours: the vectors hold values that are not finite; the run that made them diverged.")
-
-
-def _neighbors(squared: NDArray[np.float32], found: NDArray[np.int64], metric: str) -> Neighbors:
-    squared = np.maximum(squared, 0)  # rounding may leave it slightly negative
-    # Between unit vectors |a - b|^2 = 2 (1 - cosine), and at most 4.
-    true = np.asarray(np.minimum(squared / 2, 2) if metric == "cosine" else np.sqrt(squared), dtype=np.float32)
-    return Neighbors(true, found.astype(np.int64))
 
 
 def _directions(Z: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nearkin.analyze.overlap import overlap, top_rows
-from nearkin.analyze.spread import spread
+from nearkin.analyze.spread import Spread, moments
+from nearkin.analyze.spread import spread as compared
 from nearkin.errors import DataError
 
 SCALES = np.array([5, 3, 1, 0.5, 0.1])
@@ -16,6 +17,10 @@ SCALES = np.array([5, 3, 1, 0.5, 0.1])
 
 def cloud(n: int, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).normal(size=(n, 5)) * SCALES + 2).astype(np.float32)
+
+
+def spread(inside: np.ndarray, outside: np.ndarray) -> Spread:
+    return compared(moments(inside), moments(outside))
 
 
 def test_the_same_distribution_has_ratio_one() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_knn
+from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_index, pixel_knn
 from nearkin.errors import DataError
 
 Images = NDArray[np.uint8]
@@ -24,7 +24,8 @@ def photos(n: int, seed: int = 0, low: int = 60, high: int = 190) -> Images:
 
 def auc(score: str, train: Images, test: Images, out: Images) -> float:
     if score == "pixel-knn":
-        a, b = pixel_knn(train, test), pixel_knn(train, out)
+        index = pixel_index(train)
+        a, b = pixel_knn(index, test), pixel_knn(index, out)
     else:
         base = image_features(train)
         a, b = (feature_scores(base, image_features(images))[score] for images in (test, out))
@@ -82,7 +83,7 @@ def test_pixel_knn_is_brute_force() -> None:
     train, test = photos(50), photos(7, 1)
     a, b = (x.reshape(len(x), -1).astype(np.float64) / 255 for x in (test, train))
     expected = np.sort(np.linalg.norm(a[:, None] - b[None], axis=2))[:, :2].mean(axis=1)
-    np.testing.assert_allclose(pixel_knn(train, test), expected, rtol=1e-3)
+    np.testing.assert_allclose(pixel_knn(pixel_index(train), test), expected, rtol=1e-3)
     many = np.lib.stride_tricks.as_strided(train, (70_000, 3, 16, 16), (0, *train.strides[1:]))
     rows = pixel_base(many, seed=3)
     assert len(rows) == 50_000 == len(np.unique(rows)) and (rows != pixel_base(many, seed=4)).any()
@@ -93,7 +94,9 @@ def test_pixel_knn_is_brute_force() -> None:
 def test_identical_training_images_divide_by_nothing() -> None:
     same = np.full((20, 3, 8, 8), 9, dtype=np.uint8)
     for images in (same, same + np.uint8(100)):
-        found = feature_scores(image_features(same), image_features(images)) | {"p": pixel_knn(same, images)}
+        found = feature_scores(image_features(same), image_features(images)) | {
+            "p": pixel_knn(pixel_index(same), images)
+        }
         assert all(np.isfinite(values).all() for values in found.values())
         assert (found["intensity"] == (0 if images is same else 100)).all()
 

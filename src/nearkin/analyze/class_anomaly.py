@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearkin.analyze.anomaly.knn import K_MEAN, K_NORM
 from nearkin.analyze.auroc import Auroc, auroc
 from nearkin.errors import DataError, unknown
-from nearkin.neighbors import knn
+from nearkin.neighbors import Index
 
 KNN_SCORES = {"knn2": ("l2", K_MEAN), "knn-norm": ("cosine", K_NORM)}
 
@@ -39,7 +39,7 @@ class PerClass:
 
 
 def class_distances(
-    train: NDArray[np.float32],
+    train: NDArray[np.float32] | Index,
     train_labels: NDArray[np.int64],
     queries: NDArray[np.float32],
     classes: int,
@@ -49,7 +49,8 @@ def class_distances(
     """Distances of each query to its k nearest training vectors of each class: one search serves every table here.
 
     Args:
-        train: float32 (N, D), labels int64 (N,), -1 = left out. queries: float32 (M, D), none of them in ``train``.
+        train: float32 (N, D), or their index in the score's metric; labels int64 (N,), -1 = left out.
+        queries: float32 (M, D), none of them in ``train``.
         score: "knn2" (L2, k = 2) or "knn-norm" (unit length, L2, k = 50).
     Returns:
         float32 (classes, M, k), ascending; infinite where a class has fewer than k images.
@@ -59,12 +60,14 @@ def class_distances(
     if score not in KNN_SCORES:
         raise unknown("score", score, KNN_SCORES)
     metric, k = KNN_SCORES[score]
+    missing = np.setdiff1d(np.arange(classes), train_labels)
+    if len(missing):
+        raise DataError(f"class {missing[0]} has no training images; every class needs some to be scored.")
+    index = train if isinstance(train, Index) else Index(train, metric=metric)
     out = np.full((classes, len(queries), k), np.inf, dtype=np.float32)
     for c in range(classes):
-        base = train[train_labels == c]
-        if not len(base):
-            raise DataError(f"class {c} has no training images; every class needs some to be scored.")
-        found = knn(queries, base, min(k, len(base)), metric=metric).distances
+        own = index.take(train_labels == c)
+        found = own.search(queries, min(k, len(own))).distances
         out[c, :, : found.shape[1]] = np.sqrt(2 * found) if metric == "cosine" else found
     return out
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.neighbors import knn
+from nearkin.neighbors import Index
 
 K, QUERIES, TOP, SHOWN = 50, 2000, 100, 7
 
@@ -35,16 +35,16 @@ class Resembled:
         return asdict(self) | {"rows": list(self.rows), "counts": list(self.counts)}
 
 
-def resembled(train: NDArray[np.float32], outside: NDArray[np.float32], *, k: int = K, seed: int = 0) -> Resembled:
+def resembled(train: Index, outside: NDArray[np.float32], *, k: int = K, seed: int = 0) -> Resembled:
     """Count the k nearest training vectors (cosine, as in "knn-norm") of at most 2,000 foreign ones, a seeded choice.
 
     Args:
-        train: float32 (N, D). outside: float32 (M, D), none of them in ``train``.
+        train: cosine index of N vectors. outside: float32 (M, D), none of them in ``train``.
     Raises:
         ConfigError: k outside 1..N. DataError: other widths, values that are not finite.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(outside))[:QUERIES])
-    counts = np.bincount(knn(outside[rows], train, k).indices.ravel(), minlength=len(train))
+    counts = np.bincount(train.search(outside[rows], k).indices.ravel(), minlength=len(train))
     order = np.argsort(-counts, kind="stable")
     first = order[: min(SHOWN, int((counts > 0).sum()))]
     return Resembled(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,26 +42,64 @@ class Spread:
         return asdict(self) | {"per_component": list(self.per_component)}
 
 
-def spread(inside: NDArray[np.float32], outside: NDArray[np.float32], *, seed: int = 0) -> Spread:
-    """Compare the variance of in (N, D) and out (M, D); at most 25,000 rows of each, a seeded choice.
+@dataclass(frozen=True)
+class Moments:
+    """Attributes:
+    mean: float64 (D,). covariance: float64 (D, D), divisor N. length: mean length of the vectors.
+    """
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    length: float
+
+    @cached_property
+    def components(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Variances (D,), largest first, and their directions, the columns of (D, D)."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return np.maximum(values[::-1], 0), vectors[:, ::-1]
+
+    def effective_rank(self) -> float | None:
+        """(tr C)^2 / tr(C C), which is the participation ratio of the variances; None for a constant set."""
+        top = float(np.abs(self.covariance).max())
+        if not top > 0:
+            return None
+        share = self.covariance / top  # keeps the squares of tiny variances above 0
+        return float(np.trace(share) ** 2 / np.square(share).sum())
+
+
+def moments(Z: NDArray[np.float32], seed: int = 0) -> Moments:
+    """Of vectors (N, D), at most 25,000 rows, a seeded choice; a spread within float32's rounding of the position is none.
 
     Raises:
-        DataError: other widths, or fewer than 2 rows in a set.
+        DataError: not (N, D), or fewer than 2 rows.
     """
-    if inside.ndim != 2 or outside.ndim != 2 or inside.shape[1] != outside.shape[1]:
-        raise DataError(f"in {inside.shape} and out {outside.shape} must have vectors of the same width.")
-    if len(inside) < 2 or len(outside) < 2:
-        raise DataError(f"a variance needs at least 2 images; got {len(inside)} and {len(outside)}.")
-    mean, covariance = _moments(inside, seed)
-    out_mean, out_covariance = _moments(outside, seed)
-    values, vectors = np.linalg.eigh(covariance)
-    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-    total, out_total = float(values.sum()), float(np.trace(out_covariance))
-    length = float(np.linalg.norm(inside, axis=1).mean(dtype=np.float64))
-    ratio = float(np.linalg.norm(outside, axis=1).mean(dtype=np.float64)) / length if length > 0 else None
+    if Z.ndim != 2 or len(Z) < 2:
+        raise DataError(f"a variance needs at least 2 images, (N, D); got {Z.shape}.")
+    rows = np.random.default_rng(seed).permutation(len(Z))[:_MOST]
+    z = Z[np.sort(rows)].astype(np.float64)
+    length = float(np.linalg.norm(Z, axis=1).mean(dtype=np.float64))
+    top = float(np.abs(z).max())
+    mean = z.mean(axis=0)
+    z -= mean
+    if not float(np.abs(z).max()) > 1e-6 * top:
+        return Moments(mean, np.zeros((z.shape[1], z.shape[1])), length)
+    return Moments(mean, z.T @ z / len(z), length)
+
+
+def spread(inside: Moments, outside: Moments) -> Spread:
+    """Compare the variance of out with that of in.
+
+    Raises:
+        DataError: other widths.
+    """
+    if len(inside.mean) != len(outside.mean):
+        raise DataError(f"in ({len(inside.mean)} dimensions) and out ({len(outside.mean)}) must have the same width.")
+    values, vectors = inside.components
+    total, out_total = float(values.sum()), float(np.trace(outside.covariance))
+    ratio = outside.length / inside.length if inside.length > 0 else None
     if not total > 0:
-        return Spread(None, (), None, ratio, None, None, _rank(np.linalg.eigvalsh(out_covariance)))
-    along = np.einsum("dk,de,ek->k", vectors, out_covariance, vectors, optimize=True)
+        return Spread(None, (), None, ratio, None, None, outside.effective_rank())
+    along = np.einsum("dk,dk->k", vectors, outside.covariance @ vectors)
     kept = int(np.searchsorted(np.cumsum(values) / total, 0.95)) + 1
     shown = min(_SHOWN, int((values > 1e-9 * values[0]).sum()))
     return Spread(
@@ -68,28 +107,7 @@ def spread(inside: NDArray[np.float32], outside: NDArray[np.float32], *, seed: i
         per_component=tuple(float(v) for v in along[:shown] / values[:shown]),
         outside=min(1.0, max(0.0, 1 - float(along[:kept].sum()) / out_total)) if out_total > 0 else None,
         norm_ratio=ratio,
-        mean_shift=float(np.linalg.norm(out_mean - mean) / np.sqrt(total)),
-        effective_rank_in=_rank(values),
-        effective_rank_out=_rank(np.linalg.eigvalsh(out_covariance)),
+        mean_shift=float(np.linalg.norm(outside.mean - inside.mean) / np.sqrt(total)),
+        effective_rank_in=inside.effective_rank(),
+        effective_rank_out=outside.effective_rank(),
     )
-
-
-def _moments(Z: NDArray[np.float32], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (D,) and covariance (D, D); a spread within float32's rounding of the position counts as none."""
-    rows = np.random.default_rng(seed).permutation(len(Z))[:_MOST]
-    z = Z[np.sort(rows)].astype(np.float64)
-    top = float(np.abs(z).max())
-    mean = z.mean(axis=0)
-    z -= mean
-    if not float(np.abs(z).max()) > 1e-6 * top:
-        return mean, np.zeros((z.shape[1], z.shape[1]))
-    return mean, z.T @ z / len(z)
-
-
-def _rank(values: NDArray[Any]) -> float | None:
-    values = np.maximum(values, 0)
-    top = float(values.max())
-    if not top > 0:
-        return None
-    share = values / top
-    return float(share.sum() ** 2 / np.square(share).sum())

@@ -14,12 +14,12 @@ from nearkin.analyze.ood import detect
 from nearkin.analyze.overlap import top_rows
 from nearkin.analyze.resembled import K as K_RESEMBLED
 from nearkin.analyze.resembled import resembled
-from nearkin.analyze.spread import spread
-from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_knn, pixels
+from nearkin.analyze.spread import moments, spread
+from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_index, pixel_knn, pixels
 from nearkin.anomalies.digits import describe_digits
 from nearkin.anomalies.sets import InSet, OodSet
 from nearkin.errors import DataError
-from nearkin.neighbors import Search, knn
+from nearkin.neighbors import Index, Search, knn
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]
 PerClassScores = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -59,18 +59,23 @@ def judge_embeddings(
         if item.name not in ood:
             raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
         _same_length(item.name, ood[item.name], len(item.items))
-    asked = {_TEST: test, **{item.name: ood[item.name] for item in sets}}
-    found = score_sets(train, asked, scores, k=k, seed=seed, find=find)
+    indexes: dict[str, Index] = {}
+    asked = {_TEST: test} | {item.name: ood[item.name] for item in sets}
+    found = score_sets(train, asked, scores, k=k, seed=seed, find=find, indexes=indexes)
     classwise: PerClassScores = {}
     if inside.labels:
         a, _, classes = inside.labels
         for name in [name for name in scores if name in KNN_SCORES]:
-            distances = class_distances(train, a, test, len(classes), score=name)
+            metric = KNN_SCORES[name][0]
+            exact = indexes.get(metric) or indexes.setdefault(metric, Index(train, metric=metric))
+            distances = class_distances(exact, a, test, len(classes), score=name)
             classwise[name] = one_class_scores(distances, score=name), held_out_scores(distances, score=name)
     out = _shape(found, classwise, inside, sets, curves)
     out["dim"] = int(train.shape[1])
-    out["resembled"] = {item.name: _resembled(train, ood[item.name], inside, seed) for item in sets}
-    out["spread"] = {item.name: spread(test, ood[item.name], seed=seed).to_dict() for item in sets}
+    directions = indexes.get("cosine") or Index(train)
+    out["resembled"] = {item.name: _resembled(directions, ood[item.name], inside, seed) for item in sets}
+    own = moments(test, seed)
+    out["spread"] = {item.name: spread(own, moments(ood[item.name], seed)).to_dict() for item in sets}
     return out
 
 
@@ -82,12 +87,13 @@ def judge_trivial(inside: InSet, sets: Sequence[OodSet], *, seed: int = 0, curve
     """
     train, test = image_features(inside.train.images), image_features(inside.test.images)
     found: Scores = {name: {} for name in TRIVIAL}
+    near_pixels = pixel_index(inside.train.images, seed)
     images = {_TEST: inside.test.images} | {item.name: item.items.images for item in sets}
     for where, asked in images.items():
         scored = feature_scores(train, test if where == _TEST else image_features(asked))
         for name, values in scored.items():
             found[name][where] = values
-        found["pixel-knn"][where] = pixel_knn(inside.train.images, asked, seed=seed)
+        found["pixel-knn"][where] = pixel_knn(near_pixels, asked)
     classwise: PerClassScores = {}
     if inside.labels:
         labels, _, classes = inside.labels
@@ -95,9 +101,7 @@ def judge_trivial(inside: InSet, sets: Sequence[OodSet], *, seed: int = 0, curve
         rest = [feature_scores(train.take((labels >= 0) & (labels != c)), test) for c in range(len(classes))]
         classwise = {name: (np.stack([s[name] for s in own]), np.stack([s[name] for s in rest])) for name in own[0]}
         base = pixel_base(inside.train.images, seed)
-        near = class_distances(
-            pixels(inside.train.images[base]), labels[base], pixels(inside.test.images), len(classes), score="knn2"
-        )
+        near = class_distances(near_pixels, labels[base], pixels(inside.test.images), len(classes), score="knn2")
         classwise["pixel-knn"] = one_class_scores(near, score="knn2"), held_out_scores(near, score="knn2")
     return _shape(found, classwise, inside, sets, curves)
 
@@ -141,7 +145,7 @@ def _shape(
     }
 
 
-def _resembled(train: NDArray[np.float32], outside: NDArray[np.float32], inside: InSet, seed: int) -> dict[str, Any]:
+def _resembled(train: Index, outside: NDArray[np.float32], inside: InSet, seed: int) -> dict[str, Any]:
     found = resembled(train, outside, k=min(K_RESEMBLED, len(train)), seed=seed)
     return found.to_dict() | {"ids": inside.train.ids[list(found.rows)].tolist()}
 

@@ -13,7 +13,7 @@ from nearkin.analyze.anomaly.lof import K as K_LOF
 from nearkin.analyze.anomaly.lof import fit_lof, lof, own_lof
 from nearkin.analyze.anomaly.mahalanobis import fit_gaussian
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.neighbors import Neighbors, Search, knn
+from nearkin.neighbors import Index, Neighbors, Search, knn
 
 SCORES: dict[str, str] = {
     "knn2": "mean L2 distance to the 2 nearest training vectors (the reference study's)",
@@ -36,14 +36,16 @@ def score_sets(
     k: int | None = None,
     seed: int = 0,
     find: Search = knn,
+    indexes: dict[str, Index] | None = None,
 ) -> Scored:
     """Anomaly scores, higher = more anomalous.
 
     Args:
         train: float32 (N, D), the vectors that count as normal. sets: name -> float32 (M, D), none of them in ``train``.
         names: of :data:`SCORES`. k: neighbours instead of each score's own number (Mahalanobis and forest have none).
-        own: also score the training rows, under the name "train", each without itself (the forest keeps it).
         find: what finds the neighbours.
+        indexes: the training vectors' index by metric; what is missing is made and put there, for whoever needs it next.
+        own: also score the training rows, under the name "train", each without itself (the forest keeps it).
     Returns:
         score -> set -> float64 (M,).
     Raises:
@@ -65,7 +67,7 @@ def score_sets(
             )
     if OWN in sets:
         raise ConfigError(f"the name '{OWN}' stands for the training rows; call the set something else.")
-    near = _Near(train, sets, own, find)
+    near = _Near(train, sets, own, find, {} if indexes is None else indexes)
     out: Scored = {}
     for name in names:
         if name == "knn2":
@@ -94,9 +96,14 @@ class _Near:
     """Neighbours of every set among the training vectors, found when first asked for."""
 
     def __init__(
-        self, train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]], own: bool, find: Search
+        self,
+        train: NDArray[np.float32],
+        sets: Mapping[str, NDArray[np.float32]],
+        own: bool,
+        find: Search,
+        indexes: dict[str, Index],
     ) -> None:
-        self._train, self._sets, self._own, self._find = train, sets, own, find
+        self._train, self._sets, self._own, self._find, self._indexes = train, sets, own, find, indexes
         self._found: dict[str, dict[str, Neighbors]] = {}
 
     def of(self, metric: str, k: int, own: bool = False) -> dict[str, Neighbors]:
@@ -104,10 +111,18 @@ class _Near:
         found = self._found.setdefault(metric, {})
         for name, Z in self._sets.items():
             if name not in found:
-                found[name] = self._find(Z, self._train, k, metric=metric)
+                found[name] = self._search(Z, k, metric)
         if (own or self._own) and OWN not in found:
-            found[OWN] = self._find(self._train, self._train, k, metric=metric, exclude_self=True)
+            found[OWN] = self._search(None, k, metric)
         return {name: item for name, item in found.items() if name != OWN or own or self._own}
+
+    def _search(self, Z: NDArray[np.float32] | None, k: int, metric: str) -> Neighbors:
+        """Neighbours of Z, or of the training rows each without itself; the exact search prepares its index once."""
+        if self._find is not knn:
+            return self._find(self._train if Z is None else Z, self._train, k, metric=metric, exclude_self=Z is None)
+        if metric not in self._indexes:
+            self._indexes[metric] = Index(self._train, metric=metric)
+        return self._indexes[metric].search(Z, k, own=np.arange(len(self._train)) if Z is None else None)
 
 
 def _check(train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]]) -> None:

@@ -1,0 +1,141 @@
+"""Exact nearest neighbours with most of the work left out: a lower bound in few dimensions, then distances of a short list.
+
+An orthonormal basis splits each vector into m coordinates and a rest. By the triangle inequality in the rest, |q - b|^2 is at
+least the squared distance of the coordinates plus the squared difference of the rests' lengths: the squared distance of
+vectors of m + 1 dimensions (coordinates, length of the rest). A search there gives a short list; its distances are computed
+in full; and the k nearest on the list are the k nearest of all if the k-th is not above the bound of the list's last entry.
+Queries for which it is are left to the caller. Any basis is right; principal components make the lists short. After Hwang,
+Han and Ahn, "A Fast Nearest Neighbor Search Algorithm by Nonlinear Embedding", CVPR 2012, whose basis are block means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST_WORK = 2e10  # queries x base x dimensions below which a plain search takes a fraction of a second
+_LEAST_DIMENSIONS, _LEAST_QUERIES = 96, 1000
+_WIDTHS = (32, 64, 128, 256, 384)
+_SAMPLE, _PILOT = 4096, 64
+_LONGEST = 1024
+_CHUNK = 4096
+# Costs in multiply-adds, measured: reading a bound, putting an entry on the list, and one dimension of a distance whose
+# vector has to be fetched.
+_READING, _LISTING, _FETCHING = 10, 2500, 4
+_WORTH = 0.7  # share of the plain search's cost above which the detour is not taken
+_ROUNDING = 1e-5  # of the squared lengths involved: what float32 may add to a bound
+
+
+@dataclass(frozen=True)
+class Plan:
+    """width: m, coordinates of the bound. length: of the short list."""
+
+    width: int
+    length: int
+
+
+class Shortlist:
+    """Base vectors float32 (N, D), centred, with their coordinates in a basis."""
+
+    def __init__(self, base: NDArray[np.float32]) -> None:
+        self._base, self._basis = base, principal_axes(base)
+        self._coordinates, self._rest = self._split(base)
+
+    def take(self, base: NDArray[np.float32], rows: NDArray[np.int64] | NDArray[np.bool_]) -> Shortlist:
+        """That of ``base``, the rows at ``rows`` of these: the basis stays."""
+        out = object.__new__(Shortlist)
+        out._base, out._basis = base, self._basis
+        out._coordinates, out._rest = self._coordinates[rows], self._rest[rows]
+        return out
+
+    def plan(self, queries: NDArray[np.float32], k: int) -> Plan | None:
+        """What is cheapest for such queries (M, D), judged by a few of them; None where a plain search is."""
+        n, d = self._base.shape
+        few = queries[np.random.default_rng(0).permutation(len(queries))[: max(16, min(_PILOT, 2**24 // n))]]
+        found, _ = faiss.knn(few, self._base, k)
+        coordinates, rest = self._split(few)
+        best, cheapest = None, _WORTH * n * d
+        for width in (w for w in _WIDTHS if w <= self._basis.shape[1]):
+            bound, base = (
+                self._bounds(*parts, width) for parts in ((coordinates, rest), (self._coordinates, self._rest))
+            )
+            apart = np.square(bound).sum(axis=1)[:, None] + np.square(base).sum(axis=1) - 2 * bound @ base.T
+            needed = np.sort((apart < found[:, -1:]).sum(axis=1))
+            for missed, length in zip(range(len(needed) - 1, -1, -1), needed.tolist(), strict=True):
+                length = min(n, max(length, k) + k // 4 + 8)
+                # In random order about this many bounds are among the best so far when they are read.
+                listed = length * (1 + np.log(n / length))
+                cost = n * (width + _READING) + listed * _LISTING + length * d * _FETCHING
+                cost += n * d * missed / len(needed)
+                if cost < cheapest and length <= _LONGEST:
+                    best, cheapest = Plan(width, length), cost
+        return best
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, plan: Plan
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+        """Squared distances and rows (M, k) of queries (M, D), nearest first, and bool (M,): which are certain."""
+        base = self._bounds(self._coordinates, self._rest, plan.width)
+        longest = float(np.sqrt(np.square(base).sum(axis=1)).max())
+        squared = np.empty((len(queries), k), dtype=np.float32)
+        rows = np.empty((len(queries), k), dtype=np.int64)
+        certain = np.empty(len(queries), dtype=np.bool_)
+        for start in range(0, len(queries), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            asked = np.ascontiguousarray(queries[part])
+            coordinates, rest = self._split(asked)
+            short = self._bounds(coordinates, rest, plan.width)
+            bounds, listed = faiss.knn(short, base, plan.length)
+            squared[part], rows[part] = nearest_of(asked, self._base, listed, k)
+            size = np.sqrt(np.square(short).sum(axis=1)) + longest
+            sure = squared[part, -1] <= bounds[:, -1] - _ROUNDING * np.square(size)
+            certain[part] = sure | (plan.length == len(base))
+        return squared, rows, certain
+
+    def _split(self, Z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """All coordinates (n, m) and the length of what they leave (n,), by subtraction: a difference of squares is rough."""
+        coordinates = np.asarray(Z @ self._basis)
+        rest = np.empty(len(Z), dtype=np.float32)
+        for start in range(0, len(Z), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            rest[part] = np.linalg.norm(Z[part] - coordinates[part] @ self._basis.T, axis=1)
+        return coordinates, rest
+
+    @staticmethod
+    def _bounds(coordinates: NDArray[np.float32], rest: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+        """(n, width + 1): the first coordinates, and the length of everything else."""
+        others = np.sqrt(np.square(coordinates[:, width:]).sum(axis=1) + np.square(rest))
+        return np.ascontiguousarray(np.concatenate([coordinates[:, :width], others[:, None]], axis=1), dtype=np.float32)
+
+
+def pays(queries: int, n: int, d: int) -> bool:
+    """Whether a plan is worth making for ``queries`` queries among n vectors of d dimensions."""
+    return d >= _LEAST_DIMENSIONS and queries >= _LEAST_QUERIES and float(queries) * n * d >= LEAST_WORK
+
+
+def principal_axes(Z: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Orthonormal columns (D, m), the directions in which a sample of centred rows (N, D) varies most first."""
+    from sklearn.utils.extmath import randomized_svd
+
+    sample = Z[np.sort(np.random.default_rng(0).permutation(len(Z))[:_SAMPLE])]
+    most = max(1, min(*sample.shape, max(w for w in _WIDTHS if w <= max(_WIDTHS[0], Z.shape[1] // 3))))
+    axes = randomized_svd(sample, most, n_iter=2, random_state=0)[2]
+    # Orthonormal to rounding also where the sample spans fewer directions than asked for.
+    return np.ascontiguousarray(np.linalg.qr(axes.T.astype(np.float64))[0], dtype=np.float32)
+
+
+def nearest_of(
+    queries: NDArray[np.float32], base: NDArray[np.float32], listed: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k nearest of the listed rows (M, L) of the base: squared distances and rows (M, k), by faiss."""
+    m, length = listed.shape
+    squared, rows = np.empty((m, k), dtype=np.float32), np.empty((m, k), dtype=np.int64)
+    pointers = [faiss.swig_ptr(array) for array in (queries, base, listed, squared, rows)]
+    # The lists' stride is given because faiss's default for it reads past the first list.
+    faiss.knn_L2sqr_by_idx(  # type: ignore[attr-defined]
+        *pointers[:3], queries.shape[1], m, len(base), length, k, *pointers[3:], length
+    )
+    return squared, rows
