@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,15 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from nearkin.errors import ConfigError
 from nearkin.methods.gather import gather
+from nearkin.methods.neighborhood import shared_features, train_neighbors
 from nearkin.methods.vicreg import vicreg_terms
 from nearkin.train import ranks
+from nearkin.train.batchnorm import globalise
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
@@ -55,15 +60,20 @@ class Linear:
         pass
 
 
-def run(folder: Path) -> None:
+def run(folder: Path, trainable: Linear | None = None, config: TrainConfig = CONFIG) -> None:
     folder.mkdir(exist_ok=True)
-    train(Linear(), IMAGES, CONFIG, folder, seed=0, fabric=make_fabric("cpu", "fp32"), progress=False)
+    fabric = make_fabric("cpu", "fp32")
+    train(trainable or Linear(), IMAGES, config, folder, seed=0, fabric=fabric, progress=False)
+
+
+def joined_by(rank: int, world: int, port: int) -> AbstractContextManager[None]:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return ranks.group("cpu")
 
 
 def worker(rank: int, world: int, port: int, folder: str) -> None:
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    with ranks.group("cpu"):
+    with joined_by(rank, world, port):
         run(Path(folder))
 
 
@@ -86,6 +96,70 @@ def test_ranks_train_what_one_process_trains(tmp_path: Path, world: int) -> None
     a, b = ([json.loads(line) for line in text] for text in lines)
     assert [line["kind"] for line in a] == [line["kind"] for line in b]
     assert b[-1]["loss"] == pytest.approx(a[-1]["loss"], abs=1e-8)
+
+
+class Normed(Linear):
+    """The same with BatchNorm after a convolution and after a linear layer; the views pass one after the other."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Tanh(), nn.Flatten(), nn.Linear(20, 6), nn.BatchNorm1d(6), nn.Tanh(),
+            nn.Linear(6, 4),
+        ).double()  # fmt: skip
+
+
+def normed_worker(rank: int, world: int, port: int, folder: str) -> None:
+    with joined_by(rank, world, port):
+        run(Path(folder), Normed(), dataclasses.replace(CONFIG, sync_batchnorm=True))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("world", [2, 4])
+def test_synchronised_batchnorm_trains_what_one_process_trains(tmp_path: Path, world: int) -> None:
+    run(tmp_path / "one", Normed())
+    mp.spawn(normed_worker, args=(world, free_port(), str(tmp_path / "many")), nprocs=world)
+    one, many = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("one", "many"))
+    assert "1.running_var" in one and one.keys() == many.keys()
+    for name in one:
+        torch.testing.assert_close(many[name], one[name], atol=1e-8, rtol=0)
+
+
+def test_one_process_keeps_its_batchnorm(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Sequential(BatchNormAct2d(3))
+    globalise(net, torch.device("cpu"))
+    assert type(net[0]) is BatchNormAct2d
+    monkeypatch.setattr(ranks, "joined", lambda: True)
+    with pytest.raises(ConfigError, match="sync_batchnorm cannot convert BatchNormAct2d on a CPU"):
+        globalise(net, torch.device("cpu"))
+
+
+def shared_worker(rank: int, world: int, port: int, folder: str) -> None:
+    with joined_by(rank, world, port):
+        seen: list[int] = []
+
+        def features(images: np.ndarray) -> np.ndarray:
+            seen.append(len(images))
+            return images.reshape(len(images), -1).astype(np.float32)
+
+        found = shared_features(features, IMAGES[:31])
+        near = train_neighbors(found, 3, "l2")
+        stored = ranks.from_lead(["rank", rank])
+        np.savez(Path(folder) / f"{rank}.npz", found=found, near=near, seen=seen, stored=stored[1])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_share_features_and_neighbours(tmp_path: Path, world: int) -> None:
+    mp.spawn(shared_worker, args=(world, free_port(), str(tmp_path)), nprocs=world)
+    Z = IMAGES[:31].reshape(31, -1).astype(np.float32)
+    near = train_neighbors(Z, 3, "l2")
+    parts = [np.load(tmp_path / f"{rank}.npz") for rank in range(world)]
+    assert sum(int(part["seen"].sum()) for part in parts) == 31 and all(part["seen"].max() <= 16 for part in parts)
+    for part in parts:
+        assert np.array_equal(part["found"], Z) and np.array_equal(part["near"], near) and part["stored"] == 0
 
 
 def test_a_batch_needs_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:

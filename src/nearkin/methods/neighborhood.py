@@ -12,6 +12,7 @@ from nearkin.atomic import read_json
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, DataError
 from nearkin.neighbors import knn
+from nearkin.train import ranks
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 _HINT = (
@@ -56,8 +57,15 @@ def frozen_features(source: str, runs: dict[str, Path], shape: tuple[int, int, i
 
 
 def train_neighbors(features: NDArray[np.float32], k: int, metric: str) -> NDArray[np.int64]:
-    """The k exact nearest of every training image among the others: int64 (N, k)."""
-    return knn(features, features, k, metric=metric, exclude_self=True).indices
+    """The k exact nearest of every training image among the others: int64 (N, k). Ranks share the search."""
+    mine = ranks.share(len(features))
+    own = np.arange(len(features))[mine]
+    return ranks.collect(knn(features[mine], features, k, metric=metric, own=own).indices, len(features))
+
+
+def shared_features(features: Features, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Features (N, D) of all images; each rank computes its share of them."""
+    return ranks.collect(features(images[ranks.share(len(images))]), len(images))
 
 
 def same_class(train: ImageSet, k: int, seed: int) -> NDArray[np.int64]:

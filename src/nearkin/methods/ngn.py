@@ -33,10 +33,12 @@ from nearkin.methods.neighborhood import (
     pixel_features,
     purity,
     same_class,
+    shared_features,
     train_neighbors,
 )
 from nearkin.methods.vicreg import VICReg
 from nearkin.neighbors import METRICS, knn
+from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.loop import device_images
 from nearkin.train.record import Record
@@ -83,7 +85,7 @@ class NGN(VICReg):
         shape: tuple[int, int, int] = (3, self.image_size, self.image_size)
         if s["neighbors_from"] != "labels":
             self._features = frozen_features(s["neighbors_from"], self.runs, shape, self._fabric.device.type)
-        self._train_features = self._features(train.images)
+        self._train_features = shared_features(self._features, train.images)
         self._epoch = -1
 
     def before_epoch(self, epoch: int) -> None:
@@ -93,18 +95,29 @@ class NGN(VICReg):
         if due == self._epoch:
             return
         path = self._run_dir / NEIGHBORS
-        if path.exists():
-            tensors, meta = load_tensors(path)
-            if meta["epoch"] == due and meta["fingerprint"] == self._digest():
-                self._neighbors, self._epoch = tensors["neighbors"].numpy(), due
-                return
+        stored = ranks.from_lead(self._stored(path, due) if ranks.rank() == 0 else None)
+        if stored is not None:
+            self._neighbors, self._epoch = stored, due
+            return
         self._neighbors, self._epoch = self._find(due), due
+        if ranks.rank():
+            return
         save_tensors(
             path, {"neighbors": torch.from_numpy(self._neighbors)}, {"epoch": due, "fingerprint": self._digest()}
         )
         share = purity(self._neighbors, self._train.labels)
         Record(self._run_dir / "neighbors.jsonl").append({"kind": "neighbors", "epoch": due, "purity": share})
         write_json(self._run_dir / "neighbors.json", {"purity": share, "k": self.settings["neighbors_k"], "epoch": due})
+
+    def _stored(self, path: Path, due: int) -> NDArray[np.int64] | None:
+        """The neighbours of epoch ``due`` that an interrupted run left, if it did."""
+        if not path.exists():
+            return None
+        tensors, meta = load_tensors(path)
+        if meta["epoch"] != due or meta["fingerprint"] != self._digest():
+            return None
+        out: NDArray[np.int64] = tensors["neighbors"].numpy()
+        return out
 
     def _digest(self) -> str:
         return f"{len(self._train)}:{self._train.ids[0]}:{self._train.ids[-1]}"
@@ -115,7 +128,8 @@ class NGN(VICReg):
             return same_class(self._train, s["neighbors_k"], self._seed + epoch)
         features = self._train_features
         if epoch > 0:
-            features = self.embed(self._train.images, (self.primary_layer,))[self.primary_layer]
+            layer = self.primary_layer
+            features = shared_features(lambda images: self.embed(images, (layer,))[layer], self._train.images)
             self.net.train()
         return train_neighbors(features, s["neighbors_k"], s["neighbors_metric"])
 

@@ -25,6 +25,7 @@ class TrainConfig:
         warmup_epochs: linear warm-up, may be a fraction.
         schedule: "cosine" to zero, or "constant", after the warm-up.
         precision: "bf16", "fp32" or "auto" (bf16 where the hardware has it natively).
+        sync_batchnorm: with several ranks, BatchNorm over the whole batch instead of each rank's part.
         eval_every: epochs between evaluations on held-out data (the last epoch always is evaluated).
         keep: how many evenly spaced weight snapshots to keep until the test losses are computed.
         checkpoint_seconds: how often, besides each epoch's end, the full state is saved.
@@ -39,6 +40,7 @@ class TrainConfig:
     warmup_epochs: float = 1.0
     schedule: str = "cosine"
     precision: str = "auto"
+    sync_batchnorm: bool = False
     eval_every: int = 1
     keep: int = 6
     checkpoint_seconds: float = 60.0

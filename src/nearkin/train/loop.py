@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nearkin.errors import ConfigError, TrainingError
 from nearkin.train import ranks
+from nearkin.train.batchnorm import globalise
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.events import event_files
@@ -42,7 +43,7 @@ class Trainable(Protocol):
         """The optimisers, each group with its "peak_lr"."""
 
     def before_epoch(self, epoch: int) -> None:
-        """Called before the first step of each epoch (0-based), and after a resume inside one."""
+        """Called on every rank before the first step of each epoch (0-based), and after a resume inside one."""
 
     def after_step(self, step: int) -> None:
         """Called after each optimiser step (moving averages and the like)."""
@@ -135,6 +136,8 @@ def train(
     mine, lead = ranks.part(config.batch_size), ranks.rank() == 0
     position = (ranks.rank(),) if ranks.joined() else ()  # views differ between ranks
     trainable.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.sync_batchnorm:
+        globalise(trainable.net, device)
     optimizers = trainable.optimizers()
     parameters = [p for p in trainable.net.parameters() if p.requires_grad]
     fetch = device_images(images, device)
@@ -166,8 +169,7 @@ def train(
         while step < total:
             epoch = step // per_epoch
             order = epoch_order(n, seed, epoch)
-            with ranks.lead_first():  # neighbours that it saves
-                trainable.before_epoch(epoch)
+            trainable.before_epoch(epoch)
             for k in range(step % per_epoch, per_epoch):
                 index = order[k * config.batch_size : (k + 1) * config.batch_size][mine]
                 lr = set_lr(optimizers, config.lr_factor(step, per_epoch))

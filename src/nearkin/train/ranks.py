@@ -3,7 +3,7 @@
 Each rank takes an equal part of every batch. Losses that need the whole batch gather it (methods/gather.py); gradients are
 averaged over ranks after the backward pass, which is what DistributedDataParallel does, without wrapping the net, so that
 state dictionaries have the same names at any number of ranks. BatchNorm normalises with the statistics of its own rank's
-part. Rank 0 alone writes: metrics, checkpoints, evaluation.
+part, or with ``sync_batchnorm`` those of the whole batch (batchnorm.py). Rank 0 alone writes: metrics, checkpoints, evaluation.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nearkin.errors import ConfigError
@@ -60,14 +63,36 @@ def wait() -> None:
         dist.barrier()
 
 
-@contextmanager
-def lead_first() -> Iterator[None]:
-    """Rank 0 goes through the body before the others, who then find what it left on disk."""
-    if rank():
-        wait()
-    yield
-    if not rank():
-        wait()
+def from_lead(value: Any) -> Any:
+    """Rank 0's value, on every rank."""
+    if not joined():
+        return value
+    box = [value if rank() == 0 else None]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def share(n: int) -> slice:
+    """This rank's rows of n: parts in rank order whose lengths differ by one at most."""
+    return slice(n * rank() // world(), n * (rank() + 1) // world())
+
+
+def collect(mine: NDArray[Any], n: int) -> NDArray[Any]:
+    """Rows (m, ...) that this rank computed for ``share(n)`` -> all n rows, on every rank."""
+    if not joined():
+        return mine
+    most = -(-n // world())
+    padded = torch.zeros((most, *mine.shape[1:]), dtype=torch.from_numpy(mine[:0]).dtype, device=_device())
+    padded[: len(mine)] = torch.from_numpy(np.ascontiguousarray(mine)).to(padded.device)
+    parts = [torch.empty_like(padded) for _ in range(world())]
+    dist.all_gather(parts, padded)
+    ends = [n * r // world() for r in range(world() + 1)]
+    return np.concatenate([part[: ends[r + 1] - ends[r]].cpu().numpy() for r, part in enumerate(parts)])
+
+
+def _device() -> str:
+    """Where the group's messages live."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
 def part(batch_size: int) -> slice:
