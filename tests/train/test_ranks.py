@@ -177,36 +177,60 @@ def test_codes_train_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         ranks.average_gradients(table.parameters())
 
 
-@pytest.mark.slow
-def test_a_killed_rank_leaves_a_checkpoint_that_one_process_continues(tmp_path: Path) -> None:
-    assert not dist.is_initialized()
-    np.savez(tmp_path / "set.npz", images=np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8))
-    args = ["fit", "set.npz", "-o", "out", "--preset", "quick", "--epochs", "100", "-q"]
-    args += ["--set", "projector=16,16", "--set", "batch_size=16", "--set", "checkpoint_seconds=0.01"]
-    args += ["--set", "eval_every=50"]
-    env = os.environ | {"NEARKIN_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+FIT = ["fit", "set.npz", "-o", "out", "--preset", "quick", "--epochs", "100", "-q"]
+FIT += [
+    "--set",
+    "projector=16,16",
+    "--set",
+    "batch_size=16",
+    "--set",
+    "checkpoint_seconds=0.01",
+    "--set",
+    "eval_every=50",
+]
+
+
+def start_and_kill(folder: Path, *options: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """Two ranks under torchrun, of which one is killed after the first checkpoint."""
+    images = np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
+    np.savez(folder / "set.npz", images=images)
+    env = os.environ | {"NEARKIN_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *options]
     launch += ["--master-port", str(free_port()), "-m", "nearkin"]
-    process = subprocess.Popen([*launch, *args], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-    checkpoint = tmp_path / "out" / CHECKPOINT
+    process = subprocess.Popen([*launch, *FIT], cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 180
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not (folder / "out" / CHECKPOINT).exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 2
     os.kill(int(children[1]), signal.SIGKILL)
+    return process, env
+
+
+def steps_of(folder: Path) -> list[int]:
+    lines = (folder / "out" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines if '"step"' in line]
+
+
+@pytest.mark.slow
+def test_a_killed_rank_leaves_a_checkpoint_that_one_process_continues(tmp_path: Path) -> None:
+    assert not dist.is_initialized()
+    process, env = start_and_kill(tmp_path)
     assert process.wait(timeout=120) != 0
     assert process.stderr is not None
     process.stderr.close()
-    step = load_tensors(checkpoint)[1]["step"]
+    step = load_tensors(tmp_path / "out" / CHECKPOINT)[1]["step"]
     assert 0 < step < 100 * 4
     done = subprocess.run(
-        [sys.executable, "-m", "nearkin", *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "nearkin", *FIT], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    steps = [
-        json.loads(line)["step"]
-        for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
-        if '"step"' in line
-    ]
-    assert steps == list(range(1, len(steps) + 1)) and len(steps) == 100 * 4
+    assert steps_of(tmp_path) == list(range(1, 100 * 4 + 1))
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_a_job_with_a_killed_rank(tmp_path: Path) -> None:
+    process, _ = start_and_kill(tmp_path, "--max-restarts", "1")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert (tmp_path / "out" / WEIGHTS).exists() and steps_of(tmp_path) == list(range(1, 100 * 4 + 1))

@@ -63,6 +63,16 @@ def wait() -> None:
         dist.barrier()
 
 
+@contextmanager
+def lead_first() -> Iterator[None]:
+    """Rank 0 goes through the body before the others, who then find what it left on disk."""
+    if rank():
+        wait()
+    yield
+    if not rank():
+        wait()
+
+
 def from_lead(value: Any) -> Any:
     """Rank 0's value, on every rank."""
     if not joined():
