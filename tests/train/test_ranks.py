@@ -195,7 +195,6 @@ def start_and_kill(folder: Path, *options: str) -> tuple[subprocess.Popen[str], 
     images = np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
     np.savez(folder / "set.npz", images=images)
     env = os.environ | {"NEARKIN_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-    # Not --master-port: its rendezvous keeps the dead ranks' addresses, and a restart would call them.
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
     launch += ["-m", "nearkin"]
     process = subprocess.Popen([*launch, *FIT], cwd=folder, env=env, stderr=subprocess.PIPE, text=True)

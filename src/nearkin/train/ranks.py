@@ -50,7 +50,11 @@ def group(device: str) -> Iterator[None]:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    store, me, all_ranks = next(iter(dist.rendezvous("env://")))
+    # torchrun's store outlives a failed attempt; under the same names a restart would call the dead ranks' addresses.
+    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=me, world_size=all_ranks)
     try:
         yield
     finally:
