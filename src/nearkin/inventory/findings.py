@@ -34,11 +34,6 @@ def clean(text: object) -> str:
     return line if len(line) <= _MOST else line[: _MOST - 3] + "..."
 
 
-def table(value: Any) -> dict[str, Any]:
-    """``value`` if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
 def number(value: Any) -> float | None:
     """``value`` as a float if it is a finite JSON number (a bool is none), else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):

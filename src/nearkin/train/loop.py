@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin.errors import ConfigError, TrainingError
+from nearkin.errors import ConfigError, TrainingError, reading
 from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
@@ -200,10 +200,11 @@ def _resume(
         record.rewind(0)
         return 0, 0.0
     tensors, meta = load_tensors(path)
-    net.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("optimizer.")})
-    restore_optimizers(optimizers, tensors)
-    record.rewind(meta["position"])
-    return int(meta["step"]), float(meta["seconds"])
+    with reading(f"{path} is not a checkpoint of this run: it", "Delete it and run again: training starts anew."):
+        net.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("optimizer.")})
+        restore_optimizers(optimizers, tensors)
+        record.rewind(int(meta["position"]))
+        return int(meta["step"]), float(meta["seconds"])
 
 
 def _snapshot_epochs(config: TrainConfig) -> set[int]:
