@@ -42,6 +42,11 @@ class TrainingError(NearkinError):
     exit_code = 5
 
 
+def one_line(text: object) -> str:
+    """``text`` without control characters and line ends: names of foreign files must not steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(text))
+
+
 @contextmanager
 def reading(what: object, fix: str = "") -> Iterator[None]:
     """Everything that goes wrong inside, in the parsing of a foreign file, becomes a DataError that names ``what``.

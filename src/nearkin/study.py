@@ -16,7 +16,7 @@ from nearkin import data as nd
 from nearkin.atomic import json_digest, read_json, read_object, write_json, write_npz
 from nearkin.data import Dataset, Splits
 from nearkin.embeddings import Embeddings
-from nearkin.errors import ConfigError, unknown
+from nearkin.errors import ConfigError, one_line, unknown
 from nearkin.evaluate.protocol import evaluate
 from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
 from nearkin.methods.plan import planned_runs, with_needs
@@ -107,7 +107,7 @@ def _run_study(config: StudyConfig, out: Path, fresh: bool, progress: bool, say:
     _start(config, dataset, splits, ood, out, say)
     del ood
     for message in (*dataset.notes, *(f"skipped {s.path}: {s.reason}" for s in dataset.skipped[:5])):
-        say(f"note: {message}")
+        say(f"note: {one_line(message)}")
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"

@@ -15,7 +15,7 @@ from nearkin.errors import DataError
 from nearkin.report import build
 from nearkin.study import StudyConfig, run_study
 
-HOSTILE = "<script>alert(1)</script>\"'&"
+HOSTILE = "<script>alert(1)</script>\"'&\n\x1b[31m</table>"
 
 
 def study(folder: Path, *, labelled: bool = True, name: str = "cat") -> dict[str, Any]:

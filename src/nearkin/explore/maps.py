@@ -57,7 +57,8 @@ def stored_maps(space: Space) -> dict[str, PointMap]:
     arrays = read_arrays(path)
     if f"{layer}/ids" not in arrays:
         return {}
-    where = {str(name): k for k, name in enumerate(arrays[f"{layer}/ids"].tolist())}
+    names = arrays[f"{layer}/ids"].ravel().tolist()
+    where = {str(name): k for k, name in enumerate(names)}
     ids = space.embeddings.ids.tolist()
     rows = np.array([where.get(name, -1) for name in ids], dtype=np.int64)
     evaluation = space.run / "evaluation.json" if space.run else None
@@ -69,7 +70,7 @@ def stored_maps(space: Space) -> dict[str, PointMap]:
     for kind in ("tsne", "pca"):
         if f"{layer}/{kind}" not in arrays or (rows < 0).all() or as_object(measured.get(kind)).get("skipped"):
             continue
-        if arrays[f"{layer}/{kind}"].shape != (len(where), 2) or arrays[f"{layer}/{kind}"].dtype.kind != "f":
+        if arrays[f"{layer}/{kind}"].shape != (len(names), 2) or arrays[f"{layer}/{kind}"].dtype.kind != "f":
             raise DataError(
                 f"{path} is damaged ({layer}/{kind} is no map of its images). Delete it and run the study again."
             )

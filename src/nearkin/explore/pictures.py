@@ -104,7 +104,13 @@ def _thumbnails(ids: NDArray[np.str_], study: Path, say: Say) -> Pictures | None
         return None
     arrays = read_arrays(path)
     names, images = arrays.get("ids", np.zeros(0)).ravel().tolist(), arrays.get("images", np.zeros(0))
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3 or len(images) != len(names):
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[1] != 3
+        or 0 in images.shape
+        or len(images) != len(names)
+    ):
         raise DataError(f"{path} is damaged (it holds no thumbnails). Delete it and run the study again.")
     index = {name: k for k, name in enumerate(names)}
     where = np.array([index.get(name, -1) for name in ids.tolist()], dtype=np.int64)

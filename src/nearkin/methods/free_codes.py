@@ -33,7 +33,7 @@ from nearkin.methods.vicreg import VICReg, vicreg_terms
 from nearkin.neighbors import knn
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import WEIGHTS, train
+from nearkin.train.loop import WEIGHTS, train, trained
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive
 
@@ -100,7 +100,7 @@ class FreeCodes(Method):
         if s["neighbors_from"] != "labels":
             self._features = frozen_features(s["neighbors_from"], self.runs, self.shape, device)
         self._train_features = self._features(train_set.images)
-        if not (run_dir / WEIGHTS).exists():
+        if not trained(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
             if s["neighbors_from"] == "labels":
                 self._neighbors = same_class(train_set, s["neighbors_k"], seed)

@@ -25,6 +25,7 @@ from nearkin.train.seeding import epoch_order, generator
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots"
+_ADVICE = "Try a lower lr, a longer warm-up, or precision fp32."
 
 
 class Trainable(Protocol):
@@ -81,10 +82,7 @@ class _Log:
         self.pending.clear()
         if bad is not None:
             self.record.append(*lines[:-1])
-            raise TrainingError(
-                f"loss became non-finite at step {bad}; the last good checkpoint is kept. "
-                "Try a lower lr, a longer warm-up, or precision fp32."
-            )
+            raise TrainingError(f"loss became non-finite at step {bad}; the last good checkpoint is kept. {_ADVICE}")
         self.record.append(*lines)
 
 
@@ -136,8 +134,16 @@ def train(
     def elapsed() -> float:
         return seconds + time.monotonic() - started
 
-    def save() -> None:
+    def good() -> None:
+        """Flush the log, whose losses must be finite; and so must the weights be, else no later loss would be."""
         log.flush()
+        if not all(bool(torch.isfinite(p).all()) for p in parameters):
+            raise TrainingError(
+                f"weights became non-finite by step {step}; the last good checkpoint is kept. {_ADVICE}"
+            )
+
+    def save() -> None:
+        good()
         if not lead:
             return
         meta = {"step": step, "seconds": elapsed(), "position": record.position}
@@ -178,7 +184,7 @@ def train(
                 if step % per_epoch and time.monotonic() - saved_at > config.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
-            log.flush()
+            good()
             seconds = elapsed()
             if lead:
                 _end_of_epoch(trainable, record, run_dir, epoch + 1, config, snapshots, seconds, on_eval)
@@ -189,6 +195,14 @@ def train(
         save_tensors(run_dir / WEIGHTS, trainable.net.state_dict(), {"epochs": config.epochs, "seconds": elapsed()})
         (run_dir / CHECKPOINT).unlink(missing_ok=True)
     ranks.wait()
+
+
+def trained(run_dir: Path) -> bool:
+    """Whether training is over: the weights are there. A checkpoint that a kill left beside them is deleted."""
+    over = (run_dir / WEIGHTS).exists()
+    if over:
+        (run_dir / CHECKPOINT).unlink(missing_ok=True)
+    return over
 
 
 def _resume(
