@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from typing import Any
 
@@ -78,7 +79,9 @@ def image_file(kind: str = "PNG", side: int = 16, value: int = 0) -> bytes:
 def npz(arrays: dict[str, Any], packed: bool = True) -> bytes:
     """An .npz, objects pickled where there are any."""
     buffer = io.BytesIO()
-    (np.savez_compressed if packed else np.savez)(buffer, **arrays)  # type: ignore[operator]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # names of fields that old versions of NumPy could not read
+        (np.savez_compressed if packed else np.savez)(buffer, **arrays)  # type: ignore[operator]
     return buffer.getvalue()
 
 
