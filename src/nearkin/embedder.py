@@ -51,9 +51,9 @@ def open_run(run: Path, shape: tuple[int, ...], *, layer: str | None = None, dev
         ConfigError: no such layer. DataError: no run there, or a damaged one.
     """
     config = read_config(run)
-    model = create(config["method"], config["settings"], (shape[0], shape[1], shape[2]))
-    model.use_runs(needed_runs(config["method"], config["seed"], run.parent))
-    with reading(f"the weights of {run}", f"See what is wrong with 'nearkin doctor {run}'."):
+    with reading(f"the run {run}", f"See what is wrong with 'nearkin doctor {run}'."):
+        model = create(config["method"], config["settings"], (shape[0], shape[1], shape[2]))
+        model.use_runs(needed_runs(config["method"], config["seed"], run.parent))
         model.load(run, device)
     chosen = layer or model.primary_layer
     if chosen not in model.layers:

@@ -60,12 +60,21 @@ JSONS = st.recursive(
 )
 
 
-def like(value: Any) -> st.SearchStrategy[Any]:
-    """JSON shaped as ``value``, in which single parts are missing or something else."""
-    if isinstance(value, dict):
-        parts = {name: st.just(item) | like(item) | JSONS for name, item in value.items()}
-        return st.fixed_dictionaries({}, optional=parts) | JSONS
-    return st.just(value) | JSONS
+@st.composite
+def like(draw: st.DrawFn, value: Any) -> Any:
+    """JSON shaped as ``value``, in which one or two parts, at any depth, are missing or something else."""
+    if not isinstance(value, dict) or not value or draw(st.integers(0, 9)) == 0:
+        return draw(JSONS)
+    made = dict(value)
+    for name in draw(st.lists(st.sampled_from(sorted(value)), min_size=1, max_size=2)):
+        match draw(st.integers(0, 3)):
+            case 0:
+                made.pop(name, None)
+            case 1:
+                made[name] = draw(JSONS)
+            case _:
+                made[name] = draw(like(value[name]))
+    return made
 
 
 def image_file(kind: str = "PNG", side: int = 16, value: int = 0) -> bytes:
@@ -215,13 +224,16 @@ def _columns() -> list[Any]:
 
 
 def any_parquet(names: tuple[str, ...], key: bytes) -> Bytes:
-    """Columns of any kind under some of these names, even twice, with JSON or junk as the schema's metadata."""
+    """Columns of any kind under some of these names (one of the first four surely), with JSON or junk as the schema's metadata."""
     kinds = _columns()
-    column = st.tuples(st.sampled_from(names), st.integers(0, len(kinds) - 1).map(kinds.__getitem__))
+    kind = st.integers(0, len(kinds) - 1).map(kinds.__getitem__)
+    first, more = st.tuples(st.sampled_from(names[:4]), kind), st.tuples(st.sampled_from(names), kind)
+    columns = st.tuples(first, st.lists(more, max_size=3)).map(lambda t: [t[0], *t[1]])
+    columns = columns | columns.map(lambda found: list(dict(found).items()))  # names twice, and not
     features = {
         "info": {"features": {"label": {"_type": "ClassLabel", "names": ["a", "b"]}}},
         "classes": ["a"],
         "provenance": {},
     }
     meta = like(features).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20)
-    return st.tuples(st.lists(column, min_size=1, max_size=4), meta).map(lambda t: parquet(t[0], {key: t[1]}))
+    return st.tuples(columns, meta).map(lambda t: parquet(t[0], {key: t[1]}))

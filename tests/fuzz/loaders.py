@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import json
@@ -114,7 +115,7 @@ def loaders() -> dict[str, Loader]:
     image_names = ("images", "x", "labels", "y", "x_train", "y_train", "x_test", "y_test")
     vector_names = ("embedding", "id", "ids", "split", "label", "labels")
     vectors = {"embedding": some().Z, "id": some().ids, "label": np.array(["x", "y", ""])}
-    table_names = ("image", "label", "id", "path", "split", "embedding", "x", "y", "other")
+    table_names = ("image", "embedding", "id", "path", "label", "split", "x", "y", "other")
     cells = files._columns()
     image_table = files.parquet([("image", cells[6]), ("label", cells[0])], {b"huggingface": b"{}"})
     label_table = files.parquet([("path", cells[2]), ("label", cells[2])])
@@ -204,5 +205,6 @@ def loaders() -> dict[str, Loader]:
 
 
 def _open(folder: Path) -> None:
-    examine(folder)
+    with contextlib.suppress(NearkinError):
+        examine(folder)
     open_run(folder, SHAPE, device="cpu")

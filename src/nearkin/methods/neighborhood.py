@@ -44,8 +44,8 @@ def frozen_features(source: str, runs: dict[str, Path], shape: tuple[int, int, i
         raise ConfigError(
             f"the run {folder} was made with images of {side} pixels; these have {shape[1]}. Use --size {side}."
         )
-    model = create(config["method"], config["settings"], shape)
-    with reading(f"the weights of {folder}", f"See what is wrong with 'nearkin doctor {folder}'."):
+    with reading(f"the run {folder}", f"See what is wrong with 'nearkin doctor {folder}'."):
+        model = create(config["method"], config["settings"], shape)
         model.load(folder, device)
     layer = model.primary_layer
 
