@@ -12,7 +12,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.errors import DataError, OutputError
+from nearkin.errors import DataError, OutputError, reading
+
+MOST_UNPACKED = 4 * 1024**3
+_MOST_RATIO = 200  # images and vectors shrink by less than 20; DEFLATE reaches 1032, Parquet's runs more
 
 
 def write_file(path: Path, fill: Callable[[IO[bytes]], object], fix: str = "Free space or choose another -o.") -> None:
@@ -22,11 +25,18 @@ def write_file(path: Path, fill: Callable[[IO[bytes]], object], fix: str = "Free
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
             fill(handle)
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     except OSError as error:
         if temporary.exists():
             temporary.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror or error}. {fix}") from error
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename, after the content is on the disk: else a power cut could leave the new name with nothing in it."""
+    with open(temporary, "rb+") as handle:
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -44,17 +54,74 @@ def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     write_file(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))
 
 
+def check_unpacked(path: Path, unpacked: int) -> None:
+    """Refuse a decompression bomb, by what the file itself announces.
+
+    Raises:
+        DataError: it unpacks to more than 4 GiB and to more than 200 times its size.
+    """
+    if unpacked > max(MOST_UNPACKED, _MOST_RATIO * path.stat().st_size):
+        raise DataError(f"{path} unpacks to {unpacked:,} bytes, more than {_MOST_RATIO} times its size; refused.")
+
+
 def read_parquet(path: Path, missing: str) -> Any:
-    """Read an Arrow table. Raises DataError with ``missing`` when there is no file, and when it is no readable Parquet."""
-    import pyarrow as pa
+    """Read an Arrow table.
+
+    Raises:
+        DataError: with ``missing`` when there is no file; it is no readable Parquet; two columns share a name; a
+            decompression bomb.
+    """
     import pyarrow.parquet as pq
 
+    if not path.exists():
+        raise DataError(missing)
+    with reading(f"{path} is not a readable Parquet file: it"):
+        if not path.is_dir():  # a folder of Parquet files is one table
+            _check_parquet(path, pq.read_metadata(_regular(path)))
+        table = pq.read_table(path)
+        names = table.column_names
+        if len(set(names)) < len(names):
+            raise ValueError(f"two columns named '{next(name for name in names if names.count(name) > 1)}'")
+        table.validate(full=True)  # text that is not UTF-8 and offsets that lead nowhere would fail much later
+        return table
+
+
+def _regular(path: Path) -> Path:
+    """``path``, unless it is a pipe or device: opening one may wait for ever."""
+    if path.exists() and not path.is_file():
+        raise ValueError("not a regular file")
+    return path
+
+
+def _check_parquet(path: Path, metadata: Any) -> None:
+    """Runs of equal values make a Parquet file small in any codec: count the values, not the bytes."""
+    columns = [
+        metadata.row_group(g).column(c) for g in range(metadata.num_row_groups) for c in range(metadata.num_columns)
+    ]
+    check_unpacked(path, sum(max(8 * column.num_values, column.total_uncompressed_size) for column in columns))
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz, or of an .npy under the name "". Without pickles.
+
+    Raises:
+        DataError: missing, damaged, object arrays (they would need pickle), or a decompression bomb.
+    """
+    import zipfile
+
     try:
-        return pq.read_table(path)
-    except FileNotFoundError as error:
-        raise DataError(missing) from error
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+        with reading(path), open(_regular(path), "rb") as handle:
+            if zipfile.is_zipfile(handle):
+                with zipfile.ZipFile(handle) as archive:
+                    check_unpacked(path, sum(item.file_size for item in archive.infolist()))
+            handle.seek(0)
+            loaded = np.load(handle, allow_pickle=False)
+            return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except DataError as error:
+        if "Object arrays" in str(error):
+            text = f"{path} holds Python objects, which are refused as unsafe; save plain arrays."
+            raise DataError(text) from error
+        raise
 
 
 def json_digest(value: Any) -> str:
@@ -65,8 +132,27 @@ def json_digest(value: Any) -> str:
 def read_json(path: Path) -> Any:
     """Read JSON. Raises DataError when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"no file {path}; is this a folder written by 'nearkin study'?") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error}). Delete it and run again.") from error
+
+
+def read_object(path: Path, **needed: type) -> dict[str, Any]:
+    """A JSON object that has the entries ``needed``, of these types.
+
+    Raises:
+        DataError: it is missing, damaged, or something else.
+    """
+    value = read_json(path)
+    wrong = [name for name, kind in needed.items() if not isinstance(as_object(value).get(name), kind)]
+    if not isinstance(value, dict) or wrong:
+        what = f"has no usable '{wrong[0]}'" if wrong else "holds no JSON object"
+        raise DataError(f"{path} is damaged (it {what}). Delete it and run again.")
+    return value
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """``value`` if it is a JSON object, else an empty one: to look into what foreign files nest."""
+    return value if isinstance(value, dict) else {}

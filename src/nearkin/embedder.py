@@ -9,28 +9,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.atomic import read_json
-from nearkin.errors import ConfigError, unknown
+from nearkin.atomic import read_object
+from nearkin.errors import ConfigError, DataError, reading, unknown
 from nearkin.methods import create, needed_runs
 
+_LARGEST = 1024  # pixels; what nearkin.data loads
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """A run's config.json: at least method, seed and settings. Raises DataError: no run there, or a damaged one."""
+    return read_object(run / "config.json", method=str, seed=int, settings=dict)
 
 
 def image_size(run: Path) -> int:
     """Side of the images that a run was trained on: its own record or its study's.
 
     Raises:
-        ConfigError: neither says.
+        ConfigError: neither says. DataError: what they say is no size, or there is no run.
     """
-    own = read_json(run / "config.json").get("image_size")
+    own = read_config(run).get("image_size")
     study = run.resolve().parent.parent / "data.json"
     if own is None and study.exists():
-        own = read_json(study).get("image_shape", [None])[-1]
+        shape = read_object(study).get("image_shape")
+        own = shape[-1] if isinstance(shape, list) and shape else None
     if own is None:
         raise ConfigError(
             f"--run {run} does not say its image size; leave it in its study, or make it with 'nearkin fit'."
         )
-    return int(own)
+    if not isinstance(own, int) or not 1 <= own <= _LARGEST:
+        raise DataError(f"{run} says that its images have {str(own)[:50]} pixels a side; that cannot be.")
+    return own
 
 
 def open_run(run: Path, shape: tuple[int, ...], *, layer: str | None = None, device: str = "auto") -> tuple[Any, str]:
@@ -41,10 +50,11 @@ def open_run(run: Path, shape: tuple[int, ...], *, layer: str | None = None, dev
     Raises:
         ConfigError: no such layer. DataError: no run there, or a damaged one.
     """
-    config = read_json(run / "config.json")
-    model = create(config["method"], config["settings"], (shape[0], shape[1], shape[2]))
-    model.use_runs(needed_runs(config["method"], config["seed"], run.parent))
-    model.load(run, device)
+    config = read_config(run)
+    with reading(f"the run {run}", f"See what is wrong with 'nearkin doctor {run}'."):
+        model = create(config["method"], config["settings"], (shape[0], shape[1], shape[2]))
+        model.use_runs(needed_runs(config["method"], config["seed"], run.parent))
+        model.load(run, device)
     chosen = layer or model.primary_layer
     if chosen not in model.layers:
         raise unknown("layer", chosen, model.layers)

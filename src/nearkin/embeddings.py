@@ -8,7 +8,6 @@ unknown), split (string) and embedding (fixed-size list of float32), plus JSON u
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nearkin.atomic import read_parquet, write_file
-from nearkin.errors import ConfigError, DataError
+from nearkin.atomic import as_object, read_arrays, read_parquet, write_file
+from nearkin.errors import ConfigError, DataError, reading
 
 _METADATA_KEY = b"nearkin"
 _MAP_ROWS = 400
@@ -204,15 +203,20 @@ def _from_table(table: pa.Table, path: str) -> Embeddings:
     """Embeddings of an Arrow table; ``path`` is what messages call it."""
     if "embedding" not in table.column_names:
         raise DataError(f"{path} has no column 'embedding'; found: {', '.join(table.column_names)}.")
-    flat = _matrix(table.column("embedding").combine_chunks(), path)
-    n = len(flat)
-    ids = table.column("id").to_pylist() if "id" in table.column_names else [str(i) for i in range(n)]
-    split = table.column("split").to_pylist() if "split" in table.column_names else ["train"] * n
-    meta = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
-    names = table.column("label").to_pylist() if "label" in table.column_names else [None] * n
+    with reading(path):
+        flat = _matrix(table.column("embedding").combine_chunks(), path)
+        n = len(flat)
+        columns = {
+            name: table.column(name).to_pylist() for name in ("id", "split", "label") if name in table.column_names
+        }
+        meta = as_object(json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}")))
+    ids = [str(name) for name in columns.get("id", range(n))]
+    split = [str(name) for name in columns.get("split", ["train"] * n)]
+    names = columns.get("label", [None] * n)
     known = {str(name) for name in names if name is not None}
-    classes = tuple(meta.get("classes") or ())
-    if not known <= set(classes):  # labels were changed after nearkin wrote the classes
+    told = meta.get("classes")
+    classes = tuple(str(name) for name in told) if isinstance(told, list) else ()
+    if not known <= set(classes) or len(set(classes)) < len(classes):  # labels were changed after nearkin wrote them
         classes = tuple(sorted(known))
     index = {name: k for k, name in enumerate(classes)}
     labels = None
@@ -224,7 +228,7 @@ def _from_table(table: pa.Table, path: str) -> Embeddings:
         labels,
         np.array(split, dtype=np.str_),
         classes if known else (),
-        dict(meta.get("provenance", {})),
+        as_object(meta.get("provenance")),
     )
 
 
@@ -238,11 +242,13 @@ def _matrix(column: Any, path: str) -> NDArray[np.float32]:
     lengths = set(pc.list_value_length(column).to_pylist())
     if n == 0 or len(lengths) != 1 or lengths <= {0, None}:
         raise DataError(f"{path}: column 'embedding' must hold one vector of equal length per row.")
-    out: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(n, -1)
-    return _finite(out, path)
+    return _finite(column.flatten().to_numpy(zero_copy_only=False).reshape(n, -1), path)
 
 
-def _finite(Z: NDArray[np.float32], path: str) -> NDArray[np.float32]:
+def _finite(values: NDArray[Any], path: str) -> NDArray[np.float32]:
+    """In float32. Raises DataError for what is not finite then."""
+    with np.errstate(over="ignore"):
+        Z = values.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(Z).all(axis=1))
     if len(bad):
         raise DataError(
@@ -252,15 +258,10 @@ def _finite(Z: NDArray[np.float32], path: str) -> NDArray[np.float32]:
 
 
 def _load_numpy(path: Path) -> Embeddings:
-    try:
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {"embedding": loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
-    except FileNotFoundError as error:
-        raise DataError(f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a readable {path.suffix} file of numbers: {error}") from error
-    return _from_arrays(arrays, str(path))
+    if not path.exists():
+        raise DataError(f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'.")
+    arrays = read_arrays(path)
+    return _from_arrays({"embedding": arrays[""]} if list(arrays) == [""] else arrays, str(path))
 
 
 def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
@@ -277,17 +278,22 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
     classes: tuple[str, ...] = ()
     labels: NDArray[np.int64] | None = None
     if named is not None:
-        words = named.astype(np.str_)
+        words = _words(named, path)
         classes = tuple(np.unique(words[words != ""]).tolist())
         index = {name: k for k, name in enumerate(classes)}
         labels = np.array([index.get(word, -1) for word in words.tolist()], dtype=np.int64)
     return Embeddings(
-        _finite(Z.astype(np.float32), path),
-        np.arange(n).astype(np.str_) if ids is None else ids.astype(np.str_),
+        _finite(Z, path),
+        np.arange(n).astype(np.str_) if ids is None else _words(ids, path),
         labels,
-        np.full(n, "train") if split is None else split.astype(np.str_),
+        np.full(n, "train") if split is None else _words(split, path),
         classes,
     )
+
+
+def _words(values: NDArray[Any], path: str) -> NDArray[np.str_]:
+    with reading(f"{path}: a column of text"):  # bytes that are no text, records
+        return values.astype(np.str_)
 
 
 def _column(arrays: dict[str, NDArray[Any]], path: str, n: int, *names: str) -> NDArray[Any] | None:

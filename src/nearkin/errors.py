@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+_LONGEST = 200  # characters of a foreign message
 
 
 class NearkinError(Exception):
@@ -37,6 +40,27 @@ class TrainingError(NearkinError):
     """Training cannot go on (non-finite loss). The last good checkpoint is kept."""
 
     exit_code = 5
+
+
+def one_line(text: object) -> str:
+    """``text`` without control characters and line ends: names of foreign files must not steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(text))
+
+
+@contextmanager
+def reading(what: object, fix: str = "") -> Iterator[None]:
+    """Everything that goes wrong inside, in the parsing of a foreign file, becomes a DataError that names ``what``.
+
+    Hostile content makes parsers raise nearly anything (struct.error, zlib.error, KeyError, MemoryError, ...), and all of
+    it means the same to the user. To be put around parsers only: it would hide mistakes of our own.
+    """
+    try:
+        yield
+    except NearkinError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+        raise DataError(f"{what} cannot be read ({reason}).{' ' * bool(fix)}{fix}") from error
 
 
 def unknown(kind: str, name: str, legal: Iterable[str]) -> ConfigError:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin import __version__
-from nearkin.atomic import read_json, write_file
-from nearkin.embedder import image_size, open_run
+from nearkin.atomic import write_file
+from nearkin.embedder import image_size, open_run, read_config
 from nearkin.errors import ConfigError, DataError
 from nearkin.methods.joint import JointEmbedding
 
@@ -33,7 +33,7 @@ def open_encoder(run: Path, *, layer: str | None = None) -> tuple[JointEmbedding
     side = image_size(run)
     method, chosen = open_run(run, (3, side, side), layer=layer, device="cpu")
     if not isinstance(method, JointEmbedding):
-        name = read_json(run / "config.json")["method"]
+        name = read_config(run)["method"]
         raise ConfigError(
             f"method '{name}' in {run} has no encoder to export; its vectors are in the run's embeddings."
         )
@@ -103,7 +103,7 @@ def export_run(run: Path, out: Path, *, layer: str | None = None) -> float:
     method, chosen = open_encoder(run, layer=layer)
     net = _Pixels(method, chosen).eval()
     images = torch.from_numpy(random_images(method))
-    config = read_json(run / "config.json")
+    config = read_config(run)
     about = {"nearkin": __version__, "method": str(config["method"]), "seed": str(config["seed"]), "layer": chosen}
     out.parent.mkdir(parents=True, exist_ok=True)
     program = torch.export.export(net, (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}})

@@ -20,7 +20,7 @@ from nearkin.data import Skipped, Splits
 from nearkin.data.decode import to_square
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.single import read_images
-from nearkin.embedder import embedder, image_size, open_run
+from nearkin.embedder import embedder, image_size, open_run, read_config
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create
@@ -116,7 +116,7 @@ def embed_run(
     say: Say = print,
 ) -> Embeddings:
     """Embed a set with a finished run and save one layer as Parquet."""
-    config = read_json(run / "config.json")
+    config = read_config(run)
     splits = _splits(data, labels, image_size(run), strict, subset, progress, say)
     model, chosen = open_run(run, tuple(splits.train.images.shape[1:]), layer=layer, device=device)
     made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
@@ -151,7 +151,7 @@ def embed_files(run: Path, paths: Sequence[Path], *, layer: str | None, device: 
         ConfigError: the run is not the one of ``like``, has no such layer, or its image size cannot be found.
         DataError: no run there, an unreadable file, a folder without readable images.
     """
-    config = read_json(run / "config.json")
+    config = read_config(run)
     for name in ("method", "seed", "settings"):
         if name in like and name in config and like[name] != config[name]:
             raise ConfigError(

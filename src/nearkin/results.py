@@ -14,7 +14,7 @@ import numpy as np
 from nearkin import __version__
 from nearkin.answers import answers, collapse, convergence, verdict
 from nearkin.answers.common import pick
-from nearkin.atomic import read_json
+from nearkin.atomic import read_json, read_object
 from nearkin.cores import available_cores
 from nearkin.evaluate.stats import STUDENT, t_interval
 from nearkin.methods import method_info, rank
@@ -28,7 +28,7 @@ REFERENCE_STUDY = {"vicreg": 0.7242, "vicreg-novar": 0.1758, "ngn": 0.3491}
 
 def collect(folder: Path, command: str) -> dict[str, Any]:
     """Assemble the results of all finished runs in a study folder. JSON-able."""
-    study, data = read_json(folder / "study.json"), read_json(folder / "data.json")
+    study, data = read_object(folder / "study.json", config=dict), read_object(folder / "data.json", study_splits=dict)
     runs = [_run(path.parent) for path in sorted(folder.glob("runs/*/done.json"))]
     runs.sort(key=lambda run: (rank(run["method"]), run["seed"]))
     table = _table(runs)
@@ -73,7 +73,8 @@ def hardware() -> dict[str, Any]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
-    evaluation, config = read_json(folder / "evaluation.json"), read_json(folder / "config.json")
+    evaluation = read_object(folder / "evaluation.json", method=str, seed=int, layers=dict)
+    config = read_object(folder / "config.json", settings=dict)
     info = method_info(evaluation["method"])
     record = Record(folder / "metrics.jsonl")
     epochs = record.read(kind="epoch", split="val")

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin import data as nd
-from nearkin.atomic import json_digest, read_json, write_json, write_npz
+from nearkin.atomic import json_digest, read_json, read_object, write_json, write_npz
 from nearkin.data import Dataset, Splits
 from nearkin.embeddings import Embeddings
-from nearkin.errors import ConfigError, unknown
+from nearkin.errors import ConfigError, one_line, unknown
 from nearkin.evaluate.protocol import evaluate
 from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
 from nearkin.methods.plan import planned_runs, with_needs
@@ -102,7 +102,7 @@ def _run_study(
             path = out / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if not fresh and (out / "study.json").exists():
-        _same(read_json(out / "study.json")["identity"], config.identity(), out)
+        _same(read_object(out / "study.json", identity=dict)["identity"], config.identity(), out)
     device = pick_device(config.device)
     dataset = nd.load(
         config.data,
@@ -120,7 +120,7 @@ def _run_study(
     _start(config, dataset, splits, ood, out, say)
     del ood
     for message in nd.remarks(dataset):
-        say(f"note: {message}")
+        say(f"note: {one_line(message)}")
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"
@@ -146,7 +146,7 @@ def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
 def _start(config: StudyConfig, dataset: Dataset, splits: Splits, ood: Dataset | None, out: Path, say: Say) -> None:
     """Write study.json and data.json, or check them against what was found and say how far the study is."""
     if (out / "study.json").exists():
-        before = read_json(out / "study.json")
+        before = read_object(out / "study.json", fingerprint=str)
         if before["fingerprint"] != dataset.fingerprint:
             raise ConfigError(
                 f"the images of {dataset.source} have changed since the study in {out} began. Choose another -o, or --fresh."
@@ -157,7 +157,9 @@ def _start(config: StudyConfig, dataset: Dataset, splits: Splits, ood: Dataset |
             f"continuing the study in {out}: {len(done)} runs done"
             + (f", in the middle of {', '.join(begun)}" if begun else "")
         )
-    description = nd.describe(dataset) if not (out / "data.json").exists() else read_json(out / "data.json")
+    # A data.json without a study.json is what a kill left of a study that may have been of other images.
+    begun_before = (out / "study.json").exists() and (out / "data.json").exists()
+    description = read_object(out / "data.json") if begun_before else nd.describe(dataset)
     description["study_splits"] = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
     description["subset"] = config.subset if config.subset and config.subset < len(dataset.train) else None
     description["ood"] = None if ood is None else nd.describe(ood)

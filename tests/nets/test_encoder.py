@@ -58,3 +58,9 @@ def test_projector_ends_in_a_plain_linear_layer() -> None:
     p = projector(8, (16, 4))
     assert p(torch.randn(5, 8)).shape == (5, 4)
     assert isinstance(p[-1], torch.nn.Linear) and p[-1].bias is None
+
+
+@pytest.mark.parametrize("widths", [(), (0,), (8, -1), (2**40,), (60_000, 60_000)])
+def test_impossible_projectors_are_refused_before_they_take_memory(widths: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="projector is"):
+        projector(16, widths)

@@ -20,7 +20,7 @@ from nearkin.report.embed import png_uri
 from nearkin.report.pointmaps import point_maps
 from nearkin.study import StudyConfig, run_study
 
-HOSTILE = "<script>alert(1)</script>\"'&"
+HOSTILE = "<script>alert(1)</script>\"'&\n\x1b[31m</table>"
 
 
 def study(folder: Path, *, labelled: bool = True, name: str = "cat") -> dict[str, Any]:

@@ -70,3 +70,17 @@ def test_record_rewinds_to_a_position(tmp_path: Path) -> None:
     record.rewind(position)
     assert [line["kind"] for line in record.read()] == ["step", "epoch"]
     assert record.read(kind="epoch") == [{"kind": "epoch", "step": 1}]
+
+
+def test_a_line_cut_off_by_a_kill_is_none_and_the_next_takes_its_place(tmp_path: Path) -> None:
+    record = Record(tmp_path / "m.jsonl")
+    record.append({"kind": "step", "step": 1})
+    with open(record.path, "a") as file:
+        file.write('{"kind": "st')
+    assert [line["step"] for line in record.read(kind="step")] == [1]
+    record.append({"kind": "step", "step": 2})
+    assert [line["step"] for line in record.read(kind="step")] == [1, 2]
+    with open(record.path, "a") as file:
+        file.write("no JSON\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        record.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nearkin.errors import TrainingError
+from nearkin.errors import DataError, TrainingError
 from nearkin.train import TrainConfig, train
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import CHECKPOINT, WEIGHTS
+from nearkin.train.loop import CHECKPOINT, WEIGHTS, trained
 from nearkin.train.record import Record
 from tests.train.test_events import read
 
@@ -135,3 +136,39 @@ def test_event_files_hold_what_the_record_holds_after_a_kill(tmp_path: Path) -> 
     steps = [(line["step"], round(line["loss"], 5)) for line in lines(tmp_path) if line["kind"] == "step"]
     assert read(tmp_path)["step/loss"] == steps and len(before["step/loss"]) == len(steps) == 6
     assert [step for step, _ in read(tmp_path)["train/term"]] == [3, 6]
+
+
+@pytest.mark.parametrize("jump", [-1e9, 1e9])
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    """Training asks no wall clock: neither what it does nor the seconds that it logs depend on one."""
+    for name in ("steady", "jumping"):
+        (tmp_path / name).mkdir()
+    run(tmp_path / "steady")
+    now, calls = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: now() + jump * next(calls))
+    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (now() + jump * next(calls))))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "jumping", kill_at=1)
+    run(tmp_path / "jumping")
+    assert lines(tmp_path / "jumping") == lines(tmp_path / "steady")
+    logged = [
+        json.loads(line)["seconds"]
+        for line in (tmp_path / "jumping" / "metrics.jsonl").read_text().splitlines()
+        if "seconds" in line
+    ]
+    assert all(0 <= seconds < 600 for seconds in logged)
+
+
+def test_a_record_shorter_than_its_checkpoint_says_is_told(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, kill_at=2)
+    (tmp_path / "metrics.jsonl").write_bytes(b"")
+    with pytest.raises(DataError, match="shorter than the checkpoint"):
+        run(tmp_path)
+
+
+def test_weights_and_a_checkpoint_side_by_side_mean_finished(tmp_path: Path) -> None:
+    """As after a kill between the two last steps of training."""
+    run(tmp_path)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"")
+    assert trained(tmp_path) and not (tmp_path / "checkpoint.safetensors").exists()

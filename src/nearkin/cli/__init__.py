@@ -56,12 +56,12 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """Run the command line; errors that a user can act on become one line and an exit code."""
-    from nearkin.errors import NearkinError
+    from nearkin.errors import NearkinError, one_line
 
     try:
         app()
     except NearkinError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except SystemExit as leaving:  # typer turns Ctrl-C into exit code 130 by itself
         if leaving.code == 130:
@@ -73,5 +73,5 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
-        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {one_line(error.filename or 'the system')}: {error.strerror or error}", file=sys.stderr)
         sys.exit(4)

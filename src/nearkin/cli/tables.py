@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nearkin.errors import one_line
+
 
 def _percent(cell: dict[str, Any] | None, interval: bool = False) -> str:
     if cell is None:
@@ -97,4 +99,4 @@ def print_data(found: dict[str, Any]) -> None:
     for note in found["notes"]:
         console.print(escape(f"note: {note}"), highlight=False)
     for item in found["skipped"]:
-        console.print(escape(f"skipped {item['path']}: {item['reason']}"), highlight=False)
+        console.print(escape(one_line(f"skipped {item['path']}: {item['reason']}")), highlight=False)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nearkin.atomic import as_object
 from nearkin.errors import ConfigError, DataError
 from nearkin.inventory import is_run, is_study
 from nearkin.inventory.find import runs_of
-from nearkin.inventory.findings import clean, number, table, whole
+from nearkin.inventory.findings import clean, number, whole
 from nearkin.inventory.readers import Damage, read_object
 from nearkin.methods import METHODS
 
@@ -43,7 +44,7 @@ class Run:
     def value(self, metric: str) -> float | None:
         """A number of METRICS, None where it was not measured."""
         group, name = METRICS[metric][1]
-        return number(table(self.evaluation.get(group)).get(name))
+        return number(as_object(self.evaluation.get(group)).get(name))
 
     @property
     def embeddings(self) -> Path:
@@ -119,7 +120,7 @@ def _run(folder: Path) -> Run:
         state = "is not finished" if damage.missing else f"has a file that {damage}"
         raise DataError(f"{folder} {state}: no evaluation to compare. See 'nearkin doctor {folder}'.") from damage
     method, seed, layer = config.get("method"), whole(config.get("seed")), evaluation.get("primary_layer")
-    found = table(table(evaluation.get("layers")).get(layer if isinstance(layer, str) else ""))
+    found = as_object(as_object(evaluation.get("layers")).get(layer if isinstance(layer, str) else ""))
     if (
         not isinstance(method, str)
         or seed is None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.atomic import read_arrays, read_parquet
 from nearkin.data.decode import decode, to_square
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import choose_size
 from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
 from nearkin.data.layout import SPLITS, train_or_test
-from nearkin.errors import DataError
+from nearkin.errors import DataError, reading
 
 _IMAGES = ("images", "x", "X")
 _LABELS = ("labels", "y")
@@ -23,7 +23,7 @@ _LABELS = ("labels", "y")
 
 def to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.uint8]:
     """(N, H, W), (N, H, W, C) or (N, C, H, W), integers 0..255 or floats in [0, 1] -> uint8 (N, 3, S, S)."""
-    if values.dtype.kind not in "uif" or values.ndim not in (3, 4) or len(values) == 0:
+    if values.dtype.kind not in "uif" or values.ndim not in (3, 4) or 0 in values.shape:
         raise DataError(
             f"{where}: images must be numbers (N, H, W), (N, H, W, C) or (N, C, H, W); got {values.dtype} {values.shape}."
         )
@@ -57,18 +57,9 @@ def to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.
 def load_npz(path: Path, size: int | None) -> Dataset:
     """Arrays images (or x) and, optionally, labels (or y); or x_train, y_train, x_test, y_test.
 
-    Labels are integers, or strings as class names. Raises DataError for object arrays (they would need pickle).
+    Labels are numbers, or strings as class names. Raises DataError for object arrays (they would need pickle).
     """
-    try:
-        with np.load(path, allow_pickle=False) as handle:
-            arrays = {name: handle[name] for name in handle.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        what = (
-            "holds Python objects, which are refused as unsafe; save plain arrays"
-            if "pickle" in str(error)
-            else str(error)
-        )
-        raise DataError(f"{path}: {what}.") from error
+    arrays = read_arrays(path)
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any] | None]] = {}
     if "x_train" in arrays:
         pairs["train"] = arrays["x_train"], arrays.get("y_train")
@@ -79,17 +70,25 @@ def load_npz(path: Path, size: int | None) -> Dataset:
         if key is None:
             raise DataError(f"{path}: no array named images, x or x_train; found: {', '.join(arrays) or 'none'}.")
         pairs["train"] = arrays[key], next((arrays[name] for name in _LABELS if name in arrays), None)
+    kinds = set()
+    for split, (values, labels) in pairs.items():
+        if labels is None:
+            continue
+        if values.ndim and labels.size != len(values):
+            raise DataError(f"{path} ({split}): {labels.size} labels for {len(values)} images.")
+        kinds.add("text" if labels.dtype.kind in "US" else "numbers" if labels.dtype.kind in "biuf" else "neither")
+    if len(kinds) > 1 or "neither" in kinds:
+        raise DataError(f"{path}: labels must all be numbers or all be text.")
     given = [labels.ravel() for _, labels in pairs.values() if labels is not None]
-    classes = tuple(str(name) for name in np.unique(np.concatenate(given))) if given else ()
+    found, codes = np.unique(np.concatenate(given), return_inverse=True) if given else ((), np.zeros(0, np.int64))
+    with reading(f"{path}: the labels' text"):
+        classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in found)
     sets = {}
     for split, (values, labels) in pairs.items():
         images = to_images(values, f"{path} ({split})", size)
-        if labels is not None and len(labels.ravel()) != len(images):
-            raise DataError(f"{path} ({split}): {labels.size} labels for {len(images)} images.")
         numbers = None
         if labels is not None:
-            order = {name: k for k, name in enumerate(classes)}
-            numbers = np.array([order[str(name)] for name in labels.ravel()], dtype=np.int64)
+            numbers, codes = codes[: len(images)].astype(np.int64), codes[len(images) :]
         ids = np.array([f"{split}/{i:06d}" for i in range(len(images))])
         sets[split] = ImageSet(images, ids, numbers, classes if labels is not None else ())
     train, test = sets["train"], sets.get("test")
@@ -102,38 +101,35 @@ def _class_names(metadata: dict[bytes, bytes] | None) -> list[str] | None:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         names = next(f["names"] for f in features.values() if isinstance(f, dict) and f.get("_type") == "ClassLabel")
         return [str(name) for name in names]
-    except (KeyError, ValueError, TypeError, StopIteration):
+    except (KeyError, ValueError, TypeError, AttributeError, StopIteration, RecursionError):
         return None
+
+
+def _holds_images(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        at = kind.get_field_index("bytes")
+        return at >= 0 and _holds_images(kind.field(at).type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
     """A column of encoded images (struct with "bytes", or plain binary), optionally label and split columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file ({error}).") from error
-    column = next(
-        (
-            f.name
-            for f in table.schema
-            if pa.types.is_binary(f.type)
-            or pa.types.is_large_binary(f.type)
-            or (pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0)
-        ),
-        None,
-    )
+    table = read_parquet(path, f"no file at {path}.")
+    column = next((field.name for field in table.schema if _holds_images(field.type)), None)
     if column is None:
         raise DataError(
             f"{path}: no column of encoded images (binary, or struct with 'bytes'); found: {', '.join(table.column_names)}."
         )
     label_column = next((name for name in ("label", "labels", "class") if name in table.column_names), None)
     names = _class_names(table.schema.metadata)
+    wanted = {column, label_column, "id", "path", "split"}
+    with reading(path):  # values that Python has no type for
+        rows = table.select([name for name in table.column_names if name in wanted]).to_pylist()
     decoded, labels, ids, splits = [], [], [], []
     skipped: list[Skipped] = []
-    for i, row in enumerate(table.to_pylist()):
+    for i, row in enumerate(rows):
         cell = row[column]
         data, given = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
         name = str(row.get("id") or row.get("path") or given or f"{i:06d}")
@@ -157,7 +153,8 @@ def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
     if len(set(ids)) < len(ids):
         ids = [f"{i:06d}-{name}" for i, name in enumerate(ids)]
     found = {str(label) for label in labels if label is not None}
-    classes = tuple(names) if names else tuple(sorted(found))
+    # A name twice, or a label without a name: the schema's names cannot be trusted.
+    classes = tuple(names) if names and found <= set(names) and len(set(names)) == len(names) else tuple(sorted(found))
     order = {name: k for k, name in enumerate(classes)}
     numbers = np.array([UNLABELLED if v is None else order[str(v)] for v in labels], dtype=np.int64)
     whole = ImageSet(images, np.array(ids), numbers if found else None, classes if found else ())

@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 
 MAX_PIXELS = 100_000_000  # checked from the header, before any pixel is decoded
 MAX_BYTES = 256 * 1024 * 1024
+# Pillow tells formats by content, whatever the name, and knows some that it hands to other programs (EPS).
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -20,22 +22,24 @@ def decode(data: bytes) -> Image.Image:
         ValueError: with the reason in one line (not an image, truncated, too many pixels).
     """
     try:
-        image: Image.Image = Image.open(io.BytesIO(data))
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size
+        if width < 1 or height < 1:
+            raise ValueError("an image without pixels")
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels; at most {MAX_PIXELS:,} are decoded")
         image.load()
         image = ImageOps.exif_transpose(image)
         if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
             values = np.asarray(image, dtype=np.float64)
+            if not np.isfinite(values).all():
+                raise ValueError("pixel values that are not finite")
             top = 65535.0 if image.mode != "F" else max(1.0, float(values.max()))
             image = Image.fromarray((np.clip(values / top, 0, 1) * 255).astype(np.uint8))
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             rgba = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
         return image.convert("RGB")
-    except ValueError:
-        raise
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from error
     except Exception as error:  # Pillow's decoders raise many types (OSError, SyntaxError, struct.error, ...)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import zipfile
 from collections.abc import Callable
@@ -10,9 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from nearkin.data.decode import EXTENSIONS, MAX_BYTES
-from nearkin.errors import DataError
+from nearkin.errors import DataError, reading
 
 _ZIP_TOTAL = 64 * 1024**3
+# Compressed bytes given to a decoder at once. zipfile bounds what DEFLATE makes of them, but not what bzip2 (up to
+# 80 MB of 4 KiB) and LZMA do.
+_ZIP_PIECE = 4096
+
+
+class Unread(ValueError):
+    """A file that could not be read this time: gone, locked, a network's fault. What it holds is not known."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Files:
     Attributes:
         paths: relative POSIX paths, sorted.
         stamp: text that changes when files change (where, names, sizes, times).
-        read: path -> bytes; raises ValueError with a reason.
+        read: path -> bytes; raises ValueError with a reason (Unread: another time it may work).
     """
 
     paths: tuple[str, ...]
@@ -41,7 +49,7 @@ def _is_image(path: str) -> bool:
 def list_folder(root: Path) -> Files:
     """Images below ``root``; symbolic links to folders are not followed (they may loop)."""
     base = str(root)
-    found: list[tuple[str, int, int]] = []
+    found: list[tuple[str, int, tuple[int, int]]] = []
     pending = [""]
     while pending:
         inside = pending.pop()
@@ -56,54 +64,70 @@ def list_folder(root: Path) -> Files:
             elif _is_image(path):
                 try:
                     info = entry.stat()
-                    found.append((path, info.st_size, info.st_mtime_ns))
+                    found.append((path, info.st_size, _changed(info)))
                 except OSError:
-                    found.append((path, -1, -1))
+                    found.append((path, -1, (-1, -1)))
     found.sort()
+    # Ids are written as UTF-8, which some names are not.
+    odd = {shown: path for path, _, _ in found if (shown := printable(path)) != path}
 
     def read(path: str) -> bytes:
+        file = f"{base}/{odd.get(path, path)}"
         try:
-            with open(f"{base}/{path}", "rb") as handle:
+            if not stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe would wait for ever
+                raise ValueError("not a regular file")
+            with open(file, "rb") as handle:
                 data = handle.read(MAX_BYTES + 1)
         except OSError as error:
-            raise ValueError(error.strerror or str(error)) from error
+            raise Unread(error.strerror or str(error)) from error
         if len(data) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES:,} bytes")
         return data
 
-    return Files(tuple(item[0] for item in found), repr((os.path.abspath(base), found)), read)
+    return Files(tuple(printable(item[0]) for item in found), repr((os.path.abspath(base), found)), read)
+
+
+def printable(path: str) -> str:
+    """``path`` with the bytes that are no UTF-8 written out, as in "caf\\xe9.png"."""
+    return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _changed(info: os.stat_result) -> tuple[int, int]:
+    """When content and entry were last changed: the first alone is set back by copying tools, or by a clock that jumps."""
+    return info.st_mtime_ns, info.st_ctime_ns
 
 
 def list_zip(archive: Path) -> Files:
     """Images inside a .zip, read in place. Raises DataError for paths that leave it, or for a bomb."""
-    try:
+    with reading(f"{archive} is not a readable zip file: it"):
+        info = archive.stat()
         handle = zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{archive} is not a readable zip file ({error}).") from error
+    stamp = repr((str(archive), info.st_size, _changed(info)))
     infos = {}
     total = 0
-    for info in handle.infolist():
-        path = PurePosixPath(info.filename.replace("\\", "/"))
+    for entry in handle.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             raise DataError(
-                f"{archive}: entry '{info.filename}' points outside the archive; refused. Re-pack it without '..'."
+                f"{archive}: entry '{entry.filename}' points outside the archive; refused. Re-pack it without '..'."
             )
-        if info.is_dir() or not _is_image(path.as_posix()):
+        if entry.is_dir() or not _is_image(path.as_posix()):
             continue
-        total += info.file_size
+        total += entry.file_size
         if total > _ZIP_TOTAL:
             raise DataError(f"{archive} unpacks to more than {_ZIP_TOTAL:,} bytes; refused. Unpack it yourself.")
-        infos[path.as_posix()] = info
+        infos[path.as_posix()] = entry
     lock = threading.Lock()  # one file handle, many decoding threads
 
     def read(path: str) -> bytes:
         if infos[path].file_size > MAX_BYTES:
             raise ValueError(f"{infos[path].file_size:,} bytes; at most {MAX_BYTES:,}")
         try:
-            with lock:
-                return handle.read(infos[path])
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
-            raise ValueError(str(error)) from error
+            with lock, handle.open(infos[path]) as inside:
+                return b"".join(iter(lambda: inside.read(_ZIP_PIECE), b""))
+        except OSError as error:
+            raise Unread(error.strerror or str(error)) from error
+        except Exception as error:  # damaged entries raise many types (BadZipFile, zlib.error, EOFError, ...)
+            raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
-    stat = archive.stat()
-    return Files(tuple(sorted(infos)), repr((str(archive), stat.st_size, stat.st_mtime_ns)), read)
+    return Files(tuple(sorted(infos)), stamp, read)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearkin.data.cache import Cache
 from nearkin.data.decode import decode, to_square
-from nearkin.data.files import Files, list_folder, list_zip
+from nearkin.data.files import Files, Unread, list_folder, list_zip
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
 from nearkin.data.labels import read_labels
@@ -40,7 +40,8 @@ def load_files(
     Raises:
         DataError: no images, none readable, or (strict) any unreadable one.
     """
-    files = list_zip(source) if source.is_file() else list_folder(source)
+    list_files = list_zip if source.is_file() else list_folder
+    files = list_files(source)
     if not files.paths:
         raise DataError(
             f"no images in {source}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files, in sub-folders too."
@@ -49,12 +50,18 @@ def load_files(
     stamp = f"{files.stamp}{settings}"
     key = store.key_of(stamp)
     if key is None or (held := store.load(key)) is None:
-        key = store.key(_contents(files, progress), settings)
-        held = store.load(key)
+        contents = _contents(files, progress)
+        key = store.key(contents or "", settings)
+        held = store.load(key) if contents else None
         if held is None:
             held = _decode_all(files, size, progress)
-            store.save(key, *held)
-        store.remember(stamp, key)
+            # Files that could not be read, or changed meanwhile: what was found is true of this moment only.
+            if contents and list_files(source).stamp == files.stamp:
+                store.save(key, *held)
+            else:
+                contents = None
+        if contents:
+            store.remember(stamp, key)
     images, kept, skipped, notes = held
     if skipped and strict:
         raise DataError(f"{source}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
@@ -71,14 +78,18 @@ def _workers() -> int:
     return min(32, (os.cpu_count() or 1) + 2)
 
 
-def _contents(files: Files, progress: bool) -> str:
-    """A digest of all paths and bytes."""
+def _contents(files: Files, progress: bool) -> str | None:
+    """A digest of all paths and bytes; None where some file cannot be read now."""
 
-    def one(path: str) -> bytes:
+    def one(path: str) -> bytes | None:
         try:
             return hashlib.sha256(files.read(path)).digest()
+        except Unread:
+            return None
         except ValueError as error:
             return str(error).encode()
+
+    whole = True
 
     digest = hashlib.sha256()
     with (
@@ -86,9 +97,10 @@ def _contents(files: Files, progress: bool) -> str:
         file_bar("hashing files", len(files.paths), enabled=progress) as advance,
     ):
         for path, part in zip(files.paths, pool.map(one, files.paths, chunksize=64), strict=True):
-            digest.update(path.encode("utf-8", "surrogateescape") + b"\0" + part)
+            digest.update(path.encode("utf-8", "surrogateescape") + b"\0" + (part or b""))
+            whole = whole and part is not None
             advance()
-    return digest.hexdigest()
+    return digest.hexdigest() if whole else None
 
 
 def _decode_all(

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import gzip
-import zlib
+import math
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.atomic import check_unpacked
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.imageset import Dataset, ImageSet
-from nearkin.errors import DataError
+from nearkin.errors import DataError, reading
 
 _STEMS = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
-_MOST = 4 * 1024**3  # bytes of one file after unpacking
+_LONGEST_HEADER = 20
+
+
+def _header(data: bytes, where: str) -> tuple[tuple[int, ...], int]:
+    """The shape that the first bytes promise, and how long the header is."""
+    if len(data) < 4 or data[0] or data[1] or data[2] != 8 or not 1 <= data[3] <= 4:
+        raise DataError(f"{where} is no IDX file of unsigned bytes (bad magic number).")
+    rank = data[3]
+    header = 4 + 4 * rank
+    if len(data) < header:
+        raise DataError(f"{where} is cut off inside its header.")
+    return tuple(int(n) for n in np.frombuffer(data, ">u4", rank, 4)), header
 
 
 def parse_idx(data: bytes, where: str) -> NDArray[np.uint8]:
@@ -23,34 +36,26 @@ def parse_idx(data: bytes, where: str) -> NDArray[np.uint8]:
     Raises:
         DataError: another type, a header that does not match the length, or more than 4 dimensions.
     """
-    if len(data) < 4 or data[0] or data[1] or data[2] != 8 or not 1 <= data[3] <= 4:
-        raise DataError(f"{where} is no IDX file of unsigned bytes (bad magic number).")
-    rank = data[3]
-    header = 4 + 4 * rank
-    if len(data) < header:
-        raise DataError(f"{where} is cut off inside its header.")
-    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", rank, 4))
-    expected = 1
-    for n in shape:
-        expected *= n
+    shape, header = _header(data, where)
+    expected = math.prod(shape)
     if len(data) - header != expected:
         raise DataError(
             f"{where}: the header promises {' x '.join(map(str, shape))} values, the file holds {len(data) - header}."
         )
-    return np.frombuffer(data, np.uint8, expected, header).reshape(shape)
+    with reading(where):  # no values, and sizes whose product overflows
+        return np.frombuffer(data, np.uint8, expected, header).reshape(shape)
 
 
 def _read(path: Path) -> bytes:
-    try:
-        if path.suffix != ".gz":
-            return path.read_bytes()
-        with gzip.open(path) as handle:
-            data = handle.read(_MOST + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}).") from error
-    if len(data) > _MOST:
-        raise DataError(f"{path} unpacks to more than {_MOST:,} bytes; refused.")
-    return data
+    """The bytes that the header promises, and some more if there are more. Raises DataError: unreadable, or a bomb."""
+    with reading(path):
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise ValueError("not a regular file")
+        with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else open(path, "rb")) as handle:
+            head = handle.read(_LONGEST_HEADER)
+            promised = math.prod(_header(head, str(path))[0])
+            check_unpacked(path, promised)
+            return head + handle.read(promised + 1)
 
 
 def find_idx(folder: Path) -> dict[str, Path]:

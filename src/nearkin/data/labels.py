@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from nearkin.atomic import read_parquet
 from nearkin.data.layout import SPLITS, train_or_test
-from nearkin.errors import DataError
+from nearkin.errors import DataError, reading
 
 Rows = dict[str, tuple[str | None, str | None]]
 
@@ -53,15 +54,11 @@ def _csv(file: Path) -> list[tuple[str, str | None, str | None]]:
 
 
 def _parquet(file: Path) -> list[tuple[str, str | None, str | None]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file} is not a readable Parquet file ({error}).") from error
+    table = read_parquet(file, f"no label file at {file}.")
     _check(file, table.column_names)
-    return [(str(row["path"]), _clean(row.get("label")), _clean(row.get("split"))) for row in table.to_pylist()]
+    with reading(file):  # values that Python has no type for
+        rows = table.select([name for name in ("path", "label", "split") if name in table.column_names]).to_pylist()
+    return [(str(row["path"]), _clean(row.get("label")), _clean(row.get("split"))) for row in rows if row["path"]]
 
 
 def _check(file: Path, columns: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nearkin.data.decode import decode
+from nearkin.data.decode import MAX_BYTES, decode
 from nearkin.data.files import list_folder
 from nearkin.data.imageset import Skipped
 from nearkin.errors import DataError
@@ -27,7 +27,8 @@ def read_images(paths: Sequence[Path]) -> tuple[list[str], list[Image.Image], li
     for path in paths:
         if not path.is_dir():
             try:
-                images.append(decode(path.read_bytes()))
+                with open(path, "rb") as handle:
+                    images.append(decode(handle.read(MAX_BYTES)))
             except OSError as error:
                 raise DataError(f"{path}: {error.strerror or error}.") from error
             except ValueError as error:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nearkin.atomic import read_parquet
 from nearkin.embeddings import Embeddings
-from nearkin.errors import DataError
+from nearkin.errors import DataError, reading
 from nearkin.explore.spaces import Say
 
 MOST_GROUPS = 60  # more colours tell nothing apart: of more values, the most frequent ones and the rest together
@@ -95,7 +95,8 @@ def table_columns(
     key = next((name for name in ("path", "id") if name in table.column_names), None)
     if key is None:
         raise DataError(f"{path} has no column 'path' or 'id'; found: {', '.join(table.column_names)}.")
-    where = {str(name): k for k, name in enumerate(table.column(key).to_pylist())}
+    with reading(path):
+        where = {str(name): k for k, name in enumerate(table.column(key).to_pylist())}
     rows = np.array([where.get(str(name), -1) for name in ids.tolist()], dtype=np.int64)
     if (rows < 0).all() or (whole and (rows < 0).any()):
         raise DataError(
@@ -105,7 +106,9 @@ def table_columns(
     for name in table.column_names:
         if name in _KNOWN:
             continue
-        column = column_of(name, _values(table.column(name), rows))
+        with reading(path):  # values that Python has no type for
+            values = _values(table.column(name), rows)
+        column = column_of(name, values)
         if column is None:
             skipped.append(name)
         else:
@@ -114,10 +117,12 @@ def table_columns(
         say(f"note: {path.name}: no colours for {', '.join(skipped)} (lists, empty, or another text for every image)")
     if "x" not in table.column_names or "y" not in table.column_names:
         return out, None
-    pair = [_values(table.column(name), rows) for name in ("x", "y")]
+    with reading(path):
+        pair = [_values(table.column(name), rows) for name in ("x", "y")]
     if any(values.dtype.kind not in "fiu" for values in pair):
         return out, None
-    return out, np.stack(pair, axis=1).astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite then, and left out of the map as such
+        return out, np.stack(pair, axis=1).astype(np.float32)
 
 
 def _values(column: Any, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.analyze.maps import draw_maps, pca, tsne, why_no_map
-from nearkin.atomic import read_json
+from nearkin.atomic import as_object, read_arrays, read_object
 from nearkin.errors import DataError
 from nearkin.explore.spaces import Say, Space
 
@@ -42,8 +42,8 @@ def fitted(coords: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(1.9 * (out - (low + high) / 2) / span, dtype=np.float32)
 
 
-def _quality(trust: float | None, kept: float | None) -> str:
-    if trust is None or kept is None:
+def _quality(trust: Any, kept: Any) -> str:
+    if not isinstance(trust, int | float) or not isinstance(kept, int | float):
         return ""
     return f"trustworthiness {trust:.2f}, {100 * kept:.0f} % of the nearest neighbours kept"
 
@@ -54,26 +54,28 @@ def stored_maps(space: Space) -> dict[str, PointMap]:
     if path is None or not path.exists():
         return {}
     layer = space.layer or space.file.stem
-    try:
-        with np.load(path, allow_pickle=False) as handle:
-            arrays: dict[str, NDArray[Any]] = {name: handle[name] for name in handle.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it and run the study again.") from error
+    arrays = read_arrays(path)
     if f"{layer}/ids" not in arrays:
         return {}
-    where = {str(name): k for k, name in enumerate(arrays[f"{layer}/ids"].tolist())}
+    names = arrays[f"{layer}/ids"].ravel().tolist()
+    where = {str(name): k for k, name in enumerate(names)}
     ids = space.embeddings.ids.tolist()
     rows = np.array([where.get(name, -1) for name in ids], dtype=np.int64)
     evaluation = space.run / "evaluation.json" if space.run else None
     measured: dict[str, Any] = {}
     if evaluation is not None and evaluation.exists():
-        measured = read_json(evaluation).get("layers", {}).get(layer, {}).get("maps", {})
+        measured = as_object(read_object(evaluation).get("layers"))
+        measured = as_object(as_object(measured.get(layer)).get("maps"))
     out = {}
     for kind in ("tsne", "pca"):
-        if f"{layer}/{kind}" not in arrays or (rows < 0).all() or measured.get(kind, {}).get("skipped"):
+        if f"{layer}/{kind}" not in arrays or (rows < 0).all() or as_object(measured.get(kind)).get("skipped"):
             continue
+        if arrays[f"{layer}/{kind}"].shape != (len(names), 2) or arrays[f"{layer}/{kind}"].dtype.kind != "f":
+            raise DataError(
+                f"{path} is damaged ({layer}/{kind} is no map of its images). Delete it and run the study again."
+            )
         coords = np.where((rows < 0)[:, None], np.nan, arrays[f"{layer}/{kind}"][np.maximum(rows, 0)])
-        numbers = measured.get(kind, {})
+        numbers = as_object(measured.get(kind))
         words = _quality(numbers.get("trustworthiness"), numbers.get("preservation"))
         shown = int((rows >= 0).sum())
         part = "" if shown == len(rows) else f"{shown:,} of {len(rows):,} images"

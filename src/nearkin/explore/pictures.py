@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nearkin.atomic import read_json
+from nearkin.atomic import read_arrays, read_object
 from nearkin.data import ImageSet
-from nearkin.errors import DataError, NearkinError
+from nearkin.errors import DataError, NearkinError, reading
 from nearkin.explore.spaces import Say
 from nearkin.lookup import images_of
 
@@ -84,12 +84,13 @@ def open_pictures(
     if study is None:
         say("note: no thumbnails; --images DATA, the data the embeddings were made of, shows them")
         return None, None
-    source = str(read_json(study / "data.json").get("source", "")) if (study / "data.json").exists() else ""
     try:
-        size = int(read_json(study / "data.json")["image_shape"][-1])
-        found = images_of(ids, source, size=None if source == "shapes" else size)
+        data = read_object(study / "data.json", source=str, image_shape=list)
+        with reading(study / "data.json"):
+            size = int(data["image_shape"][-1])
+        found = images_of(ids, data["source"], size=None if data["source"] == "shapes" else size)
         return Pictures(found.images, np.arange(len(ids))), found
-    except (NearkinError, KeyError, OSError) as error:
+    except (NearkinError, OSError) as error:
         say(
             f"note: the study's images cannot be read ({' '.join(str(error).split())[:160]}); --images DATA says where they are"
         )
@@ -101,11 +102,16 @@ def _thumbnails(ids: NDArray[np.str_], study: Path, say: Say) -> Pictures | None
     path = study / "thumbnails.npz"
     if not path.exists():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as handle:
-            names, images = handle["ids"].tolist(), handle["images"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it and run the study again.") from error
+    arrays = read_arrays(path)
+    names, images = arrays.get("ids", np.zeros(0)).ravel().tolist(), arrays.get("images", np.zeros(0))
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[1] != 3
+        or 0 in images.shape
+        or len(images) != len(names)
+    ):
+        raise DataError(f"{path} is damaged (it holds no thumbnails). Delete it and run the study again.")
     index = {name: k for k, name in enumerate(names)}
     where = np.array([index.get(name, -1) for name in ids.tolist()], dtype=np.int64)
     if (where < 0).all():

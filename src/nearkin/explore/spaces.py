@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.atomic import read_json
+from nearkin.atomic import as_object, read_object
 from nearkin.embeddings import Embeddings, rows_of
 from nearkin.errors import ConfigError, DataError
 
@@ -64,8 +64,8 @@ def find_spaces(paths: Sequence[Path]) -> list[Space]:
 def _order(study: Path) -> Callable[[Path], tuple[int, str]]:
     """Sort key of a study's run folders: as the study lists its methods, then by name."""
     named = study / "study.json"
-    methods: list[str] = read_json(named).get("config", {}).get("methods", []) if named.exists() else []
-    rank = {method: k for k, method in enumerate(methods)}
+    methods = as_object(read_object(named).get("config")).get("methods") if named.exists() else []
+    rank = {str(method): k for k, method in enumerate(methods if isinstance(methods, list) else [])}
     return lambda folder: (rank.get(folder.name.rsplit("-s", 1)[0], len(rank)), folder.name)
 
 
@@ -73,7 +73,7 @@ def _of_run(folder: Path) -> list[Space]:
     files = sorted((folder / "embeddings").glob("*.parquet"))
     evaluation: dict[str, Any] = {}
     if (folder / "evaluation.json").exists():
-        evaluation = read_json(folder / "evaluation.json")
+        evaluation = read_object(folder / "evaluation.json")
         files = [file for file in files if file.stem == evaluation.get("primary_layer")] or files
     if not files:
         raise DataError(
@@ -164,7 +164,7 @@ def with_run(spaces: list[Space], run: Path | None) -> list[Space]:
     """
     if run is None:
         return spaces
-    config = read_json(run / "config.json")
+    config = read_object(run / "config.json")
     out = []
     for space in spaces:
         made = space.embeddings.provenance

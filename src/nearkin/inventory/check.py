@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nearkin.atomic import json_digest
+from nearkin.atomic import as_object, json_digest
 from nearkin.errors import ConfigError, DataError
 from nearkin.inventory.find import is_run, is_study, runs_of
-from nearkin.inventory.findings import Finding, clean, number, table, whole
+from nearkin.inventory.findings import Finding, clean, number, whole
 from nearkin.inventory.readers import (
     Damage,
     Vectors,
@@ -82,8 +82,8 @@ def check_run(folder: Path, *, deep: bool = True) -> Checked:
     out = Checked(folder)
     again = f"delete {folder} and run the same command again: the run is made anew"
     config = out.read("config.json", read_object, again)
-    settings = table(table(config).get("settings"))
-    info = _info(out, table(config))
+    settings = as_object(as_object(config).get("settings"))
+    info = _info(out, as_object(config))
     done = out.read("done.json", read_object, f"delete {folder / 'done.json'} and run again", optional=True)
     single = config is not None and "data" in config  # of 'nearkin fit' or an estimator: trained, never evaluated
     weights = "weights.safetensors"
@@ -92,7 +92,7 @@ def check_run(folder: Path, *, deep: bool = True) -> Checked:
     else:
         out.complete = done is not None or (folder / "done.json").exists()
     if out.complete and not single:
-        _evaluation(out, table(done), deep)
+        _evaluation(out, as_object(done), deep)
     _leftovers(out)
     if not out.complete:
         part = "trained, not evaluated yet" if (folder / weights).exists() else "in the middle of training"
@@ -131,7 +131,7 @@ def _evaluation(out: Checked, done: dict[str, Any], deep: bool) -> None:
         return
     if done and done.get("digest") != json_digest(evaluation):
         out.add("broken", "evaluation.json", "is not what the run wrote: its digest differs from done.json's", again)
-    layers = table(evaluation.get("layers"))
+    layers = as_object(evaluation.get("layers"))
     if evaluation.get("primary_layer") not in layers:
         out.add("broken", "evaluation.json", "has no evaluation of its primary layer", again)
     if not deep:
@@ -145,7 +145,7 @@ def _evaluation(out: Checked, done: dict[str, Any], deep: bool) -> None:
             continue
         vectors = out.read(name, check_embeddings, again)
         if vectors is not None:
-            _vectors(out, name, vectors, wanted, table(found).get("dim"), again)
+            _vectors(out, name, vectors, wanted, as_object(found).get("dim"), again)
 
 
 def _vectors(out: Checked, name: str, vectors: Vectors, wanted: dict[str, int] | None, dim: object, again: str) -> None:
@@ -164,7 +164,7 @@ def _counts(splits: dict[str, int]) -> str:
 def _split_sizes(run: Path) -> dict[str, int] | None:
     """Rows by split as the study's data.json has them; None outside a study."""
     try:
-        sizes = table(read_object(run.resolve().parent.parent / "data.json").get("study_splits"))
+        sizes = as_object(read_object(run.resolve().parent.parent / "data.json").get("study_splits"))
     except Damage:
         return None
     found = {name: count for name, size in sizes.items() if (count := whole(size))}
@@ -209,7 +209,7 @@ def check_study(folder: Path) -> Checked:
     again = "run the same study command again: it is made anew, finished runs are kept"
     study = out.read("study.json", read_object, "take the command from results.json or your notes and use another -o")
     data = out.read("data.json", read_object, f"delete {folder / 'data.json'} and {again}")
-    planned = _planned(out, table(table(study).get("config")))
+    planned = _planned(out, as_object(as_object(study).get("config")))
     done = {path.parent.name for path in folder.glob("runs/*/done.json")}
     out.planned = len(planned)
     missing = [name for name in planned if name not in done]
@@ -223,13 +223,13 @@ def check_study(folder: Path) -> Checked:
     results = out.read("results.json", read_object, again, optional=not (folder / "report.html").exists())
     if results is not None:
         runs = results.get("runs")
-        told = {str(table(run).get("id")) for run in runs} if isinstance(runs, list) else set()
+        told = {str(as_object(run).get("id")) for run in runs} if isinstance(runs, list) else set()
         if told != done:
             text = f"tells of {len(told)} runs; {len(done)} are finished"
             out.add("warning", "results.json", text, "run the same study command again: it collects what is there")
     for name, check in (("uses.json", read_object), ("thumbnails.npz", check_npz)):
         out.read(name, check, f"delete it, then {again}", optional=not out.complete)
-    if data is not None and not table(data.get("study_splits")):
+    if data is not None and not as_object(data.get("study_splits")):
         out.add("broken", "data.json", "has no sizes of the splits", f"delete it, then {again}")
     if out.complete and not (folder / "report.html").exists():
         out.add("warning", "report.html", "is missing", f"make it with: nearkin report {folder}")

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nearkin.errors import one_line
+
 LEVELS = ("broken", "warning", "note")
 _MOST = 600
 
@@ -29,14 +31,9 @@ class Finding:
 
 
 def clean(text: object) -> str:
-    """One printable line of at most 600 characters: control characters of a hostile file must not reach a terminal."""
-    line = "".join(c if c.isprintable() else " " for c in str(text))
+    """One printable line of at most 600 characters."""
+    line = one_line(text)
     return line if len(line) <= _MOST else line[: _MOST - 3] + "..."
-
-
-def table(value: Any) -> dict[str, Any]:
-    """``value`` if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else {}
 
 
 def number(value: Any) -> float | None:

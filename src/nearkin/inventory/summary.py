@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nearkin.atomic import as_object
 from nearkin.errors import DataError
 from nearkin.inventory.check import check_run, check_study
 from nearkin.inventory.find import is_run, runs_of
-from nearkin.inventory.findings import clean, number, table, whole
+from nearkin.inventory.findings import clean, number, whole
 from nearkin.inventory.readers import Damage, read_metrics, read_object
 
 
@@ -105,7 +106,7 @@ def summarize(folder: Path) -> RunSummary:
     """One run; its JSON files are checked, weights and vectors are not read."""
     checked = check_run(folder, deep=False)
     config, evaluation = _object(folder / "config.json"), _object(folder / "evaluation.json")
-    settings = table(config.get("settings"))
+    settings = as_object(config.get("settings"))
     planned = whole(settings.get("epochs"))
     epochs = None
     try:
@@ -113,7 +114,9 @@ def summarize(folder: Path) -> RunSummary:
     except Damage:
         epochs = 0 if planned is not None and checked.state == "interrupted" else None
     layer = evaluation.get("primary_layer")
-    score = table(table(table(evaluation.get("layers")).get(layer if isinstance(layer, str) else "")).get("linear"))
+    score = as_object(
+        as_object(as_object(evaluation.get("layers")).get(layer if isinstance(layer, str) else "")).get("linear")
+    )
     ends = score.get("interval")
     bounds = [number(end) for end in ends] if isinstance(ends, list) and len(ends) == 2 else [None, None]
     data = config.get("data") or _object(folder.resolve().parent.parent / "data.json").get("name")

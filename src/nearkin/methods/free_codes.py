@@ -36,7 +36,7 @@ from nearkin.neighbors import knn
 from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import WEIGHTS, train
+from nearkin.train.loop import WEIGHTS, train, trained
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive
 
@@ -106,7 +106,7 @@ class FreeCodes(Method):
         if s["neighbors_from"] != "labels":
             self._features = frozen_features(s["neighbors_from"], self.runs, self.shape, device)
         self._train_features = self._features(train_set.images)
-        if not (run_dir / WEIGHTS).exists():
+        if not trained(run_dir):
             if s["neighbors_from"] == "labels":
                 self._neighbors = same_class(train_set, s["neighbors_k"], seed)
             else:

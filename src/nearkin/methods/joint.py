@@ -21,7 +21,7 @@ from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
 from nearkin.train.diagnose import diagnose
-from nearkin.train.loop import SNAPSHOTS, WEIGHTS, train
+from nearkin.train.loop import SNAPSHOTS, WEIGHTS, train, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive, generator
@@ -154,7 +154,7 @@ class JointEmbedding(Method):
         """
         self._fabric = make_fabric(device, self.config.precision)
         run_dir.mkdir(parents=True, exist_ok=True)
-        if (run_dir / WEIGHTS).exists():
+        if trained(run_dir):
             self.load(run_dir, device)
             self.prepare(splits, run_dir, seed)
             return

@@ -83,13 +83,13 @@ class LaplacianEigenmaps(Method):
                 "eigenvalues": torch.from_numpy(found.eigenvalues),
             }
             meta = {"n_components": found.n_components, "k": found.k, "scale": found.scale}
-            save_tensors(run_dir / WEIGHTS, tensors, meta)
             write_json(
                 run_dir / "graph.json",
                 meta
                 | {"nodes": len(Z), "dim": len(found.eigenvalues), "eigenvalues": found.eigenvalues.tolist()}
                 | {"note": _connection(found.n_components)},
             )
+            save_tensors(run_dir / WEIGHTS, tensors, meta)  # last: where weights are, the run is trained
         self.load(run_dir, device)
 
     def load(self, run_dir: Path, device: str = "auto") -> None:

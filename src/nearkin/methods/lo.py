@@ -44,7 +44,7 @@ from nearkin.methods.vicreg import vicreg_terms
 from nearkin.nets.decoder import Decoder
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import WEIGHTS, train
+from nearkin.train.loop import WEIGHTS, train, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.progress import step_bar
 from nearkin.train.record import Record
@@ -146,7 +146,7 @@ class LatentOptimization(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "init"))
             self.net = LONet(per * n, s["code_dim"], self.image_size, s["decoder_width"])
-        if not (run_dir / WEIGHTS).exists():
+        if not trained(run_dir):
             record = Record(run_dir / "metrics.jsonl")
 
             def monitor(epoch: int, seconds: float) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.atomic import read_json
+from nearkin.atomic import read_object
 from nearkin.data.imageset import ImageSet
-from nearkin.errors import ConfigError, DataError
+from nearkin.errors import ConfigError, DataError, reading
 from nearkin.neighbors import knn
 from nearkin.train import ranks
 
@@ -39,14 +39,15 @@ def frozen_features(source: str, runs: dict[str, Path], shape: tuple[int, int, i
         raise ConfigError(f"no frozen representation '{source}' to find neighbours under. {_HINT}.")
     from nearkin.methods import create
 
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json", method=str, settings=dict)
     side = config.get("image_size", shape[1])
     if side != shape[1]:
         raise ConfigError(
             f"the run {folder} was made with images of {side} pixels; these have {shape[1]}. Use --size {side}."
         )
-    model = create(config["method"], config["settings"], shape)
-    model.load(folder, device)
+    with reading(f"the run {folder}", f"See what is wrong with 'nearkin doctor {folder}'."):
+        model = create(config["method"], config["settings"], shape)
+        model.load(folder, device)
     layer = model.primary_layer
 
     def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:

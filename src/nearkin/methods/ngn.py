@@ -102,12 +102,15 @@ class NGN(VICReg):
         self._neighbors, self._epoch = self._find(due), due
         if ranks.rank():
             return
+        share = purity(self._neighbors, self._train.labels)
+        write_json(self._run_dir / "neighbors.json", {"purity": share, "k": self.settings["neighbors_k"], "epoch": due})
+        record = Record(self._run_dir / "neighbors.jsonl")
+        if due not in {line["epoch"] for line in record.read(kind="neighbors")}:  # a kill may have come after this line
+            record.append({"kind": "neighbors", "epoch": due, "purity": share})
+        # The table comes last: where it is, the others are.
         save_tensors(
             path, {"neighbors": torch.from_numpy(self._neighbors)}, {"epoch": due, "fingerprint": self._digest()}
         )
-        share = purity(self._neighbors, self._train.labels)
-        Record(self._run_dir / "neighbors.jsonl").append({"kind": "neighbors", "epoch": due, "purity": share})
-        write_json(self._run_dir / "neighbors.json", {"purity": share, "k": self.settings["neighbors_k"], "epoch": due})
 
     def _stored(self, path: Path, due: int) -> NDArray[np.int64] | None:
         """The neighbours of epoch ``due`` that an interrupted run left, if it did."""

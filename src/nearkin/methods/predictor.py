@@ -18,7 +18,7 @@ def predictor(width: int, hidden: int) -> nn.Sequential:
 def cosine_distance(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean of 1 - cos(p_i, t_i) over rows (N, D), float32; no gradient reaches ``target``."""
     with torch.autocast(prediction.device.type, enabled=False):
-        p, t = prediction.to(torch.promote_types(prediction.dtype, torch.float32)), target.detach().to(torch.float32)
+        p, t = (z.to(torch.promote_types(z.dtype, torch.float32)) for z in (prediction, target.detach()))
         return (1 - torch.nn.functional.cosine_similarity(p, t, dim=1)).mean()
 
 

@@ -24,7 +24,7 @@ def _convert(name: str, value: Any, default: Any) -> Any:
                 raise ValueError
             return int(float(value))
         return type(default)(value)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ConfigError(f"setting {name}={value!r} must be a {type(default).__name__}, like {default!r}.") from error
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup, escape
 
-from nearkin.atomic import read_json, write_text
+from nearkin.atomic import read_object, write_text
+from nearkin.errors import reading
 from nearkin.report.anomalies import anomaly_rows, one_class_rows
 from nearkin.report.charts import COLOURS, charts, run_colours
 from nearkin.report.embed import json_script, load_arrays, png_uri
@@ -78,9 +79,18 @@ def build(study: Path, out: Path | None = None) -> Path:
     """Write the report of the study in ``study`` to ``out`` (default: report.html in it) and return the path.
 
     Raises:
-        DataError: no results.json there. OutputError: the file cannot be written.
+        DataError: no results.json there, or a damaged one. OutputError: the file cannot be written.
     """
-    results = read_json(study / "results.json")
+    results = read_object(study / "results.json", data=dict, runs=list, table=list)
+    with reading(f"{study / 'results.json'} does not hold what a study writes: it", "Run the study's command again."):
+        html = _render(study, results)
+    target = out or study / "report.html"
+    write_text(target, html)
+    return target
+
+
+def _render(study: Path, results: dict[str, Any]) -> str:
+    """The page. It only formats what the study computed."""
     data = results["data"]
     arrays = load_arrays(study / "thumbnails.npz")
     thumbs = {str(i): png_uri(image) for i, image in zip(arrays.get("ids", []), arrays.get("images", []), strict=True)}
@@ -119,7 +129,7 @@ def build(study: Path, out: Path | None = None) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("report.html.j2").render(
+    return environment.get_template("report.html.j2").render(
         r=results,
         d=data,
         css=Markup((_ASSETS / "style.css").read_text(encoding="utf-8")),
@@ -163,6 +173,3 @@ def build(study: Path, out: Path | None = None) -> Path:
         g=_general,
         cell=_cell,
     )
-    target = out or study / "report.html"
-    write_text(target, html)
-    return target

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nearkin.errors import DataError
+from nearkin.atomic import read_arrays
 
 _MOST_PIXELS = 96
 
@@ -50,8 +49,4 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz, or nothing where there is no file. Raises DataError when it is damaged."""
     if not path.exists():
         return {}
-    try:
-        with np.load(path, allow_pickle=False) as handle:
-            return {name: handle[name] for name in handle.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it and run the study again.") from error
+    return read_arrays(path)

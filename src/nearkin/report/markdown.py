@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nearkin.atomic import read_json, write_text
+from nearkin.atomic import read_object, write_text
+from nearkin.errors import reading
 
 _SCORES = (
     ("linear", "linear %"),
@@ -110,5 +111,8 @@ def markdown(r: dict[str, Any]) -> str:
 def write_markdown(study: Path) -> Path:
     """Write results.md into the study's folder and return its path. Raises DataError without results.json."""
     target = study / "results.md"
-    write_text(target, markdown(read_json(study / "results.json")))
+    results = read_object(study / "results.json", data=dict, runs=list, table=list)
+    with reading(f"{study / 'results.json'} does not hold what a study writes: it", "Run the study's command again."):
+        text = markdown(results)
+    write_text(target, text)
     return target

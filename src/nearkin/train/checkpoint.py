@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nearkin.errors import DataError, OutputError
+from nearkin.atomic import as_object, put_in_place
+from nearkin.errors import DataError, OutputError, reading
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -22,10 +22,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(payload, temporary, {"nearkin": json.dumps(meta)})
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     except (OSError, SafetensorError) as error:
         if temporary.exists():
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error}. Free some space, then run the same command again.") from error
 
 
@@ -33,12 +33,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`save_tensors` wrote. Raises DataError when the file is missing or damaged."""
     if not path.exists():
         raise DataError(f"no weights at {path}. Train first with 'nearkin fit' or 'nearkin study'.")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            meta = json.loads((handle.metadata() or {}).get("nearkin", "{}"))
-            return {name: handle.get_tensor(name) for name in handle.keys()}, meta  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it and run again.") from error
+    with reading(f"{path} is damaged: it", "Delete it and run again."), safe_open(path, framework="pt") as handle:
+        meta = json.loads((handle.metadata() or {}).get("nearkin", "{}"))
+        return {name: handle.get_tensor(name) for name in handle.keys()}, as_object(meta)  # noqa: SIM118 (not a dict)
 
 
 def optimizer_tensors(optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin.errors import ConfigError, TrainingError
+from nearkin.errors import ConfigError, TrainingError, reading
 from nearkin.train import ranks
 from nearkin.train.batchnorm import globalise
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
@@ -27,6 +27,7 @@ from nearkin.train.seeding import epoch_order, generator
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots"
+_ADVICE = "Try a lower lr, a longer warm-up, or precision fp32."
 
 
 class Trainable(Protocol):
@@ -89,9 +90,7 @@ class _Log:
 
 def _diverged(what: str, step: int, run_dir: Path) -> TrainingError:
     kept = "the last good checkpoint is kept" if (run_dir / CHECKPOINT).exists() else "no checkpoint was saved before"
-    return TrainingError(
-        f"{what} became non-finite at step {step}; {kept}. Try a lower lr, a longer warm-up, or precision fp32."
-    )
+    return TrainingError(f"{what} became non-finite at step {step}; {kept}. {_ADVICE}")
 
 
 def _check_weights(net: nn.Module, step: int, run_dir: Path) -> None:
@@ -214,6 +213,14 @@ def train(
     ranks.wait()
 
 
+def trained(run_dir: Path) -> bool:
+    """Whether training is over: the weights are there. A checkpoint that a kill left beside them is deleted."""
+    over = (run_dir / WEIGHTS).exists()
+    if over:
+        (run_dir / CHECKPOINT).unlink(missing_ok=True)
+    return over
+
+
 def _resume(
     net: nn.Module, optimizers: list[torch.optim.Optimizer], record: Record, run_dir: Path
 ) -> tuple[int, float]:
@@ -223,10 +230,11 @@ def _resume(
         record.rewind(0)
         return 0, 0.0
     tensors, meta = load_tensors(path)
-    net.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("optimizer.")})
-    restore_optimizers(optimizers, tensors)
-    record.rewind(meta["position"])
-    return int(meta["step"]), float(meta["seconds"])
+    with reading(f"{path} is not a checkpoint of this run: it", "Delete it and run again: training starts anew."):
+        net.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("optimizer.")})
+        restore_optimizers(optimizers, tensors)
+        record.rewind(int(meta["position"]))
+        return int(meta["step"]), float(meta["seconds"])
 
 
 def _snapshot_epochs(config: TrainConfig) -> set[int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.anomalies import Entry, InSet, OodSet, compare, joint_map, judge_embeddings, judge_trivial
-from nearkin.atomic import read_json, write_json
+from nearkin.atomic import read_object, write_json
 from nearkin.data import Splits
 from nearkin.embedder import embedder
 from nearkin.embeddings import Embeddings
@@ -49,7 +49,7 @@ def anomaly_uses(
     for run in _judged(runs, first):
         key = _key(run.digest, sets)
         path = folder / f"{run.folder.name}.json"
-        saved: dict[str, Any] = read_json(path) if path.exists() else {"key": None}
+        saved: dict[str, Any] = read_object(path, key=str, found=dict) if path.exists() else {"key": None}
         if saved["key"] != key:
             say(f"  anomalies by {run.title}")
             saved = {
@@ -63,7 +63,7 @@ def anomaly_uses(
         return None
     path = folder / "no-learning.json"
     key = _key("trivial", sets)
-    trivial = read_json(path) if path.exists() else {"key": None}
+    trivial: dict[str, Any] = read_object(path, key=str, found=dict) if path.exists() else {"key": None}
     if trivial["key"] != key:
         say("  anomalies by scores that need no learning")
         trivial = {"key": key, "found": judge_trivial(inside, sets)}

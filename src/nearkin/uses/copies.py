@@ -11,7 +11,7 @@ import numpy as np
 from nearkin.analyze.duplicates import duplicate_free_rows, find_duplicates
 from nearkin.analyze.lookalikes import Lookalikes, explain, lookalikes_far_apart
 from nearkin.analyze.pairs import Duplicates
-from nearkin.atomic import read_json, write_json
+from nearkin.atomic import read_object, write_json
 from nearkin.data import Splits
 from nearkin.embeddings import Embeddings
 from nearkin.evaluate.linear import Labelled, linear_probe
@@ -38,7 +38,7 @@ def duplicate_uses(
         return None
     path = study / "uses" / "duplicates.json"
     if path.exists():
-        found: dict[str, Any] = read_json(path)
+        found = read_object(path)
         if found.get("key") == _key(run):
             return found
     say(f"  near-duplicates by {run.title}")

@@ -15,7 +15,7 @@ from nearkin.analyze.factors import PIXEL_METRIC, Factor, known_factors, pixel_f
 from nearkin.analyze.hubness import CANDIDATES, K, hubness
 from nearkin.analyze.precision import precision_at_k
 from nearkin.analyze.retrieval import grid_rows, queries_of, search
-from nearkin.atomic import read_json, write_json
+from nearkin.atomic import read_object, write_json
 from nearkin.data import ImageSet
 from nearkin.neighbors import knn
 from nearkin.uses.runs import FinishedRun, first_seed
@@ -37,7 +37,7 @@ def neighbour_uses(
     for run in first_seed(runs):
         path = study / "uses" / "neighbours" / f"{run.folder.name}.json"
         if path.exists():
-            found = read_json(path)
+            found = read_object(path)
             if found.get("key") == _key(run):
                 out.append(found)
                 continue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nearkin.atomic import read_json
+from nearkin.atomic import read_object
 from nearkin.embeddings import Embeddings
 from nearkin.methods import rank
 
@@ -32,7 +32,7 @@ def finished_runs(study: Path) -> list[FinishedRun]:
     """All finished runs of a study, in the order of its table."""
     out = []
     for path in sorted(study.glob("runs/*/done.json")):
-        evaluation: dict[str, Any] = read_json(path.parent / "evaluation.json")
+        evaluation: dict[str, Any] = read_object(path.parent / "evaluation.json", primary_layer=str, layers=dict)
         layer = evaluation["primary_layer"]
         linear = evaluation["layers"][layer]["linear"]
         out.append(
@@ -43,7 +43,7 @@ def finished_runs(study: Path) -> list[FinishedRun]:
                 seed=evaluation["seed"],
                 layer=layer,
                 accuracy=None if linear is None else linear["accuracy"],
-                digest=read_json(path)["digest"],
+                digest=read_object(path, digest=str)["digest"],
             )
         )
     return sorted(out, key=lambda run: (rank(run.method), run.seed))

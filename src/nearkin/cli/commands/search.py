@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearkin.cli import options
+from nearkin.errors import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +122,7 @@ def _queries(
 
     files = embed_files(run, paths, layer=layer, device=device, like=loaded.provenance)
     for item in files.skipped:
-        typer.echo(f"note: skipped {item.path}: {item.reason}")
+        typer.echo(one_line(f"note: skipped {item.path}: {item.reason}"))
     if files.Z.shape[1] != loaded.Z.shape[1]:
         raise DataError(
             f"--run {run}, layer {files.layer}, gives {files.Z.shape[1]} dimensions; the embeddings have {loaded.Z.shape[1]}. "
