@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nearkin.data.decode import decode, to_square
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import choose_size
 from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
+from nearkin.data.parquetshard import class_names, open_parquet, parquet_records
 from nearkin.errors import DataError
 
 _IMAGES = ("images", "x", "X")
@@ -95,58 +95,22 @@ def load_npz(path: Path, size: int | None) -> Dataset:
     return Dataset(path.stem, str(path), train, test, fingerprint(train, test))
 
 
-def _class_names(metadata: dict[bytes, bytes] | None) -> list[str] | None:
-    """The names of a ClassLabel feature in Hugging Face's schema metadata, if any."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        names = next(f["names"] for f in features.values() if isinstance(f, dict) and f.get("_type") == "ClassLabel")
-        return [str(name) for name in names]
-    except (KeyError, ValueError, TypeError, StopIteration):
-        return None
-
-
 def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
     """A column of encoded images (struct with "bytes", or plain binary), optionally label and split columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file ({error}).") from error
-    column = next(
-        (
-            f.name
-            for f in table.schema
-            if pa.types.is_binary(f.type)
-            or pa.types.is_large_binary(f.type)
-            or (pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0)
-        ),
-        None,
-    )
-    if column is None:
-        raise DataError(
-            f"{path}: no column of encoded images (binary, or struct with 'bytes'); found: {', '.join(table.column_names)}."
-        )
-    label_column = next((name for name in ("label", "labels", "class") if name in table.column_names), None)
-    names = _class_names(table.schema.metadata)
+    file = open_parquet(path, str(path))
     decoded, labels, ids, splits = [], [], [], []
     skipped: list[Skipped] = []
-    for i, row in enumerate(table.to_pylist()):
-        cell = row[column]
-        data, given = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-        name = str(row.get("id") or row.get("path") or given or f"{i:06d}")
+    for record in parquet_records(file, str(path)):
         try:
-            if not data:
-                raise ValueError("no bytes")
-            decoded.append(decode(data))
+            if record.problem:
+                raise ValueError(record.problem)
+            decoded.append(decode(record.data))
         except ValueError as error:
-            skipped.append(Skipped(name, str(error)))
+            skipped.append(Skipped(record.key, str(error)))
             continue
-        label = row.get(label_column) if label_column else None
-        labels.append(names[label] if names and isinstance(label, int) and 0 <= label < len(names) else label)
-        ids.append(name)
-        splits.append(str(row.get("split") or "train"))
+        labels.append(record.label)
+        ids.append(record.key)
+        splits.append(record.split)
     if skipped and strict:
         raise DataError(f"{path}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
     if not decoded:
@@ -155,10 +119,12 @@ def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
     images = np.stack([to_square(image, side) for image in decoded])
     if len(set(ids)) < len(ids):
         ids = [f"{i:06d}-{name}" for i, name in enumerate(ids)]
-    found = {str(label) for label in labels if label is not None}
-    classes = tuple(names) if names else tuple(sorted(found))
+    found = {label for label in labels if label is not None}
+    classes = class_names(file)
+    if not found <= set(classes):
+        classes = tuple(sorted(found))
     order = {name: k for k, name in enumerate(classes)}
-    numbers = np.array([UNLABELLED if v is None else order[str(v)] for v in labels], dtype=np.int64)
+    numbers = np.array([UNLABELLED if v is None else order[v] for v in labels], dtype=np.int64)
     whole = ImageSet(images, np.array(ids), numbers if found else None, classes if found else ())
     is_test = np.array([name == "test" for name in splits])
     test = whole.take(np.flatnonzero(is_test)) if is_test.any() and not is_test.all() else None

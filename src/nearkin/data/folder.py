@@ -154,9 +154,7 @@ def _arrange(
         rows = np.flatnonzero(np.array(split) == which)
         if not len(rows):
             return None
-        run = rows[-1] - rows[0] + 1 == len(rows)  # paths are sorted by split: a slice stays a memory map
-        picked = images[rows[0] : rows[-1] + 1] if run else take_rows(images, rows)
-        return ImageSet(picked, ids[rows], labels[rows] if classes else None, classes)
+        return ImageSet(take_rows(images, rows), ids[rows], labels[rows] if classes else None, classes)
 
     train, test = part("train"), part("test")
     if train is None:

@@ -39,7 +39,12 @@ class Rows:
 
 
 def take_rows(images: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """``images[index]``; of more than RESIDENT bytes of a memory map, a :class:`Rows` that stands in for it."""
+    """``images[index]``; of more than RESIDENT bytes of a memory map, a :class:`Rows` that stands in for it.
+
+    Neighbouring rows of a memory map, in order, are a memory map again.
+    """
+    if isinstance(images, np.memmap) and len(index) and (np.diff(index) == 1).all():
+        return images[index[0] : index[-1] + 1]
     if isinstance(images, Rows):
         picked = Rows(images.base, images.index[index])
     elif isinstance(images, np.memmap):
