@@ -45,12 +45,19 @@ def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def read_parquet(path: Path, missing: str) -> Any:
-    """Read an Arrow table. Raises DataError with ``missing`` when there is no file, and when it is no readable Parquet."""
+    """Read an Arrow table; of a folder all .parquet files in it.
+
+    Raises DataError with ``missing`` when there is no file, and when it is no readable Parquet.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path)
+        if not path.is_dir():
+            return pq.read_table(path)
+        if files := sorted(path.glob("*.parquet")):
+            return pq.read_table(files)
+        raise DataError(missing)
     except FileNotFoundError as error:
         raise DataError(missing) from error
     except (OSError, pa.ArrowException) as error:
@@ -60,6 +67,12 @@ def read_parquet(path: Path, missing: str) -> Any:
 def json_digest(value: Any) -> str:
     """SHA-256 of a JSON-able value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:
