@@ -71,6 +71,7 @@ images = np.array(splits.train.images) if how == "memory" else splits.train.imag
 config = TrainConfig(epochs=1, batch_size=2000, precision="fp32", warmup_epochs=0)
 train(Mean(), images, config, Path(out), seed=0, fabric=fabric, progress=False)
 if how == "store":
+    del splits, images  # another command's memory
     job_module.embedder = lambda *args, **given: lambda images: images.mean(axis=(2, 3), dtype=np.float32)
     source = Source(store, None, 32, False, None, False)
     work = Work(Path(out), Path(out) / "vectors", "mean", 32, {}, False)

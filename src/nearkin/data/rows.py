@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-RESIDENT = 512 * 1024**2  # bytes; a choice of rows up to this size is copied into memory, which is faster later
+RESIDENT = 256 * 1024**2  # bytes; a choice of rows up to this size is copied into memory, which is faster later
 
 
 class Rows:
