@@ -78,14 +78,14 @@ def test_same_vectors_and_a_killed_worker_loses_nothing(
     notes.mkdir()
 
     def deadly(found: Source) -> list[Part]:
-        return [Deadly(part, notes) for part in parts_of(found)]
+        first, *rest = parts_of(found)
+        return [Deadly(first, notes), *rest]
 
     monkeypatch.setattr(pipeline, "parts_of", deadly)
     text = invoke(*given, str(tmp_path / "ray"), "--engine", "ray")
     assert "30 vectors in 3 new parts" in text
-    begun = [file.read_text().split() for file in notes.iterdir()]
-    assert len(begun) == 3 and all(len(set(pids)) == 2 for pids in begun)  # each killed once, and taken up again
-    assert str(os.getpid()) not in {pid for pids in begun for pid in pids}
+    (begun,) = [file.read_text().split() for file in notes.iterdir()]
+    assert len(set(begun)) == 2 and str(os.getpid()) not in begun  # killed, and done again by another worker
     local, over_ray = Embeddings.load(tmp_path / "local"), Embeddings.load(tmp_path / "ray")
     assert np.allclose(local.Z, over_ray.Z, rtol=1e-5, atol=1e-6)
     assert local.ids.tolist() == over_ray.ids.tolist() and local.names() == over_ray.names()

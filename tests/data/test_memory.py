@@ -22,7 +22,7 @@ from nearkin.train.checkpoint import load_tensors
 
 N, SIDE = 200_000, 32
 MEGABYTES = N * 3 * SIDE * SIDE / 1e6  # 614
-ALLOWED = MEGABYTES / 3
+ALLOWED = MEGABYTES / 2
 SCRIPT = """
 import sys, threading, time
 from pathlib import Path
