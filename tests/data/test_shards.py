@@ -58,6 +58,15 @@ def test_urls_lists_and_names(tmp_path: Path) -> None:
     assert [int(s.id[-4:]) for s in read(str(tmp_path / "list.txt"))] == [0, 2]
 
 
+def test_patterns(tmp_path: Path, tars: Callable[..., str]) -> None:
+    tars([0], [1], [2])
+    folder = tmp_path / "shards"
+    for pattern, wanted in (("*.tar", [0, 1, 2]), ("s-00?.tar", [0, 1, 2]), ("s-00[02].tar", [0, 2])):
+        assert [int(s.id[-4:]) for s in read(str(folder / pattern))] == wanted
+    (folder / "s-000.tar").rename(folder / "[0].tar")  # a name that is there is no pattern
+    assert [s.id for s in read(str(folder / "[0].tar"))] == ["[0].tar/0000"]
+
+
 def test_what_counts_as_shards(tmp_path: Path) -> None:
     (tmp_path / "folder [1]").mkdir()
     assert is_shards("s3://bucket/x") and is_shards("a/*.parquet") and is_shards("x.tar.gz")
@@ -109,6 +118,8 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     refused(f"{tmp_path}/*.jpg", r"x\.jpg is no shard: legal are \.tar")
     (tmp_path / "empty.txt").write_text("# nothing\n")
     refused(str(tmp_path / "empty.txt"), "names no shards")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe")
+    refused(str(tmp_path / "binary.txt"), "no readable list of shards")
 
 
 @pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png", "..\n/../x.png"])
@@ -198,3 +209,24 @@ def test_stream_holds_no_more_than_its_buffer(tars: Callable[..., str], monkeypa
     for given, _ in enumerate(stream(tars(list(range(30)), list(range(30, 60))), size=16, buffer=8), start=1):
         assert read_so_far - given <= 8
     assert read_so_far == 60
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.parquet"])
+def test_any_damage_is_one_line(tmp_path: Path, name: str) -> None:
+    if name == "x.parquet":
+        whole = write_parquet(tmp_path / name, [0, 1]).read_bytes()
+    else:
+        whole = write_tar(tmp_path / name, tar_files([0, 1]), "w:gz" if name.endswith("gz") else "w").read_bytes()
+    rng, refusals = np.random.default_rng(0), 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(int(rng.integers(1, 6))):
+            where = int(rng.integers(600)) * (-1 if name == "x.parquet" else 1)  # where the headers are
+            data[where % len(data)] = int(rng.integers(256))
+        (tmp_path / name).write_bytes(data)
+        try:
+            read(str(tmp_path / name))
+        except DataError as error:
+            assert "\n" not in str(error)
+            refusals += 1
+    assert refusals > 75

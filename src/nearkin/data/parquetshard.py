@@ -22,7 +22,7 @@ def open_parquet(source: Path | IO[bytes], where: str) -> Any:
     try:
         return pq.ParquetFile(source)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{where} is not a readable Parquet file ({error}).") from error
+        raise DataError(f"{where} is not a readable Parquet file ({' '.join(str(error).split())}).") from error
 
 
 def class_names(file: Any) -> tuple[str, ...]:

@@ -43,10 +43,10 @@ class Shard:
 
 def is_shards(source: str) -> bool:
     """Whether a source names shards: a URL, a glob, a tar, or a .txt file with one of these per line."""
-    if "://" in source or source.endswith(TARS):
+    if "://" in source or source.endswith(TARS) or _is_glob(source):
         return True
     path = Path(source).expanduser()
-    return not path.exists() and any(c in source for c in "*?[") or (path.suffix == ".txt" and path.is_file())
+    return path.suffix == ".txt" and path.is_file()
 
 
 def list_shards(source: str) -> tuple[Shard, ...]:
@@ -55,16 +55,17 @@ def list_shards(source: str) -> tuple[Shard, ...]:
     Raises:
         DataError: none found, a file of another kind, no driver for a protocol, or a store that refuses.
     """
-    import fsspec
-
     specs = [source]
     if source.endswith(".txt") and "://" not in source:
-        lines = Path(source).expanduser().read_text(encoding="utf-8").splitlines()
+        try:
+            lines = Path(source).expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{source} is no readable list of shards ({_line(error)}).") from error
         specs = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     files: dict[str, Any] = {}
     for spec in specs:
         try:
-            found = fsspec.open_files(spec, "rb")
+            found = _open(spec)
         except Exception as error:  # a driver raises what its service's client raises
             raise DataError(f"{spec}: {_line(error)}.") from error
         if not found:
@@ -77,6 +78,21 @@ def list_shards(source: str) -> tuple[Shard, ...]:
             raise DataError(f"{url} is no shard: legal are {', '.join(SUFFIXES)}.")
     shared = _shared_folder(list(files))
     return tuple(Shard(url[len(shared) :], item) for url, item in files.items())
+
+
+def _is_glob(spec: str) -> bool:
+    """Whether there is a pattern in it. In a URL only "*" counts: "?" begins a query, "[" an address."""
+    return "*" in spec or ("://" not in spec and any(c in spec for c in "?[") and not Path(spec).expanduser().exists())
+
+
+def _open(spec: str) -> list[Any]:
+    """fsspec's OpenFile of each file that a path, URL or glob names."""
+    import fsspec
+
+    if not _is_glob(spec):
+        return list(fsspec.open_files([spec], "rb", expand=False))
+    system, path = fsspec.url_to_fs(spec)
+    return [fsspec.core.OpenFile(system, found, "rb") for found in sorted(system.glob(path))]
 
 
 def _shared_folder(urls: list[str]) -> str:
