@@ -65,7 +65,7 @@ def check_unpacked(path: Path, unpacked: int) -> None:
 
 
 def read_parquet(path: Path, missing: str) -> Any:
-    """Read an Arrow table.
+    """Read an Arrow table; of a folder all .parquet files in it.
 
     Raises:
         DataError: with ``missing`` when there is no file; it is no readable Parquet; two columns share a name; a
@@ -73,28 +73,35 @@ def read_parquet(path: Path, missing: str) -> Any:
     """
     import pyarrow.parquet as pq
 
-    if not path.exists():
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
+    if not files:
         raise DataError(missing)
     with reading(f"{path} is not a readable Parquet file: it"):
-        if not path.is_dir():  # a folder of Parquet files is one table
-            _check_parquet(path, pq.read_metadata(_regular(path)))
-        table = pq.read_table(path)
-        names = table.column_names
-        if len(set(names)) < len(names):
-            raise ValueError(f"two columns named '{next(name for name in names if names.count(name) > 1)}'")
+        for file in files:
+            check_parquet(file, pq.read_metadata(regular(file)))
+        table = pq.read_table(files if path.is_dir() else path)
         table.validate(full=True)  # text that is not UTF-8 and offsets that lead nowhere would fail much later
         return table
 
 
-def _regular(path: Path) -> Path:
+def regular(path: Path) -> Path:
     """``path``, unless it is a pipe or device: opening one may wait for ever."""
     if path.exists() and not path.is_file():
         raise ValueError("not a regular file")
     return path
 
 
-def _check_parquet(path: Path, metadata: Any) -> None:
-    """Runs of equal values make a Parquet file small in any codec: count the values, not the bytes."""
+def check_parquet(path: Path, metadata: Any) -> None:
+    """Refuse two columns of one name, and a bomb.
+
+    Runs of equal values make a Parquet file small in any codec: the values are counted, not the bytes.
+
+    Raises:
+        ValueError: two columns of one name. DataError: a bomb.
+    """
+    names = metadata.schema.to_arrow_schema().names
+    if len(set(names)) < len(names):
+        raise ValueError(f"two columns named '{next(name for name in names if names.count(name) > 1)}'")
     columns = [
         metadata.row_group(g).column(c) for g in range(metadata.num_row_groups) for c in range(metadata.num_columns)
     ]
@@ -110,7 +117,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     import zipfile
 
     try:
-        with reading(path), open(_regular(path), "rb") as handle:
+        with reading(path), open(regular(path), "rb") as handle:
             if zipfile.is_zipfile(handle):
                 with zipfile.ZipFile(handle) as archive:
                     check_unpacked(path, sum(item.file_size for item in archive.infolist()))
@@ -129,10 +136,16 @@ def json_digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def read_json(path: Path) -> Any:
     """Read JSON. Raises DataError when it is missing or damaged."""
     try:
-        return json.loads(_regular(path).read_text(encoding="utf-8"))
+        return json.loads(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"no file {path}; is this a folder written by 'nearkin study'?") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -18,11 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nearkin.atomic import as_object, read_arrays, read_parquet, write_file
+from nearkin.atomic import as_object, read_arrays, read_object, read_parquet, write_file
 from nearkin.errors import ConfigError, DataError, reading
 
 _METADATA_KEY = b"nearkin"
 _MAP_ROWS = 400
+PARTS = "_parts.json"  # in a folder of embeddings: the names of the files that it has when it is whole
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ class Embeddings:
     def load(cls, path: Path) -> Embeddings:
         """Read embeddings written by :meth:`save`, any Parquet with an ``embedding`` list column, .npy or .npz.
 
+        A folder of such Parquet files is read whole, in the order of their names.
+
         A .npy holds (N, D) numbers; an .npz holds them as ``embedding`` (or its only array) and may hold ``id`` or
         ``ids``, ``split``, and ``label`` or ``labels`` (names or whole numbers).
 
@@ -186,6 +189,14 @@ class Embeddings:
         if path.suffix in (".npy", ".npz"):
             return _load_numpy(path)
         missing = f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'."
+        if (path / PARTS).exists():
+            wanted = [path / f"{name}.parquet" for name in read_object(path / PARTS, parts=list)["parts"]]
+            absent = [file for file in wanted if not file.exists()]
+            if absent:
+                raise DataError(
+                    f"{path} lacks {len(absent)} of its {len(wanted)} parts, first {absent[0].name}. "
+                    "Run the same 'nearkin embed' again to finish it."
+                )
         table = read_parquet(path, missing)
         return _from_table(table, str(path))
 

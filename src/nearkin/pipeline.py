@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from nearkin import data as nd
 from nearkin.analyze.maps import K, draw_maps
 from nearkin.analyze.stability import map_stability
-from nearkin.atomic import read_json, write_json
+from nearkin.atomic import file_digest, read_json, write_json
+from nearkin.bulk import Job, Summary, check_engine, embed_parts, parts_of
+from nearkin.bulk.parts import Source
+from nearkin.bulk.write import Work
 from nearkin.data import Skipped, Splits
 from nearkin.data.decode import to_square
 from nearkin.data.fingerprint import fingerprint
+from nearkin.data.shards import is_shards
 from nearkin.data.single import read_images
 from nearkin.embedder import embedder, image_size, open_run, read_config
 from nearkin.embeddings import Embeddings
@@ -123,6 +127,43 @@ def embed_run(
     claim(out.parent)
     made.save(out)
     return made
+
+
+def embed_bulk(
+    run: Path,
+    data: str,
+    out: Path,
+    *,
+    layer: str | None,
+    labels: Path | None,
+    subset: int | None,
+    strict: bool,
+    device: str,
+    engine: str,
+    progress: bool,
+) -> Summary:
+    """Embed a set of any size into a folder of Parquet files, a part each; parts that are there stay.
+
+    Under torchrun every rank calls this and takes its share.
+
+    Raises:
+        ConfigError: unknown engine or layer, or ``out`` holds other vectors. DataError, OutputError: see :func:`embed_parts`.
+    """
+    check_engine(engine)
+    size, here = image_size(run), ranks.number()
+    source = Source(data, labels, size, strict, subset, progress and here == 0)
+    if is_shards(data) and (labels is not None or subset is not None):
+        raise ConfigError(f"--labels and --subset are for sets without shards; {data} brings its own labels.")
+    _, chosen = open_run(run, (3, size, size), layer=layer, device="cpu")
+    weights = run / WEIGHTS
+    identity = read_json(run / "config.json") | {"run": run.name, "layer": chosen}
+    identity["weights"] = file_digest(weights) if weights.exists() else None
+    if not is_shards(data):
+        identity |= {"embedded": data, "subset": subset}
+    claim(out)
+    work = Work(run.resolve(), out.resolve(), chosen, size, identity, strict)
+    job = Job(work, device, engine, here, ranks.launched(), progress)
+    return embed_parts(job, parts_of(source))
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,9 @@ def test_unknown_source(tmp_path: Path) -> None:
         nd.load("cifar-10")
     with pytest.raises(DataError, match="no such file or folder"):
         nd.load("some/where")
-    (tmp_path / "x.txt").write_text("")
+    (tmp_path / "x.doc").write_text("")
     with pytest.raises(DataError, match="a file of this kind"):
-        nd.load(str(tmp_path / "x.txt"))
+        nd.load(str(tmp_path / "x.doc"))
     with pytest.raises(ConfigError, match="--labels is for folders"):
         nd.load("shapes", labels=tmp_path / "x.txt")
 

@@ -31,7 +31,8 @@ def complete_device(incomplete: str) -> list[str]:
 Data = Annotated[
     str,
     typer.Argument(
-        help="A name (shapes, cifar10, cifar100, mnist, fashion-mnist, svhn, stl10) or a path: folder, .zip, .npz, .parquet."
+        help="A name (shapes, cifar10, cifar100, mnist, fashion-mnist, svhn, stl10) or a path: folder, .zip, .npz, .parquet, "
+        "store; or shards: a .tar, a glob or URL of .tar or .parquet files, a .txt file that lists some."
     ),
 ]
 Labels = Annotated[

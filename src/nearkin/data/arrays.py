@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.atomic import read_arrays, read_parquet
+from nearkin.atomic import read_arrays
 from nearkin.data.decode import decode, to_square
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import choose_size
 from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
 from nearkin.data.layout import SPLITS, train_or_test
+from nearkin.data.parquetshard import class_names, open_parquet, parquet_records
 from nearkin.errors import DataError, reading
 
 _IMAGES = ("images", "x", "X")
@@ -95,55 +95,22 @@ def load_npz(path: Path, size: int | None) -> Dataset:
     return Dataset(path.stem, str(path), train, test, fingerprint(train, test))
 
 
-def _class_names(metadata: dict[bytes, bytes] | None) -> list[str] | None:
-    """The names of a ClassLabel feature in Hugging Face's schema metadata, if any."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        names = next(f["names"] for f in features.values() if isinstance(f, dict) and f.get("_type") == "ClassLabel")
-        return [str(name) for name in names]
-    except (KeyError, ValueError, TypeError, AttributeError, StopIteration, RecursionError):
-        return None
-
-
-def _holds_images(kind: Any) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_struct(kind):
-        at = kind.get_field_index("bytes")
-        return at >= 0 and _holds_images(kind.field(at).type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
 def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
     """A column of encoded images (struct with "bytes", or plain binary), optionally label and split columns."""
-    table = read_parquet(path, f"no file at {path}.")
-    column = next((field.name for field in table.schema if _holds_images(field.type)), None)
-    if column is None:
-        raise DataError(
-            f"{path}: no column of encoded images (binary, or struct with 'bytes'); found: {', '.join(table.column_names)}."
-        )
-    label_column = next((name for name in ("label", "labels", "class") if name in table.column_names), None)
-    names = _class_names(table.schema.metadata)
-    wanted = {column, label_column, "id", "path", "split"}
-    with reading(path):  # values that Python has no type for
-        rows = table.select([name for name in table.column_names if name in wanted]).to_pylist()
+    file = open_parquet(path, str(path))
     decoded, labels, ids, splits = [], [], [], []
     skipped: list[Skipped] = []
-    for i, row in enumerate(rows):
-        cell = row[column]
-        data, given = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-        name = str(row.get("id") or row.get("path") or given or f"{i:06d}")
+    for record in parquet_records(file, str(path)):
         try:
-            if not data:
-                raise ValueError("no bytes")
-            decoded.append(decode(data))
+            if record.problem:
+                raise ValueError(record.problem)
+            decoded.append(decode(record.data))
         except ValueError as error:
-            skipped.append(Skipped(name, str(error)))
+            skipped.append(Skipped(record.key, str(error)))
             continue
-        label = row.get(label_column) if label_column else None
-        labels.append(names[label] if names and isinstance(label, int) and 0 <= label < len(names) else label)
-        ids.append(name)
-        splits.append(str(row.get("split") or "train"))
+        labels.append(record.label)
+        ids.append(record.key)
+        splits.append(record.split)
     if skipped and strict:
         raise DataError(f"{path}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
     if not decoded:
@@ -152,11 +119,13 @@ def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
     images = np.stack([to_square(image, side) for image in decoded])
     if len(set(ids)) < len(ids):
         ids = [f"{i:06d}-{name}" for i, name in enumerate(ids)]
-    found = {str(label) for label in labels if label is not None}
+    found = {label for label in labels if label is not None}
+    classes = class_names(file)
     # A name twice, or a label without a name: the schema's names cannot be trusted.
-    classes = tuple(names) if names and found <= set(names) and len(set(names)) == len(names) else tuple(sorted(found))
+    if not found <= set(classes) or len(set(classes)) < len(classes):
+        classes = tuple(sorted(found))
     order = {name: k for k, name in enumerate(classes)}
-    numbers = np.array([UNLABELLED if v is None else order[str(v)] for v in labels], dtype=np.int64)
+    numbers = np.array([UNLABELLED if v is None else order[v] for v in labels], dtype=np.int64)
     whole = ImageSet(images, np.array(ids), numbers if found else None, classes if found else ())
     serves = train_or_test({name.lower() for name in splits} & set(SPLITS))
     is_test = np.array([serves.get(name.lower()) == "test" for name in splits])

@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data.imageset import Skipped
+from nearkin.data.npyfile import NpyWriter
 
-Decoded = tuple[NDArray[np.uint8], list[str], list[Skipped], list[str]]
+Index = tuple[list[str], list[Skipped], list[str]]  # paths of the images, unreadable files, notes
+Decoded = tuple[NDArray[np.uint8], Index]
 _VERSION = 2
 _KEY_LENGTH = 32
 
@@ -76,25 +79,30 @@ class Cache:
             return None
         if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(paths):
             return None
-        return images, paths, skipped, notes
+        return images, (paths, skipped, notes)
 
-    def save(
-        self, key: str, images: NDArray[np.uint8], paths: list[str], skipped: list[Skipped], notes: list[str]
-    ) -> None:
-        """Write to a temporary folder and rename; silently give up where the disk refuses."""
-        index = {"paths": paths, "skipped": [vars(item) for item in skipped], "notes": notes}
+    def save(self, key: str, fill: Callable[[Callable[[NDArray[np.uint8]], None]], Index]) -> Decoded | None:
+        """Let ``fill(append)`` write the images one by one, and map them; None where the disk refuses.
+
+        They go to a temporary folder that is renamed, so that an entry is whole or not there.
+        """
         folder = self.root / "decoded" / key
         temporary: Path | None = None
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
-            np.save(temporary / "images.npy", images, allow_pickle=False)
+            with NpyWriter(temporary / "images.npy") as writer:
+                paths, skipped, notes = fill(writer.append)
+            index = {"paths": paths, "skipped": [vars(item) for item in skipped], "notes": notes}
             (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one would block the rename
             os.replace(temporary, folder)
         except OSError:
-            if temporary is not None:
+            return None
+        finally:
+            if temporary is not None:  # left by an error or an interrupt
                 shutil.rmtree(temporary, ignore_errors=True)
+        return self.load(key)
 
 
 def _digest(text: str) -> str:

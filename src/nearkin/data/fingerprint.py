@@ -8,6 +8,8 @@ import numpy as np
 
 from nearkin.data.imageset import ImageSet
 
+_CHUNK = 4096
+
 
 def fingerprint(*sets: ImageSet | None) -> str:
     """SHA-256 (first 16 hex digits) over images, ids and labels of the sets."""
@@ -17,7 +19,8 @@ def fingerprint(*sets: ImageSet | None) -> str:
             digest.update(b"none")
             continue
         digest.update(str(item.images.shape).encode())
-        digest.update(np.ascontiguousarray(item.images).data)
+        for start in range(0, len(item), _CHUNK):  # the images may be on disk, and more than fit in memory
+            digest.update(np.ascontiguousarray(item.images[start : start + _CHUNK]).data)
         digest.update("\n".join(item.ids.tolist()).encode("utf-8", "surrogateescape"))
         digest.update(b"" if item.labels is None else np.ascontiguousarray(item.labels).tobytes())
     return digest.hexdigest()[:16]

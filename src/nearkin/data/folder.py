@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.data.cache import Cache
+from nearkin.data.ahead import map_ahead
+from nearkin.data.cache import Cache, Index
 from nearkin.data.decode import decode, to_square
 from nearkin.data.files import Files, Unread, list_folder, list_zip
 from nearkin.data.fingerprint import fingerprint
@@ -18,6 +18,7 @@ from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
 from nearkin.data.labels import read_labels
 from nearkin.data.layout import read_layout
 from nearkin.data.progress import file_bar
+from nearkin.data.rows import take_rows
 from nearkin.errors import DataError
 
 SIZES = (32, 64, 96, 128, 224)
@@ -46,6 +47,13 @@ def load_files(
         raise DataError(
             f"no images in {source}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files, in sub-folders too."
         )
+
+    def decode_unchanged(keep: Callable[[NDArray[np.uint8]], object]) -> Index:
+        index = _decode_all(files, size, progress, keep)
+        if list_files(source).stamp != files.stamp:  # what was found is true of this moment only
+            raise OSError("files changed while they were read")
+        return index
+
     store, settings = Cache(cache), repr(size)
     stamp = f"{files.stamp}{settings}"
     key = store.key_of(stamp)
@@ -54,15 +62,14 @@ def load_files(
         key = store.key(contents or "", settings)
         held = store.load(key) if contents else None
         if held is None:
-            held = _decode_all(files, size, progress)
-            # Files that could not be read, or changed meanwhile: what was found is true of this moment only.
-            if contents and list_files(source).stamp == files.stamp:
-                store.save(key, *held)
-            else:
-                contents = None
+            held = store.save(key, decode_unchanged) if contents else None
+            if held is None:  # not to be cached, or the cache cannot be written
+                pixels: list[NDArray[np.uint8]] = []
+                index = _decode_all(files, size, progress, pixels.append)
+                held = (np.stack(pixels) if pixels else np.zeros((0, 3, 1, 1), np.uint8)), index
         if contents:
             store.remember(stamp, key)
-    images, kept, skipped, notes = held
+    images, (kept, skipped, notes) = held
     if skipped and strict:
         raise DataError(f"{source}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
     if not kept:
@@ -72,10 +79,6 @@ def load_files(
     train, test, more = _arrange(images, tuple(kept), labels)
     name = source.stem if source.is_file() else source.resolve().name
     return Dataset(name, str(source), train, test, fingerprint(train, test), tuple(skipped), (*notes, *more))
-
-
-def _workers() -> int:
-    return min(32, (os.cpu_count() or 1) + 2)
 
 
 def _contents(files: Files, progress: bool) -> str | None:
@@ -89,65 +92,51 @@ def _contents(files: Files, progress: bool) -> str | None:
         except ValueError as error:
             return str(error).encode()
 
-    whole = True
-
-    digest = hashlib.sha256()
-    with (
-        ThreadPoolExecutor(_workers()) as pool,
-        file_bar("hashing files", len(files.paths), enabled=progress) as advance,
-    ):
-        for path, part in zip(files.paths, pool.map(one, files.paths, chunksize=64), strict=True):
+    digest, whole = hashlib.sha256(), True
+    with file_bar("hashing files", len(files.paths), enabled=progress) as advance:
+        for path, part in zip(files.paths, map_ahead(one, files.paths), strict=True):
             digest.update(path.encode("utf-8", "surrogateescape") + b"\0" + (part or b""))
             whole = whole and part is not None
             advance()
     return digest.hexdigest() if whole else None
 
 
-def _decode_all(
-    files: Files, size: int | None, progress: bool
-) -> tuple[NDArray[np.uint8], list[str], list[Skipped], list[str]]:
-    shapes: dict[str, tuple[int, int]] = {}
+def _decode_all(files: Files, size: int | None, progress: bool, keep: Callable[[NDArray[np.uint8]], object]) -> Index:
+    """Decode all files; hand each readable one to ``keep`` as uint8 (3, S, S), in the order of the paths returned."""
 
-    def measure(path: str) -> None:
+    def measure(path: str) -> tuple[int, int] | None:
         try:
-            shapes[path] = decode(files.read(path)).size
+            return decode(files.read(path)).size
         except ValueError:
-            return
+            return None
 
-    notes: list[str] = []
-    with (
-        ThreadPoolExecutor(_workers()) as pool,
-        file_bar("decoding images", len(files.paths), enabled=progress) as advance,
-    ):
-        if size is None:
-            probe = np.random.default_rng(0).permutation(len(files.paths))[:_PROBE]
-            list(pool.map(measure, [files.paths[i] for i in probe]))
-            size = choose_size(list(shapes.values())) if shapes else SIZES[0]
-        side = size
+    if size is None:
+        probe = np.random.default_rng(0).permutation(len(files.paths))[:_PROBE]
+        sizes = [found for found in map_ahead(measure, [files.paths[i] for i in probe]) if found is not None]
+        size = choose_size(sizes) if sizes else SIZES[0]
+    side = size
 
-        def one(path: str) -> tuple[NDArray[np.uint8] | None, tuple[int, int] | str]:
-            try:
-                image = decode(files.read(path))
-                return to_square(image, side), image.size
-            except ValueError as error:
-                return None, str(error)
+    def one(path: str) -> tuple[NDArray[np.uint8] | None, tuple[int, int] | str]:
+        try:
+            image = decode(files.read(path))
+            return to_square(image, side), image.size
+        except ValueError as error:
+            return None, str(error)
 
-        images: list[NDArray[np.uint8]] = []
-        kept: list[str] = []
-        skipped: list[Skipped] = []
-        resized = 0
-        for path, (pixels, info) in zip(files.paths, pool.map(one, files.paths, chunksize=64), strict=True):
+    kept: list[str] = []
+    skipped: list[Skipped] = []
+    resized = 0
+    with file_bar("decoding images", len(files.paths), enabled=progress) as advance:
+        for path, (pixels, info) in zip(files.paths, map_ahead(one, files.paths), strict=True):
             advance()
             if pixels is None:
                 skipped.append(Skipped(path, str(info)))
             else:
-                images.append(pixels)
+                keep(pixels)
                 kept.append(path)
                 resized += info != (side, side)
-    if resized:
-        notes.append(f"{resized} of {len(kept)} images resized and centre-cropped to {side} x {side}")
-    stacked = np.stack(images) if images else np.zeros((0, 3, side, side), np.uint8)
-    return stacked, kept, skipped, notes
+    notes = [f"{resized} of {len(kept)} images resized and centre-cropped to {side} x {side}"] if resized else []
+    return kept, skipped, notes
 
 
 def _arrange(
@@ -181,9 +170,7 @@ def _arrange(
         rows = np.flatnonzero(np.array(split) == which)
         if not len(rows):
             return None
-        run = rows[-1] - rows[0] + 1 == len(rows)  # paths are sorted by split: a slice stays a memory map
-        picked = images[rows[0] : rows[-1] + 1] if run else images[rows]
-        return ImageSet(picked, ids[rows], labels[rows] if classes else None, classes)
+        return ImageSet(take_rows(images, rows), ids[rows], labels[rows] if classes else None, classes)
 
     train, test = part("train"), part("test")
     if train is None:

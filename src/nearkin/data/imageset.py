@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.data.rows import take_rows
+
 UNLABELLED = -1
 
 
@@ -15,7 +17,7 @@ class ImageSet:
     """A set of equally sized images.
 
     Attributes:
-        images: uint8 (N, C, H, W), C = 3, values 0..255. May be a read-only memory map.
+        images: uint8 (N, C, H, W), C = 3, values 0..255. May be a read-only memory map, or rows of one (data.rows.Rows).
         ids: str (N,), unique; for files the path relative to the data folder, with forward slashes.
         labels: int64 (N,), index into ``classes``, or -1 where unknown; None for a set without labels.
         classes: class names, in label order; empty when ``labels`` is None.
@@ -38,7 +40,7 @@ class ImageSet:
     def take(self, index: NDArray[np.int64]) -> ImageSet:
         """Return the images at ``index`` (int64 (M,)), in that order."""
         return ImageSet(
-            images=self.images[index],
+            images=take_rows(self.images, index),
             ids=self.ids[index],
             labels=None if self.labels is None else self.labels[index],
             classes=self.classes,

@@ -28,7 +28,8 @@ def load(
 
     Args:
         source: "shapes" (built in), a torchvision name, or the path of a folder, .zip, .npz, .parquet or a
-            folder with MNIST's IDX files.
+            folder with MNIST's IDX files; a store (data.store); or shards (data.shards), which are decoded into a store
+            in the cache first.
         labels: CSV or Parquet with columns path, label and, optionally, split; for folders and zips.
         size: side S in pixels. Default: the images' own if they share one, else the smallest of 32, 64, 96,
             128, 224 that is at least the median short side; the short side is resized, the middle cropped.
@@ -39,7 +40,16 @@ def load(
     """
     if size is not None and not 8 <= size <= 1024:
         raise ConfigError(f"size is {size}; it must lie between 8 and 1024 pixels.")
+    from nearkin.data.shards import is_shards
+    from nearkin.data.store import is_store
+
     path = Path(source).expanduser()
+    if is_store(path) or is_shards(source):
+        if labels is not None:
+            raise ConfigError(f"--labels is for folders and zips; {source} brings its own.")
+        from nearkin.data.stored import load_shards, load_store
+
+        return load_store(path, size) if is_store(path) else load_shards(source, size, strict, cache, progress)
     if not path.exists() and source in names():
         if labels is not None:
             raise ConfigError(f"--labels is for folders and zips; '{source}' brings its own.")
@@ -63,7 +73,7 @@ def load(
 
         return load_npz(path, size) if suffix == ".npz" else load_parquet(path, size, strict)
     if path.is_file() and suffix != ".zip":
-        raise DataError(f"{source}: a file of this kind cannot be read. Give a folder, .zip, .npz or .parquet.")
+        raise DataError(f"{source}: a file of this kind cannot be read. Give a folder, .zip, .npz, .parquet or .tar.")
     if path.is_dir():
         from nearkin.data.idx import find_idx, load_idx
 

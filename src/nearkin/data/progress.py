@@ -9,9 +9,11 @@ _WORTH_SHOWING = 2000
 
 
 @contextmanager
-def file_bar(title: str, total: int, *, enabled: bool = True) -> Iterator[Callable[[], None]]:
-    """Yield ``advance()``. Silent for small sets, which load in a moment."""
-    if not enabled or total < _WORTH_SHOWING:
+def file_bar(
+    title: str, total: int, *, enabled: bool = True, least: int = _WORTH_SHOWING
+) -> Iterator[Callable[[], None]]:
+    """Yield ``advance()``. Silent for fewer than ``least`` files, which load in a moment."""
+    if not enabled or total < least:
         yield lambda: None
         return
     from rich.console import Console

@@ -28,6 +28,7 @@ CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots"
 _ADVICE = "Try a lower lr, a longer warm-up, or precision fp32."
+_UPLOAD = 16_384  # images
 
 
 class Trainable(Protocol):
@@ -53,7 +54,10 @@ class Trainable(Protocol):
 def device_images(images: NDArray[np.uint8], device: torch.device) -> Callable[[NDArray[np.int64]], Tensor]:
     """A function index -> uint8 batch on the device; the whole set moves to a GPU once if it fits in half its memory."""
     if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
-        resident = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+        resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(images), _UPLOAD):  # images on disk need not fit in the host's memory
+            part = slice(start, start + _UPLOAD)
+            resident[part] = torch.from_numpy(np.array(images[part])).to(device)
         return lambda index: resident[torch.from_numpy(index).to(device, non_blocking=True)]
     return lambda index: torch.from_numpy(images[index]).to(device)
 

@@ -27,6 +27,11 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def number() -> int:
+    """This process's number among those that torchrun started, whether or not they have found each other; 0 without it."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def joined() -> bool:
     """Whether this process is one of several that have found each other."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -1,20 +1,21 @@
-"""nearkin data: look at a data set."""
+"""nearkin data: look at a data set, make a store of shards."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nearkin.cli import options
 
-app = typer.Typer(help="Look at a data set.", no_args_is_help=True)
+app = typer.Typer(help="Look at a data set, or make a store of a large one.", no_args_is_help=True)
 
 
 @app.callback()
 def _data() -> None:
-    """Look at a data set."""
+    """Look at a data set, or make a store of a large one."""
 
 
 @app.command()
@@ -35,3 +36,22 @@ def info(
         typer.echo(json.dumps(found, indent=1))
     else:
         print_data(found)
+
+
+@app.command()
+def ingest(
+    shards: options.Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the store; must not exist yet.")],
+    size: options.Size = None,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Decode sharded images into a memory-mapped store, which every command takes as its data."""
+    from nearkin.data.store import ingest as make
+    from nearkin.data.store import open_store
+
+    make(shards, out, size=size, strict=strict, progress=not quiet)
+    made = open_store(out)
+    n = len(made.train) + (0 if made.test is None else len(made.test))
+    left = f", {len(made.skipped):,} unreadable" if made.skipped else ""
+    typer.echo(f"{n:,} images of side {made.train.images.shape[-1]}{left}: {out}")

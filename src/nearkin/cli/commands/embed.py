@@ -13,15 +13,28 @@ from nearkin.cli import options
 def embed(
     run: Annotated[Path, typer.Argument(help="A run folder, written by 'nearkin fit' or found in a study's runs/.")],
     data: options.Data,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file to write.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file to write; or a folder, for sets of any size.")],
     layer: Annotated[str | None, typer.Option("--layer", help="Default: the layer meant for downstream use.")] = None,
     labels: options.Labels = None,
     subset: options.Subset = None,
     strict: options.Strict = False,
     device: options.Device = "auto",
+    engine: Annotated[str, typer.Option("--engine", help="local, or ray: on the cores of a Ray cluster.")] = "local",
     quiet: options.Quiet = False,
 ) -> None:
-    """Embed every image of a set: Parquet with the columns id, label, split, embedding."""
+    """Embed every image of a set: Parquet with the columns id, label, split, embedding.
+
+    Into a folder, it goes part by part (a file for each shard), and parts that are there are not made again.
+    """
+    if out.suffix != ".parquet":
+        _into_folder(run, data, out, layer, labels, subset, strict, device, engine, quiet)
+        return
+    from nearkin.data.shards import is_shards
+    from nearkin.errors import ConfigError
+
+    if engine != "local" or is_shards(data):
+        what = f"--engine {engine}" if engine != "local" else data
+        raise ConfigError(f"-o {out}: {what} is embedded into a folder; give one without the suffix .parquet.")
     from nearkin.pipeline import embed_run
 
     made = embed_run(
@@ -37,3 +50,35 @@ def embed(
         say=typer.echo,
     )
     typer.echo(f"{len(made):,} vectors of {made.Z.shape[1]} dimensions (layer {made.provenance['layer']}): {out}")
+
+
+def _into_folder(
+    run: Path,
+    data: str,
+    out: Path,
+    layer: str | None,
+    labels: Path | None,
+    subset: int | None,
+    strict: bool,
+    device: str,
+    engine: str,
+    quiet: bool,
+) -> None:
+    from nearkin.pipeline import embed_bulk
+
+    made = embed_bulk(
+        run,
+        data,
+        out,
+        layer=layer,
+        labels=labels,
+        subset=subset,
+        strict=strict,
+        device=device,
+        engine=engine,
+        progress=not quiet,
+    )
+    if made.skipped:
+        typer.echo(f"note: {made.skipped:,} unreadable images left out, first {made.first_skipped}")
+    before = f"; {made.found:,} parts were there" if made.found else ""
+    typer.echo(f"{made.rows:,} vectors in {made.parts:,} new parts{before}: {out}")

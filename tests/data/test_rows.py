@@ -1,0 +1,78 @@
+"""Rows of a memory map behave as the array of those rows would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nearkin import data as nd
+from nearkin.data import rows as module
+from nearkin.data.imageset import ImageSet
+from nearkin.data.npyfile import NpyWriter
+from nearkin.data.rows import Rows, take_rows
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
+INDEX = np.random.default_rng(1).permutation(50)[:20]
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> np.memmap:
+    with NpyWriter(tmp_path / "x.npy") as writer:
+        for image in IMAGES:
+            writer.append(image)
+    out = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert isinstance(out, np.memmap)
+    return out
+
+
+def test_a_growing_file_is_the_array(mapped: np.memmap) -> None:
+    assert mapped.shape == IMAGES.shape and np.array_equal(mapped, IMAGES)
+
+
+def test_a_file_that_was_not_finished_holds_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), NpyWriter(tmp_path / "x.npy") as writer:
+        writer.append(IMAGES[0])
+        raise KeyboardInterrupt
+    assert len(np.load(tmp_path / "x.npy")) == 0
+
+
+def test_every_way_to_read(mapped: np.memmap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESIDENT", 0)
+    rows, plain = take_rows(mapped, INDEX), IMAGES[INDEX]
+    assert isinstance(rows, Rows)
+    assert (rows.shape, rows.dtype, rows.ndim, rows.nbytes, len(rows)) == (plain.shape, np.uint8, 4, plain.nbytes, 20)
+    for key in (3, -1, slice(2, 9), slice(None, None, -1), np.array([4, 4, 0]), np.arange(20) % 3 == 0):
+        assert np.array_equal(rows[key], plain[key])
+    assert np.array_equal(np.asarray(rows), plain) and np.array_equal(np.concatenate([rows, rows])[20:], plain)
+    assert np.array_equal(np.stack(list(rows)), plain)
+    assert np.asarray(rows, dtype=np.float32).dtype == np.float32
+    again = take_rows(rows, np.array([5, 1]))
+    assert isinstance(again, Rows) and np.array_equal(again[:], plain[[5, 1]])
+    with pytest.raises(IndexError):
+        rows[20]
+
+
+def test_small_choices_and_arrays_are_copied(mapped: np.memmap) -> None:
+    for images in (mapped, IMAGES):
+        found = take_rows(images, INDEX)
+        assert type(found) is np.ndarray and np.array_equal(found, IMAGES[INDEX])
+
+
+def test_split_and_describe_are_those_of_the_array(mapped: np.memmap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESIDENT", 0)
+    ids = np.array([f"{i:02d}" for i in range(50)])
+    labels = np.arange(50) % 3
+
+    def dataset(images: np.ndarray) -> nd.Dataset:
+        return nd.Dataset("x", "x", ImageSet(images, ids, labels, ("a", "b", "c")), None, "f")
+
+    a, b = nd.split(dataset(mapped)), nd.split(dataset(IMAGES))
+    assert isinstance(a.train.images, Rows)
+    for name in ("train", "val", "test"):
+        left, right = getattr(a, name), getattr(b, name)
+        assert np.array_equal(left.images, right.images) and left.ids.tolist() == right.ids.tolist()
+    assert nd.describe(nd.Dataset("x", "x", a.train, a.val, "f")) == nd.describe(
+        nd.Dataset("x", "x", b.train, b.val, "f")
+    )
