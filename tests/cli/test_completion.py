@@ -31,7 +31,7 @@ def test_bash_completes_commands_flags_and_values() -> None:
     environment = os.environ | {"PATH": f"{script.parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", COMPLETE, "bash", *lines], capture_output=True, text=True, env=environment)
     found = [sorted(line.split()) for line in done.stdout.splitlines()]
-    wanted = [["evaluate"], ["info"], ["--preset"], ["vicreg-nocov", "vicreg-noinv", "vicreg-novar"]]
+    wanted = [["evaluate"], ["info", "ingest"], ["--preset"], ["vicreg-nocov", "vicreg-noinv", "vicreg-novar"]]
     assert found == wanted, done.stderr
 
 

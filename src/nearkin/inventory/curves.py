@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nearkin.inventory.findings import number, table
+from nearkin.atomic import as_object
+from nearkin.inventory.findings import number
 from nearkin.inventory.readers import Damage, guarded
 
 Curve = list[tuple[float, float]]
@@ -42,6 +43,6 @@ def _curves(path: Path) -> dict[str, dict[str, Curve]]:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        return table(json.loads(raw))
+        return as_object(json.loads(raw))
     except (ValueError, RecursionError):
         return {}

@@ -55,9 +55,10 @@ def group(device: str) -> Iterator[None]:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    store, me, all_ranks = next(iter(dist.rendezvous("env://")))
+    store, me, all_ranks = next(iter(dist.rendezvous("env://")))  # type: ignore[attr-defined]
     # torchrun's store outlives a failed attempt; under the same names a restart would call the dead ranks' addresses.
-    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
     backend = "nccl" if device == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=me, world_size=all_ranks)
     try:
