@@ -74,6 +74,14 @@ def test_vectors_against_vectors(work: Path, tmp_path: Path) -> None:
     assert found["AUROC"] == 1 and found["n_in"] == 13 and "test split" in text and "against far" in text
 
 
+def test_eighty_columns_cut_no_number(work: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "far.npy", np.full((5, 768), 9, dtype=np.float32))
+    args = [str(work / "photos.parquet"), "--ood", str(tmp_path / "far.npy"), "--score", "all"]
+    done = CliRunner().invoke(app, ["anomalies", *args], env={"COLUMNS": "80"})
+    assert done.exit_code == 0 and "mahalanobis" in done.output and "FPR@95" in done.output
+    assert "…" not in done.output and max(len(line) for line in done.output.splitlines()) <= 80
+
+
 def test_images_against_images_with_trivial_scores_and_variants(work: Path, tmp_path: Path) -> None:
     args = [
         work / "photos.parquet",

@@ -120,8 +120,18 @@ def _figures(rows: list[tuple[str, str, str, dict[str, Any]]]) -> None:
     console = Console()
     for where in dict.fromkeys(row[2] for row in rows):
         table = Table(title=escape(f"against {where}"), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-        for column in ("method", "score", "AUROC", "95 %", "AUPR_IN", "AUPR_OUT", "FPR@95"):
-            table.add_column(column, justify="left" if column in ("method", "score") else "right", no_wrap=True)
+        table.add_column(
+            "method", overflow="fold"
+        )  # 80 columns: words may be broken over lines, numbers must not be cut
+        for column, least in (
+            ("score", 11),
+            ("AUROC", 6),
+            ("95 %", 13),
+            ("AUPR_IN", 7),
+            ("AUPR_OUT", 8),
+            ("FPR@95", 6),
+        ):
+            table.add_column(column, justify="left" if column == "score" else "right", no_wrap=True, min_width=least)
         for method, score, _, item in [row for row in rows if row[2] == where]:
             interval = f"{item['interval'][0]:.4f} {item['interval'][1]:.4f}" if item["interval"] else "-"
             rest = ["-" if item[name] is None else f"{item[name]:.4f}" for name in ("AUPR_IN", "AUPR_OUT", "FPR@95")]
