@@ -26,6 +26,9 @@ def compare(
     from nearkin.cli.compare_output import print_comparison
     from nearkin.compare import compare as run
     from nearkin.compare import load_sides, to_markdown
+    from nearkin.runfolder import claim_files
+
+    claim_files(out, as_json)
 
     def say(text: str) -> None:
         if not quiet:

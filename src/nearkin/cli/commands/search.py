@@ -59,6 +59,7 @@ def search(
     from nearkin.index import searcher
 
     options.need_images(html, images)
+    options.check_outputs(embeddings, as_json, table=out, html=html)
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)
