@@ -24,7 +24,7 @@ from nearkin.errors import ConfigError, DataError, reading
 _METADATA_KEY = b"nearkin"
 _MAP_ROWS = 400
 _BELOW = ("embeddings/*.parquet", "runs/*/embeddings/*.parquet")  # where a run and a study keep theirs
-_SHOWN = 8  # names that a message lists
+_SHOWN = 8  # names in a message
 PARTS = "_parts.json"  # in a folder of embeddings: the names of the files that it has when it is whole
 
 
@@ -196,8 +196,7 @@ class Embeddings:
             missing = f"{path} is the folder of a study or run; name one of its embeddings, e.g. {inside}."
         if (path / PARTS).exists():
             wanted = [path / f"{name}.parquet" for name in read_object(path / PARTS, parts=list)["parts"]]
-            absent = [file for file in wanted if not file.exists()]
-            if absent:
+            if absent := [file for file in wanted if not file.exists()]:
                 raise DataError(
                     f"{path} lacks {len(absent)} of its {len(wanted)} parts, first {absent[0].name}. "
                     "Run the same 'nearkin embed' again to finish it."
@@ -218,8 +217,8 @@ def rows_of(split: NDArray[np.str_], wanted: str) -> NDArray[np.int64]:
 def _from_table(table: pa.Table, path: str) -> Embeddings:
     """Embeddings of an Arrow table; ``path`` is what messages call it."""
     if "embedding" not in table.column_names:
-        found = ", ".join(table.column_names[:_SHOWN]) + (", ..." if len(table.column_names) > _SHOWN else "")
-        raise DataError(f"{path} has no column 'embedding' that holds a list of numbers per row; found: {found}.")
+        found = ", ".join([*table.column_names[:_SHOWN], *["..."] * (len(table.column_names) > _SHOWN)])
+        raise DataError(f"{path} has no column 'embedding', a list of numbers per row; found: {found}.")
     with reading(path):
         flat = _matrix(table.column("embedding").combine_chunks(), path)
         n = len(flat)

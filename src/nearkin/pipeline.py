@@ -91,7 +91,9 @@ def fit_run(
         }
         if (out / "study.json").exists():
             raise ConfigError(f"{out} is the folder of a study; a run needs one of its own. Choose another -o.")
-        before = read_json(out / "config.json") if (out / "config.json").exists() else {}
+        # Where nothing has been trained, as after a mistyped method, there is nothing to lose.
+        begun = (out / WEIGHTS).exists() or (out / CHECKPOINT).exists()
+        before = read_json(out / "config.json") if begun and (out / "config.json").exists() else {}
         changed = ", ".join(name for name in config if name in before and before[name] != config[name])
         if changed:
             raise ConfigError(f"{out} holds a run with another configuration ({changed}). Choose another -o.")

@@ -24,6 +24,7 @@ from nearkin.results import collect
 from nearkin.runfolder import exclusive
 from nearkin.train.device import pick_device
 from nearkin.train.events import need_tensorboard, write_events
+from nearkin.train.loop import CHECKPOINT, WEIGHTS, check_batch
 from nearkin.train.ranks import launched
 from nearkin.uses import run_uses, uses_thumbnails
 
@@ -90,6 +91,8 @@ def _run_study(
 ) -> dict[str, Any]:
     if (out / "config.json").exists() and not (out / "study.json").exists():
         raise ConfigError(f"{out} is the folder of a run of 'nearkin fit', not of a study. Choose another -o.")
+    # Where nothing has been trained, as after a mistyped setting, there is nothing to lose.
+    fresh = fresh or not any(any(out.glob(f"runs/*/{name}")) for name in ("done.json", WEIGHTS, CHECKPOINT))
     if not fresh and (out / "study.json").exists():
         _same(read_object(out / "study.json", identity=dict)["identity"], config.identity(), out)
     device = pick_device(config.device)
@@ -105,7 +108,9 @@ def _run_study(
     ood = nd.load(config.ood, size=dataset.train.images.shape[-1], progress=progress) if config.ood else None
     methods = with_needs(config.methods)
     for name in methods:  # an illegal setting or a missing package is told now, not after hours of other methods
-        create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
+        made = create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
+        if method_info(name).trained:
+            check_batch(made.settings["batch_size"], len(splits.train))
     if ood is not None and ood.fingerprint == dataset.fingerprint:
         raise ConfigError(f"--ood {config.ood} holds the study's own images. Give images that do not belong to them.")
     if fresh:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import signal
 import sys
 from typing import Any
 
@@ -59,6 +61,8 @@ def main() -> None:
     """Run the command line; errors that a user can act on become one line and an exit code."""
     from nearkin.errors import NearkinError, one_line
 
+    # Ctrl-C while the interpreter goes down, when everything is written, would end in its "Fatal Python error".
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
     try:
         code = app(standalone_mode=False)  # otherwise a misspelt flag would be told in a box of several lines
     except NearkinError as error:
@@ -91,4 +95,6 @@ def _refusal(error: Any) -> str:
     if not text or type(error).__name__ == "NoArgsIsHelpError":
         return ""
     context = getattr(error, "ctx", None)
-    return text.rstrip(".") + "." + (f" See '{context.command_path} --help'." if context is not None else "")
+    return (
+        text + "." * (text[-1] not in ".?)") + (f" See '{context.command_path} --help'." if context is not None else "")
+    )

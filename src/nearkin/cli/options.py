@@ -96,9 +96,7 @@ JsonOut = Annotated[Path | None, typer.Option("--json", help="JSON file for the 
 HtmlOut = Annotated[Path | None, typer.Option("--html", help="HTML picture sheet; needs --images.")]
 
 
-def check_outputs(
-    source: Path, *files: Path | None, table: Path | None = None, html: Path | None = None
-) -> None:
+def check_outputs(source: Path, *files: Path | None, table: Path | None = None, html: Path | None = None) -> None:
     """Refuse, before anything is computed, what could not be written, or would replace the embeddings."""
     from nearkin.errors import ConfigError
     from nearkin.runfolder import claim_files

@@ -93,7 +93,9 @@ def with_splits(embeddings: Embeddings, seed: int) -> tuple[Embeddings, str | No
     """
     named = sorted(set(embeddings.split.tolist()))
     if "train" not in named:
-        raise DataError(f"the rows have the splits {', '.join(named[:8])}; one must be 'train' (and test and val may be).")
+        raise DataError(
+            f"the rows have the splits {', '.join(named[:8])}; one must be 'train' (and test and val may be)."
+        )
     split = embeddings.split.copy()
     rng = np.random.default_rng(seed)
     made = []
@@ -101,7 +103,9 @@ def with_splits(embeddings: Embeddings, seed: int) -> tuple[Embeddings, str | No
         if not (split == name).any():
             rows = rng.permutation(np.flatnonzero(split == "train"))
             if len(rows) < 8:
-                raise DataError(f"{len(rows)} training rows are too few to hold out {name} rows; at least 8 are needed.")
+                raise DataError(
+                    f"{len(rows)} training rows are too few to hold out {name} rows; at least 8 are needed."
+                )
             split[rows[: max(1, round(len(rows) * share))]] = name
             made.append(f"{share:.0%} of train held out as {name}")
     if unused := [name for name in named if name not in ("train", "val", "test")]:

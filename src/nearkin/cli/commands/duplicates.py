@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,8 @@ def duplicates(
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)
+    if across is not None and "val" not in re.split(r"[,+]", across) and (loaded.split == "val").any():
+        typer.echo("note: images of split val, which were held out of train, are not looked at; train+val names both")
     with searcher(index) as engine:
         found = find(loaded, request, engine.find)
     output.print_found(found)

@@ -17,7 +17,9 @@ def factors(
     k: Annotated[int, typer.Option("--k", help="Neighbours per image.")] = 10,
     metric: options.Metric = "cosine",
     split: Annotated[str, typer.Option("--split", help="Whose neighbours: test, train, val or all.")] = "test",
-    max_images: Annotated[int, typer.Option("--max-images", min=1, help="At most this many, a seeded choice.")] = 10_000,
+    max_images: Annotated[
+        int, typer.Option("--max-images", min=1, help="At most this many, a seeded choice.")
+    ] = 10_000,
     raw_pixels: Annotated[
         bool, typer.Option("--raw-pixels/--no-raw-pixels", help="Compare with neighbours by raw pixels.")
     ] = True,

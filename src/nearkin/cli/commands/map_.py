@@ -17,9 +17,12 @@ def map_(
     ],
     kind: Annotated[str, typer.Option("--kind", help="tsne or pca.")] = "tsne",
     split: Annotated[
-        str | None, typer.Option("--split", help="Which rows: test, train, val or all. Default: test, where there is one.")
+        str | None,
+        typer.Option("--split", help="Which rows: test, train, val or all. Default: test, where there is one."),
     ] = None,
-    max_images: Annotated[int, typer.Option("--max-images", min=1, help="At most this many, a seeded choice.")] = 10_000,
+    max_images: Annotated[
+        int, typer.Option("--max-images", min=1, help="At most this many, a seeded choice.")
+    ] = 10_000,
     seed: options.Seed = 0,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="2 or more: also say how far t-SNE maps of that many seeds agree.")
