@@ -85,3 +85,11 @@ def test_column_of_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"embedding": [["a"], ["b"]]}), tmp_path / "e.parquet")
     with pytest.raises(DataError, match="lists of numbers"):
         Embeddings.load(tmp_path / "e.parquet")
+
+
+def test_numbers_as_labels_with_gaps(tmp_path: Path) -> None:
+    labels = [2.0, None, 10.0]
+    pq.write_table(pa.table({"embedding": [[1.0], [2.0], [3.0]], "label": labels}), tmp_path / "e.parquet")
+    np.savez(tmp_path / "e.npz", embedding=np.ones((3, 1)), label=np.array(labels, dtype=float))
+    for file in ("e.parquet", "e.npz"):
+        assert Embeddings.load(tmp_path / file).names() == ["2", None, "10"]

@@ -64,8 +64,8 @@ def check_unpacked(path: Path, unpacked: int) -> None:
         raise DataError(f"{path} unpacks to {unpacked:,} bytes, more than {_MOST_RATIO} times its size; refused.")
 
 
-def read_parquet(path: Path, missing: str) -> Any:
-    """Read an Arrow table; of a folder all .parquet files in it.
+def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
+    """Read an Arrow table; of a folder all .parquet files in it. ``fix`` ends the message on an unreadable file.
 
     Raises:
         DataError: with ``missing`` when there is no file; it is no readable Parquet; two columns share a name; a
@@ -76,7 +76,7 @@ def read_parquet(path: Path, missing: str) -> Any:
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
     if not files:
         raise DataError(missing)
-    with reading(f"{path} is not a readable Parquet file: it"):
+    with reading(f"{path} is not a readable Parquet file: it", fix):
         for file in files:
             check_parquet(file, pq.read_metadata(regular(file)))
         table = pq.read_table(files if path.is_dir() else path)
@@ -146,7 +146,7 @@ def read_json(path: Path) -> Any:
     """Read JSON. Raises DataError when it is missing or damaged."""
     try:
         return json.loads(regular(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"no file {path}; is this a folder written by 'nearkin study'?") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error}). Delete it and run again.") from error

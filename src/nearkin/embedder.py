@@ -19,6 +19,11 @@ Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 def read_config(run: Path) -> dict[str, Any]:
     """A run's config.json: at least method, seed and settings. Raises DataError: no run there, or a damaged one."""
+    if not (run / "config.json").exists():
+        inside = next(iter(sorted(run.glob("runs/*/config.json"))), None)
+        if inside is not None:
+            raise DataError(f"{run} is a study; give one of its runs, e.g. {inside.parent}.")
+        raise DataError(f"no run at {run}: no config.json, as 'nearkin fit' and 'nearkin study' write it.")
     return read_object(run / "config.json", method=str, seed=int, settings=dict)
 
 

@@ -23,6 +23,8 @@ from nearkin.errors import ConfigError, DataError, reading
 
 _METADATA_KEY = b"nearkin"
 _MAP_ROWS = 400
+_BELOW = ("embeddings/*.parquet", "runs/*/embeddings/*.parquet")  # where a run and a study keep theirs
+_SHOWN = 8  # names in a message
 PARTS = "_parts.json"  # in a folder of embeddings: the names of the files that it has when it is whole
 
 
@@ -189,15 +191,17 @@ class Embeddings:
         if path.suffix in (".npy", ".npz"):
             return _load_numpy(path)
         missing = f"no embeddings at {path}. Make them with 'nearkin embed' or 'nearkin study'."
+        inside = next((file for part in _BELOW for file in sorted(path.glob(part))), None)
+        if inside is not None and not any(path.glob("*.parquet")):
+            missing = f"{path} is the folder of a study or run; name one of its embeddings, e.g. {inside}."
         if (path / PARTS).exists():
             wanted = [path / f"{name}.parquet" for name in read_object(path / PARTS, parts=list)["parts"]]
-            absent = [file for file in wanted if not file.exists()]
-            if absent:
+            if absent := [file for file in wanted if not file.exists()]:
                 raise DataError(
                     f"{path} lacks {len(absent)} of its {len(wanted)} parts, first {absent[0].name}. "
                     "Run the same 'nearkin embed' again to finish it."
                 )
-        table = read_parquet(path, missing)
+        table = read_parquet(path, missing, "Embeddings are read from .parquet, .npy and .npz.")
         return _from_table(table, str(path))
 
 
@@ -213,18 +217,19 @@ def rows_of(split: NDArray[np.str_], wanted: str) -> NDArray[np.int64]:
 def _from_table(table: pa.Table, path: str) -> Embeddings:
     """Embeddings of an Arrow table; ``path`` is what messages call it."""
     if "embedding" not in table.column_names:
-        raise DataError(f"{path} has no column 'embedding'; found: {', '.join(table.column_names)}.")
+        found = ", ".join([*table.column_names[:_SHOWN], *["..."] * (len(table.column_names) > _SHOWN)])
+        raise DataError(f"{path} has no column 'embedding', a list of numbers per row; found: {found}.")
     with reading(path):
         flat = _matrix(table.column("embedding").combine_chunks(), path)
         n = len(flat)
         columns = {
             name: table.column(name).to_pylist() for name in ("id", "split", "label") if name in table.column_names
         }
+        names = [_label(value) for value in columns.get("label", [None] * n)]
         meta = as_object(json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}")))
     ids = [str(name) for name in columns.get("id", range(n))]
     split = [str(name) for name in columns.get("split", ["train"] * n)]
-    names = columns.get("label", [None] * n)
-    known = {str(name) for name in names if name is not None}
+    known = {name for name in names if name is not None}
     told = meta.get("classes")
     classes = tuple(str(name) for name in told) if isinstance(told, list) else ()
     if not known <= set(classes) or len(set(classes)) < len(classes):  # labels were changed after nearkin wrote them
@@ -232,7 +237,7 @@ def _from_table(table: pa.Table, path: str) -> Embeddings:
     index = {name: k for k, name in enumerate(classes)}
     labels = None
     if known:
-        labels = np.array([-1 if name is None else index[str(name)] for name in names], dtype=np.int64)
+        labels = np.array([-1 if name is None else index[name] for name in names], dtype=np.int64)
     return Embeddings(
         flat,
         np.array(ids, dtype=np.str_),
@@ -289,7 +294,8 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
     classes: tuple[str, ...] = ()
     labels: NDArray[np.int64] | None = None
     if named is not None:
-        words = _words(named, path)
+        texts = named if named.dtype.kind == "f" else _words(named, path)
+        words = np.array([_label(value) or "" for value in texts.tolist()])
         classes = tuple(np.unique(words[words != ""]).tolist())
         index = {name: k for k, name in enumerate(classes)}
         labels = np.array([index.get(word, -1) for word in words.tolist()], dtype=np.int64)
@@ -300,6 +306,13 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
         np.full(n, "train") if split is None else _words(split, path),
         classes,
     )
+
+
+def _label(value: Any) -> str | None:
+    """A label as text: None where unknown, and no ".0" behind the whole numbers that pandas made floats of."""
+    if value is None or value != value:
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _words(values: NDArray[Any], path: str) -> NDArray[np.str_]:

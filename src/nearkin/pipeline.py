@@ -89,7 +89,11 @@ def fit_run(
             "data": data,
             "train_fingerprint": fingerprint(dataclasses.replace(splits.train, labels=None)),
         }
-        before = read_json(out / "config.json") if (out / "config.json").exists() else {}
+        if (out / "study.json").exists():
+            raise ConfigError(f"{out} is the folder of a study; a run needs one of its own. Choose another -o.")
+        # Where nothing has been trained, as after a mistyped method, there is nothing to lose.
+        begun = (out / WEIGHTS).exists() or (out / CHECKPOINT).exists()
+        before = read_json(out / "config.json") if begun and (out / "config.json").exists() else {}
         changed = ", ".join(name for name in config if name in before and before[name] != config[name])
         if changed:
             raise ConfigError(f"{out} holds a run with another configuration ({changed}). Choose another -o.")
@@ -160,6 +164,8 @@ def embed_bulk(
     identity["weights"] = file_digest(weights) if weights.exists() else None
     if not is_shards(data):
         identity |= {"embedded": data, "subset": subset}
+    if any((out / name).exists() for name in ("config.json", "study.json")):
+        raise ConfigError(f"{out} is the folder of a run or study; vectors need one of their own. Choose another -o.")
     claim(out)
     work = Work(run.resolve(), out.resolve(), chosen, size, identity, strict)
     job = Job(work, device, engine, here, ranks.launched(), progress)
@@ -226,7 +232,7 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
         raise ConfigError(f"-o {out}: a map is written as .parquet or .png.")
     part = _rows(embeddings, split)
     part = part.take(np.sort(np.random.default_rng(seed).permutation(len(part))[:max_images]))
-    item = draw_maps(part.Z, part.labels, seed=seed)[kind]
+    item = draw_maps(part.Z, part.labels, seed=seed, kinds=(kind,))[kind]
     if item.skipped:
         raise ConfigError(f"no map: {item.skipped}.")
     claim(out.parent)

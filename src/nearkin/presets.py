@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nearkin.errors import unknown
+from nearkin.errors import ConfigError, unknown
 
 _BASELINES = ("raw-pixels", "pca", "random-init")
 _BATCHES = (64, 128, 256, 512)
@@ -30,8 +30,18 @@ GROUPS["all"] = tuple(dict.fromkeys(name for group in GROUPS.values() for name i
 
 
 def expand_methods(text: str) -> tuple[str, ...]:
-    """ "study,byol" -> the methods' names, groups replaced by their members, each once."""
+    """ "study,byol" -> the methods' names, groups replaced by their members, each once.
+
+    Raises:
+        ConfigError: no name, or one that is neither a method's nor a group's.
+    """
     parts = [part.strip() for part in text.split(",") if part.strip()]
+    methods = dict.fromkeys(name.partition("@")[0] for name in GROUPS["all"])
+    if not parts:
+        raise ConfigError(f"--methods names no method. Give groups ({', '.join(GROUPS)}) or methods, joined by commas.")
+    for part in parts:
+        if part not in GROUPS and part.partition("@")[0] not in methods:
+            raise unknown("method or group", part, (*GROUPS, *methods))
     return tuple(dict.fromkeys(name for part in parts for name in GROUPS.get(part, (part,))))
 
 

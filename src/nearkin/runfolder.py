@@ -22,6 +22,24 @@ def claim(folder: Path) -> None:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}. Choose another -o.") from error
 
 
+def claim_files(*files: Path | None, source: Path | None = None) -> None:
+    """Make sure, before anything is computed, that files can be written. None: one that was not asked for.
+
+    Args:
+        source: the file that is read, which none of them may replace.
+    Raises:
+        OutputError: a folder of that name, the source itself, or a folder that cannot be written.
+    """
+    for file in files:
+        if file is None:
+            continue
+        if file.is_dir():
+            raise OutputError(f"cannot write {file}: it is a folder. Give the name of a file.")
+        if source is not None and file.exists() and source.exists() and file.samefile(source):
+            raise OutputError(f"cannot write {file}: it is what is read, and would be lost. Choose another name.")
+        claim(file.parent)
+
+
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Claim ``folder`` and hold it: two processes that train into one folder would mix their checkpoints and metrics.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin import data as nd
-from nearkin.atomic import json_digest, read_json, read_object, write_json, write_npz
+from nearkin.atomic import as_object, json_digest, read_json, read_object, write_json, write_npz
 from nearkin.data import Dataset, Splits
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, one_line, unknown
@@ -24,6 +24,7 @@ from nearkin.results import collect
 from nearkin.runfolder import exclusive
 from nearkin.train.device import pick_device
 from nearkin.train.events import need_tensorboard, write_events
+from nearkin.train.loop import CHECKPOINT, WEIGHTS, check_batch
 from nearkin.train.ranks import launched
 from nearkin.uses import run_uses, uses_thumbnails
 
@@ -88,19 +89,10 @@ def run_study(
 def _run_study(
     config: StudyConfig, out: Path, fresh: bool, progress: bool, say: Say, tensorboard: bool
 ) -> dict[str, Any]:
-    if fresh:
-        for name in (
-            "runs",
-            "uses",
-            "uses.json",
-            "study.json",
-            "data.json",
-            "results.json",
-            "thumbnails.npz",
-            "report.html",
-        ):
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if (out / "config.json").exists() and not (out / "study.json").exists():
+        raise ConfigError(f"{out} is the folder of a run of 'nearkin fit', not of a study. Choose another -o.")
+    # Where nothing has been trained, as after a mistyped setting, there is nothing to lose.
+    fresh = fresh or not any(any(out.glob(f"runs/*/{name}")) for name in ("done.json", WEIGHTS, CHECKPOINT))
     if not fresh and (out / "study.json").exists():
         _same(read_object(out / "study.json", identity=dict)["identity"], config.identity(), out)
     device = pick_device(config.device)
@@ -116,7 +108,13 @@ def _run_study(
     ood = nd.load(config.ood, size=dataset.train.images.shape[-1], progress=progress) if config.ood else None
     methods = with_needs(config.methods)
     for name in methods:  # an illegal setting or a missing package is told now, not after hours of other methods
-        create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
+        made = create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
+        if method_info(name).trained:
+            check_batch(made.settings["batch_size"], len(splits.train))
+    if ood is not None and ood.fingerprint == dataset.fingerprint:
+        raise ConfigError(f"--ood {config.ood} holds the study's own images. Give images that do not belong to them.")
+    if fresh:
+        _clear(out)
     _start(config, dataset, splits, ood, out, say)
     del ood
     for message in nd.remarks(dataset):
@@ -136,10 +134,21 @@ def _run_study(
     return results
 
 
+def _clear(out: Path) -> None:
+    """Throw away a study, once nothing can be refused any more. A folder "runs" without a study's files is not its own."""
+    if not (out / "study.json").exists():
+        return
+    made = ("runs", "uses", "uses.json", "data.json", "results.json", "results.md", "thumbnails.npz", "report.html")
+    for path in (out / name for name in (*made, "study.json")):  # that one last: it says whose the others are
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    changed = [k for k in now if before.get(k) != now[k]]
+    # One by one: two whole dictionaries would hide the one value that differs.
+    before, now = ({**side, **as_object(side.get("settings"))} for side in (before, now))
+    changed = [k for k in {**now, **before} if k != "settings" and before.get(k) != now.get(k)]
     if changed:
-        what = "; ".join(f"{k} was {before.get(k)!r}, is {now[k]!r}" for k in changed)[:300]
+        what = "; ".join(f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in changed)[:300]
         raise ConfigError(f"{out} holds another study ({what}). Choose another -o, or --fresh to start over.")
 
 

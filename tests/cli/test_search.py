@@ -141,7 +141,7 @@ def test_queries_that_are_refused(root: Path, tmp_path: Path) -> None:
     assert "Did you mean 'dark/04.png'" in refused(ConfigError, "search", e, "drak/04.png")
     assert "rows go from 0 to 59" in refused(ConfigError, "search", e, "row:60")
     assert "give --run" in refused(ConfigError, "search", e, picture)
-    assert "no file" in refused(DataError, "search", e, picture, "--run", tmp_path)
+    assert "no run at" in refused(DataError, "search", e, picture, "--run", tmp_path)
     (tmp_path / "empty").mkdir()
     assert "no images in" in refused(DataError, "search", e, tmp_path / "empty", "--run", root / "run")
     (tmp_path / "text.png").write_text("no image")

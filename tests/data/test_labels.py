@@ -60,3 +60,11 @@ def test_any_bytes_parse_or_raise_one_line(tmp_path: Path, data: bytes) -> None:
         assert read_labels(tmp_path / "x.csv")
     except DataError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["path;label\r\na/1.png;cat\r\n", "path\tlabel\na/1.png\tcat\n", "path, label\na/1.png, cat\n"]
+)
+def test_what_spreadsheets_write(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_labels(tmp_path / "x.csv") == {"a/1.png": ("cat", None)}

@@ -78,3 +78,10 @@ def test_describe_counts_duplicates(tmp_path: Path) -> None:
     assert found["splits"]["train"]["exact_duplicates"] == 1
     assert found["exact_duplicates_across_splits"] == 2
     assert found["splits"]["train"]["per_class"] == {"0": 3, "1": 3}
+
+
+def test_the_built_in_set_at_another_size() -> None:
+    made, small = nd.load("shapes"), nd.load("shapes", size=16)
+    assert small.test is not None and small.train.images.shape[2:] == small.test.images.shape[2:] == (16, 16)
+    assert small.train.ids.tolist() == made.train.ids.tolist() and small.fingerprint != made.fingerprint
+    assert abs(float(small.train.images.mean()) - float(made.train.images.mean())) < 2

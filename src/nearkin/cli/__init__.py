@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import signal
 import sys
+from typing import Any
 
 import typer
 
@@ -58,20 +61,40 @@ def main() -> None:
     """Run the command line; errors that a user can act on become one line and an exit code."""
     from nearkin.errors import NearkinError, one_line
 
+    # Ctrl-C while the interpreter goes down, when everything is written, would end in its "Fatal Python error".
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
     try:
-        app()
+        code = app(standalone_mode=False)  # otherwise a misspelt flag would be told in a box of several lines
     except NearkinError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except SystemExit as leaving:  # typer turns Ctrl-C into exit code 130 by itself
-        if leaving.code == 130:
-            print("interrupted; run the same command again to continue", file=sys.stderr)
-        raise
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
-        sys.exit(130)
+    except _REFUSED as error:
+        text = _refusal(error)
+        if text:
+            print(f"error: {one_line(text)}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
         print(f"error: {one_line(error.filename or 'the system')}: {error.strerror or error}", file=sys.stderr)
         sys.exit(4)
+    if code == 130:  # typer makes this of Ctrl-C by itself
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+# Typer keeps click inside itself since 0.26, before it was a package of its own: the base of what it exports is in both.
+_REFUSED: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def _refusal(error: Any) -> str:
+    """Why the parser refuses a command, and where its flags are listed; "" where help has been printed instead."""
+    text = " ".join(str(error.format_message()).split())
+    if not text or type(error).__name__ == "NoArgsIsHelpError":
+        return ""
+    context = getattr(error, "ctx", None)
+    return (
+        text + "." * (text[-1] not in ".?)") + (f" See '{context.command_path} --help'." if context is not None else "")
+    )

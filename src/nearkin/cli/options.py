@@ -96,6 +96,18 @@ JsonOut = Annotated[Path | None, typer.Option("--json", help="JSON file for the 
 HtmlOut = Annotated[Path | None, typer.Option("--html", help="HTML picture sheet; needs --images.")]
 
 
+def check_outputs(source: Path, *files: Path | None, table: Path | None = None, html: Path | None = None) -> None:
+    """Refuse, before anything is computed, what could not be written, or would replace the embeddings."""
+    from nearkin.errors import ConfigError
+    from nearkin.runfolder import claim_files
+
+    if table is not None and table.suffix.lower() != ".parquet":
+        raise ConfigError(f"-o {table}: the table is written as .parquet.")
+    if html is not None and html.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{html}: a page is written as .html.")
+    claim_files(*files, table, html, source=source)
+
+
 def need_images(html: Path | None, images: str | None) -> None:
     """Refuse a picture sheet without pictures before anything is computed."""
     from nearkin.errors import ConfigError

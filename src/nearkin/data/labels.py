@@ -43,14 +43,18 @@ def _clean(value: object) -> str | None:
 def _csv(file: Path) -> list[tuple[str, str | None, str | None]]:
     try:
         with open(file, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
+            header = handle.readline()
+            handle.seek(0)
+            # Spreadsheets write semicolons where the comma is the decimal sign.
+            delimiter = max(",;\t", key=header.count)
+            reader = csv.DictReader(handle, delimiter=delimiter, skipinitialspace=True)
             columns = reader.fieldnames or []
             _check(file, list(columns))
             return [
                 (str(row["path"]), _clean(row.get("label")), _clean(row.get("split"))) for row in reader if row["path"]
             ]
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(f"{file} is not a readable CSV file ({error}).") from error
+        raise DataError(f"{file} is not a readable CSV file ({error}). Save it as CSV in UTF-8.") from error
 
 
 def _parquet(file: Path) -> list[tuple[str, str | None, str | None]]:

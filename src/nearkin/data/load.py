@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from nearkin.data.imageset import Dataset
@@ -13,6 +14,19 @@ def names() -> tuple[str, ...]:
     from nearkin.data.sources import NAMES
 
     return ("shapes", *NAMES)
+
+
+def _shapes(size: int | None) -> Dataset:
+    from nearkin.data.shapes import SIZE, shapes
+
+    made = shapes()
+    if size in (None, SIZE) or made.test is None:
+        return made
+    from nearkin.data.arrays import to_images
+    from nearkin.data.fingerprint import fingerprint
+
+    train, test = (replace(part, images=to_images(part.images, "shapes", size)) for part in (made.train, made.test))
+    return replace(made, train=train, test=test, fingerprint=fingerprint(train, test))
 
 
 def load(
@@ -54,9 +68,7 @@ def load(
         if labels is not None:
             raise ConfigError(f"--labels is for folders and zips; '{source}' brings its own.")
         if source == "shapes":
-            from nearkin.data.shapes import shapes
-
-            return shapes()
+            return _shapes(size)
         from nearkin.data.sources import load_name
 
         return load_name(source, size=size, cache=cache)

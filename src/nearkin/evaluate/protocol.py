@@ -89,15 +89,27 @@ def with_splits(embeddings: Embeddings, seed: int) -> tuple[Embeddings, str | No
     """Give embeddings from elsewhere the splits that the protocol needs, and say so.
 
     Without test rows, a fifth of all rows becomes test; without val rows, a tenth of train becomes val.
+    Raises DataError: no train rows, or fewer than 8.
     """
+    named = sorted(set(embeddings.split.tolist()))
+    if "train" not in named:
+        raise DataError(
+            f"the rows have the splits {', '.join(named[:8])}; one must be 'train' (and test and val may be)."
+        )
     split = embeddings.split.copy()
     rng = np.random.default_rng(seed)
     made = []
     for name, share in (("test", 0.2), ("val", 0.1)):
         if not (split == name).any():
             rows = rng.permutation(np.flatnonzero(split == "train"))
+            if len(rows) < 8:
+                raise DataError(
+                    f"{len(rows)} training rows are too few to hold out {name} rows; at least 8 are needed."
+                )
             split[rows[: max(1, round(len(rows) * share))]] = name
             made.append(f"{share:.0%} of train held out as {name}")
+    if unused := [name for name in named if name not in ("train", "val", "test")]:
+        made.append(f"rows of split {', '.join(unused[:8])} are not used")
     if not made:
         return embeddings, None
     return dataclasses.replace(embeddings, split=split), "; ".join(made)

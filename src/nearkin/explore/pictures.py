@@ -88,7 +88,7 @@ def open_pictures(
         data = read_object(study / "data.json", source=str, image_shape=list)
         with reading(study / "data.json"):
             size = int(data["image_shape"][-1])
-        found = images_of(ids, data["source"], size=None if data["source"] == "shapes" else size)
+        found = images_of(ids, data["source"], size=size)
         return Pictures(found.images, np.arange(len(ids))), found
     except (NearkinError, OSError) as error:
         say(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.atomic import as_object, read_object
+from nearkin.embedder import read_config
 from nearkin.embeddings import Embeddings, rows_of
 from nearkin.errors import ConfigError, DataError
 
@@ -54,7 +55,7 @@ def find_spaces(paths: Sequence[Path]) -> list[Space]:
             if not folders:
                 raise DataError(f"{path} holds no finished run; let 'nearkin study' finish first.")
             found += [space for folder in folders for space in _of_run(folder)]
-        elif path.is_dir():
+        elif path.is_dir() and ((path / "embeddings").is_dir() or not any(path.glob("*.parquet"))):
             found += _of_run(path)
         else:
             found.append(_of_file(path))
@@ -164,7 +165,7 @@ def with_run(spaces: list[Space], run: Path | None) -> list[Space]:
     """
     if run is None:
         return spaces
-    config = read_object(run / "config.json")
+    config = read_config(run)
     out = []
     for space in spaces:
         made = space.embeddings.provenance

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from nearkin.atomic import write_json
 from nearkin.data.imageset import Splits
-from nearkin.errors import ConfigError
+from nearkin.errors import ConfigError, unknown
 from nearkin.graph import SpectralEmbedding
+from nearkin.graph.laplacian import WEIGHTS as GRAPH_WEIGHTS
 from nearkin.methods.base import Method
 from nearkin.methods.neighborhood import Features, frozen_features
 from nearkin.methods.settings import resolve
+from nearkin.neighbors import METRICS
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.loop import WEIGHTS
 
@@ -55,6 +57,9 @@ class LaplacianEigenmaps(Method):
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings, train=False)
         self.shape = image_shape
+        for name, legal in (("graph_metric", METRICS), ("graph_weights", GRAPH_WEIGHTS)):
+            if self.settings[name] not in legal:
+                raise unknown(name, self.settings[name], legal)
         if self.settings["max_nodes"] < 3:
             raise ConfigError(f"max_nodes is {self.settings['max_nodes']}; a graph needs at least 3.")
 

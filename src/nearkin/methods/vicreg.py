@@ -98,6 +98,11 @@ class VICReg(JointEmbedding):
         "convention": "official",
     }
 
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        super().__init__(settings, image_shape)
+        if self.settings["convention"] not in CONVENTIONS:  # told now, not after the methods that come before
+            raise unknown("VICReg convention", self.settings["convention"], CONVENTIONS)
+
     def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.settings
         terms = vicreg_terms(

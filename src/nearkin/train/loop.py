@@ -97,6 +97,12 @@ def _diverged(what: str, step: int, run_dir: Path) -> TrainingError:
     return TrainingError(f"{what} became non-finite at step {step}; {kept}. {_ADVICE}")
 
 
+def check_batch(batch_size: int, n: int) -> None:
+    """Raise ConfigError for batches larger than the training set."""
+    if batch_size > n:
+        raise ConfigError(f"batch_size {batch_size} is larger than the {n} training images; use at most {n}.")
+
+
 def _check_weights(net: nn.Module, step: int, run_dir: Path) -> None:
     """A finite loss does not vouch for the weights after its update, and a checkpoint of those would be no good one."""
     values = [t for t in net.state_dict().values() if t.is_floating_point()]
@@ -133,8 +139,7 @@ def train(
         ConfigError: batch larger than the set. TrainingError: non-finite loss. OutputError: disk.
     """
     n = len(images)
-    if config.batch_size > n:
-        raise ConfigError(f"batch_size {config.batch_size} is larger than the {n} training images; use at most {n}.")
+    check_batch(config.batch_size, n)
     device = fabric.device
     mine, lead = ranks.part(config.batch_size), ranks.rank() == 0
     position = (ranks.rank(),) if ranks.joined() else ()  # views differ between ranks

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nearkin.anomalies import Entry, InSet, OodSet, compare, joint_map, judge_embeddings, judge_trivial
 from nearkin.atomic import read_object, write_json
 from nearkin.data import Splits
+from nearkin.data.fingerprint import fingerprint
 from nearkin.embedder import embedder
 from nearkin.embeddings import Embeddings
 from nearkin.uses.runs import FinishedRun, first_seed
@@ -73,7 +74,7 @@ def anomaly_uses(
 
 
 def _key(digest: str, sets: list[OodSet]) -> str:
-    described = "".join(f"{item.name}:{len(item.items)};" for item in sets)
+    described = "".join(f"{item.name}:{fingerprint(item.items)};" for item in sets)
     return hashlib.sha256(f"{_VERSION} {digest} {described}".encode()).hexdigest()[:32]
 
 

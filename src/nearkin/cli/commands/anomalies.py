@@ -56,21 +56,20 @@ def anomalies(
     that need no learning (brightness, saturation, border, PNG size, raw pixels) stand in the same table. --index lets
     another engine find the neighbours of knn2, knn-norm and lof. -o adds the column anomaly_score.
     """
-    from nearkin.analyze.table import add_columns
+    from nearkin.analyze.table import add_columns, check_table
     from nearkin.anomalies import class_tables, foreign_sets, inside_rows, rank, train_rows
     from nearkin.atomic import write_json
     from nearkin.cli.anomaly_output import extremes, print_extremes, print_per_class, write_anomaly_sheet
     from nearkin.embeddings import Embeddings
     from nearkin.index import searcher
     from nearkin.lookup import images_of
-    from nearkin.runfolder import claim
 
     _check(ood, run, images, variants, html)
     names = _scores(score)
-    for path in (out, as_json, html):
-        if path is not None:  # before minutes are spent
-            claim(path.parent)
+    options.check_outputs(embeddings, as_json, table=out, html=html)
     loaded = Embeddings.load(embeddings)
+    if out is not None:
+        check_table(out, loaded)
     settings: dict[str, Any] = {"train_split": train_split, "scores": names, "k": k, "seed": seed}
     result: dict[str, Any] = {"embeddings": str(embeddings)} | settings
     pictures = images_of(loaded.ids, images, progress=not quiet) if images else None

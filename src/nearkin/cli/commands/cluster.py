@@ -44,13 +44,17 @@ def cluster(
     -o adds the column cluster (-1: noise of HDBSCAN) and, with --map, x and y.
     """
     from nearkin.analyze.clusters import find_clusters
+    from nearkin.analyze.table import check_table
     from nearkin.atomic import write_json
     from nearkin.cli.cluster_output import print_clustering
     from nearkin.embeddings import Embeddings, rows_of
 
     options.need_images(html, images)
     _check(map_, png, examples)
+    options.check_outputs(embeddings, as_json, png, table=out, html=html)
     loaded = Embeddings.load(embeddings)
+    if out is not None:
+        check_table(out, loaded)
     rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
     pictures = _pictures(part, images) if html is not None else None

@@ -26,6 +26,12 @@ def compare(
     from nearkin.cli.compare_output import print_comparison
     from nearkin.compare import compare as run
     from nearkin.compare import load_sides, to_markdown
+    from nearkin.errors import ConfigError
+    from nearkin.runfolder import claim_files
+
+    if out is not None and out.suffix.lower() not in (".md", ".txt"):
+        raise ConfigError(f"-o {out}: the comparison is written as Markdown, into a .md file.")
+    claim_files(out, as_json)
 
     def say(text: str) -> None:
         if not quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +64,7 @@ def duplicates(
     With --images every pair is checked on the pixels and gets a calibrated score. Without, only distances speak: the
     pairs are unverified, and --threshold must be given. --index lets another engine find the candidates. -o adds the column near_duplicate_set.
     """
+    from nearkin.analyze.table import check_table
     from nearkin.atomic import write_json
     from nearkin.cli import duplicates_output as output
     from nearkin.cli.duplicates_search import Request, find, parse_threshold, reverse
@@ -70,6 +72,7 @@ def duplicates(
     from nearkin.index import searcher
 
     options.need_images(html, images)
+    options.check_outputs(embeddings, as_json, pairs, table=out, html=html)
     request = Request(
         images,
         run,
@@ -86,6 +89,10 @@ def duplicates(
     )
     request.check(lookalikes, pairs, fail_over)
     loaded = Embeddings.load(embeddings)
+    if out is not None:
+        check_table(out, loaded)
+    if across is not None and "val" not in re.split(r"[,+]", across) and (loaded.split == "val").any():
+        typer.echo("note: images of split val, which were held out of train, are not looked at; train+val names both")
     with searcher(index) as engine:
         found = find(loaded, request, engine.find)
     output.print_found(found)

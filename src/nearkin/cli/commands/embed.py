@@ -26,17 +26,22 @@ def embed(
 
     Into a folder, it goes part by part (a file for each shard), and parts that are there are not made again.
     """
+    from nearkin.errors import ConfigError
+    from nearkin.runfolder import claim_files
+
+    if out.suffix.lower() in (".npy", ".npz", ".csv", ".json", ".txt", ".html"):
+        raise ConfigError(f"-o {out}: vectors are written as .parquet, or into a folder.")
     if out.suffix != ".parquet":
         _into_folder(run, data, out, layer, labels, subset, strict, device, engine, quiet)
         return
     from nearkin.data.shards import is_shards
-    from nearkin.errors import ConfigError
 
     if engine != "local" or is_shards(data):
         what = f"--engine {engine}" if engine != "local" else data
         raise ConfigError(f"-o {out}: {what} is embedded into a folder; give one without the suffix .parquet.")
     from nearkin.pipeline import embed_run
 
+    claim_files(out)
     made = embed_run(
         run,
         data,

@@ -23,6 +23,7 @@ def evaluate(
     from nearkin.evaluate.protocol import evaluate as run
     from nearkin.evaluate.protocol import with_splits
 
+    options.check_outputs(embeddings, out)
     loaded, note = with_splits(Embeddings.load(embeddings), seed)
     if note:
         typer.echo(f"note: {note}")

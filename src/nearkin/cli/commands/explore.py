@@ -49,6 +49,7 @@ def explore(
     from nearkin.explore.export import check_export
     from nearkin.explore.export import export as write
     from nearkin.explore.serve import need_server, serve
+    from nearkin.runfolder import claim_files
 
     if max_images < 1:
         raise ConfigError(f"--max-images is {max_images}; it must be at least 1.")
@@ -56,6 +57,7 @@ def explore(
         need_server()
     else:
         check_export(export, 0)
+        claim_files(export)
     found = collect(
         embeddings, images=images, tables=table or [], run=run, split=split, most=max_images, seed=seed, say=typer.echo
     )

@@ -19,6 +19,8 @@ def export(
     ] = False,
 ) -> None:
     """Export an encoder; the file takes uint8 pixels and does the normalisation itself."""
+    from nearkin.runfolder import claim_files
+
     if timm:
         from nearkin.errors import ConfigError
         from nearkin.export_timm import LAYER, export_timm
@@ -33,5 +35,6 @@ def export(
         return
     from nearkin.export import export_run
 
+    claim_files(out)
     worst = export_run(run, out, layer=layer)
     typer.echo(f"{out}: uint8 images (B, 3, S, S) -> vectors; compared with the run, largest difference {worst:.0e}")

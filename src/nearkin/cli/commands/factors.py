@@ -17,7 +17,9 @@ def factors(
     k: Annotated[int, typer.Option("--k", help="Neighbours per image.")] = 10,
     metric: options.Metric = "cosine",
     split: Annotated[str, typer.Option("--split", help="Whose neighbours: test, train, val or all.")] = "test",
-    max_images: Annotated[int, typer.Option("--max-images", help="At most this many, a seeded choice.")] = 10_000,
+    max_images: Annotated[
+        int, typer.Option("--max-images", min=1, help="At most this many, a seeded choice.")
+    ] = 10_000,
     raw_pixels: Annotated[
         bool, typer.Option("--raw-pixels/--no-raw-pixels", help="Compare with neighbours by raw pixels.")
     ] = True,
@@ -43,6 +45,7 @@ def factors(
     from nearkin.embeddings import Embeddings
     from nearkin.lookup import images_of
 
+    options.check_outputs(embeddings, as_json, html=html)
     loaded = Embeddings.load(embeddings)
     if not {"train", "val", "test"} <= set(loaded.split.tolist()):
         from nearkin.evaluate.protocol import with_splits  # imports torch, which most files do not need

@@ -38,6 +38,7 @@ def hubs(
     from nearkin.lookup import images_of
 
     options.need_images(html, images)
+    options.check_outputs(embeddings, as_json, table=out, html=html)
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)

@@ -16,8 +16,13 @@ def map_(
         Path, typer.Option("-o", "--out", help="Parquet to write (columns id, label, split, x, y), or a .png picture.")
     ],
     kind: Annotated[str, typer.Option("--kind", help="tsne or pca.")] = "tsne",
-    split: Annotated[str, typer.Option("--split", help="Which rows: test, train, val or all.")] = "test",
-    max_images: Annotated[int, typer.Option("--max-images", help="At most this many, a seeded choice.")] = 10_000,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Which rows: test, train, val or all. Default: test, where there is one."),
+    ] = None,
+    max_images: Annotated[
+        int, typer.Option("--max-images", min=1, help="At most this many, a seeded choice.")
+    ] = 10_000,
     seed: options.Seed = 0,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="2 or more: also say how far t-SNE maps of that many seeds agree.")
@@ -27,7 +32,10 @@ def map_(
     from nearkin.embeddings import Embeddings
     from nearkin.pipeline import agreement_of_maps, draw
 
+    options.check_outputs(embeddings, out)
     table = Embeddings.load(embeddings)
+    if split is None:
+        split = "test" if (table.split == "test").any() else "all"
     text = draw(table, out, kind=kind, split=split, max_images=max_images, seed=seed)
     typer.echo(f"{text}\nmap: {out}")
     if seeds > 1:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nearkin.cli import options
+
 
 def report(
     study: Annotated[Path, typer.Argument(help="Folder written by 'nearkin study'.")],
@@ -17,6 +19,7 @@ def report(
     """Write the self-contained HTML report of a study."""
     from nearkin.report import build, write_markdown
 
+    options.check_outputs(study / "results.json", html=out)
     target = build(study, out)
     write_markdown(study)
     typer.echo(f"report: {target}")

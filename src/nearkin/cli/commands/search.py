@@ -59,6 +59,7 @@ def search(
     from nearkin.index import searcher
 
     options.need_images(html, images)
+    options.check_outputs(embeddings, as_json, table=out, html=html)
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)
@@ -117,7 +118,9 @@ def _queries(
     if not paths:
         return asked, None
     if run is None:
-        raise ConfigError(f"{paths[0]} is a file; to embed it give --run FOLDER, the run that made the embeddings.")
+        raise ConfigError(
+            f"{paths[0]} is no id or row; to embed its images give --run FOLDER, the run that made the embeddings."
+        )
     from nearkin.pipeline import embed_files
 
     files = embed_files(run, paths, layer=layer, device=device, like=loaded.provenance)

@@ -58,7 +58,7 @@ def study(
     config = StudyConfig(
         data=data,
         preset=preset,
-        methods=expand_methods(methods) if methods else chosen.methods,
+        methods=expand_methods(methods) if methods is not None else chosen.methods,
         seeds=_seeds(seeds, chosen.seeds),
         settings=settings | options.overrides(set_, epochs),
         subset=subset if subset is not None else usual_subset,
