@@ -65,6 +65,8 @@ def test_test_images_in_train(project: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "test in train: 6 of 30 images have a near-duplicate, 20.00 % (9.51 to 37.31, Wilson" in done.output
     assert "within test: 0 of 30" in done.output and "1 of them the same in every pixel" in done.output
+    assert "same pixels  test/05.png  train/05.png" in done.output
+    assert sum(line.startswith("  score 0.") or line.startswith("  score 1.") for line in done.output.splitlines()) == 5
     table = pq.read_table("t.parquet").to_pydict()
     sets = dict(zip(table["path"], table["near_duplicate_set"], strict=True))
     for i in range(6):

@@ -63,6 +63,8 @@ def print_evaluation(found: dict[str, Any]) -> None:
             low, high = s["interval"]
             line = f"{name:24s} {100 * s['accuracy']:6.2f} %  [{100 * low:.2f}, {100 * high:.2f}] {s['interval_kind']}, n = {s['n']}"
             console.print(escape(line), highlight=False)
+    if not found["linear"]:
+        console.print("no labels: the probes need some ('nearkin embed --labels FILE')", highlight=False)
     for group in ("health", "clusters"):
         for name, value in found[group].items():
             if value is not None:
