@@ -98,8 +98,8 @@ def print_hubness(found: Hubness) -> None:
         top = sorted(shares.items(), key=lambda item: -item[1])[:4]
         say(f"classes of {name}: " + ", ".join(f"{c} {100 * share:.0f} %" for c, share in top))
     for title, items in (("hub", found.hubs), ("farthest", found.farthest_images)):
-        for item in items[:_LISTED]:
-            say(f"  {title:9s}in {item.count:,} lists  {item.label or '-':12s} {item.id}")
+        for listed in items[:_LISTED]:
+            say(f"  {title:9s}in {listed.count:,} lists  {listed.label or '-':12s} {listed.id}")
     table = Table(title=f"remedies, on {found.candidates} candidates per image", title_justify="left", box=SIMPLE_HEAD)
     for name in ("remedy", "skewness", "anti-hubs %", f"precision@{found.k} %", f"mAP@{found.k} %"):
         table.add_column(name, justify="left" if name == "remedy" else "right")
