@@ -116,6 +116,8 @@ def test_verdict_warns() -> None:
     runs = [run("vicreg", state="collapsing")]
     texts = [v["text"] for v in verdict(runs, _table(runs), DATA | {"subset": 100})]
     assert any("collapsing" in t for t in texts) and any("One seed" in t for t in texts)
+    runs = [run("vicreg", state="too short")]  # a caveat, no failure
+    assert [v["level"] for v in verdict(runs, _table(runs), DATA) if "too short" in v["text"]] == ["warn"]
     assert any("subset of 100" in t for t in texts) and any("No baseline" in t for t in texts)
     runs = [run("vicreg", accuracy=None)]
     texts = [v["text"] for v in verdict(runs, _table(runs), DATA | {"classes": []})]

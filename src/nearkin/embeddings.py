@@ -65,6 +65,12 @@ class Embeddings:
         """Whether any image has a known label."""
         return self.labels is not None and bool((self.labels >= 0).any())
 
+    @property
+    def image_size(self) -> int | None:
+        """Side in pixels of the images that the vectors were made of, where the provenance says it."""
+        side = self.provenance.get("image_size")
+        return side if isinstance(side, int) and 8 <= side <= 1024 else None
+
     def part(self, split: str) -> Embeddings:
         """Return the rows of one split, in stored order (possibly none)."""
         return self.take(np.flatnonzero(self.split == split))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nearkin import data as nd
 from nearkin.data import ImageSet
+from nearkin.data.store import is_store
 from nearkin.errors import DataError
 
 
@@ -34,10 +35,12 @@ def load_all(
 def images_of(ids: NDArray[np.str_], data: str, *, size: int | None = None, progress: bool = True) -> ImageSet:
     """The images with the given ids, in the ids' order, with labels and factors where the set has them.
 
+    Args:
+        size: the side they are brought to, for folders and the like: that at which they were embedded. Stores keep theirs.
     Raises:
         DataError: an id that the set does not have (says which, and what the set's ids look like).
     """
-    whole = load_all(data, size=size, progress=progress)
+    whole = load_all(data, size=None if is_store(Path(data).expanduser()) else size, progress=progress)
     where = {str(name): k for k, name in enumerate(whole.ids)}
     rows = [where.get(str(i), -1) for i in ids]
     missing = [str(i) for i, row in zip(ids, rows, strict=True) if row < 0]

@@ -231,7 +231,8 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
     if out.suffix not in (".parquet", ".png"):
         raise ConfigError(f"-o {out}: a map is written as .parquet or .png.")
     part = _rows(embeddings, split)
-    part = part.take(np.sort(np.random.default_rng(seed).permutation(len(part))[:max_images]))
+    whole = len(part)
+    part = part.take(np.sort(np.random.default_rng(seed).permutation(whole)[:max_images]))
     item = draw_maps(part.Z, part.labels, seed=seed, kinds=(kind,))[kind]
     if item.skipped:
         raise ConfigError(f"no map: {item.skipped}.")
@@ -240,7 +241,8 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
 
     save_map(part, item, out, title=kind)
     trust = "-" if item.trustworthiness is None else f"{item.trustworthiness:.3f}"
-    return f"{len(part):,} images; trustworthiness {trust}, neighbours preserved {100 * (item.preservation or 0):.0f} %"
+    count = f"{whole:,}" if len(part) == whole else f"{len(part):,} of {whole:,}"
+    return f"{count} images; trustworthiness {trust}, neighbours preserved {100 * (item.preservation or 0):.0f} %"
 
 
 def agreement_of_maps(embeddings: Embeddings, *, split: str, seeds: Sequence[int]) -> str:

@@ -192,16 +192,16 @@ def _run(
 ) -> None:
     """Train (or continue), embed, evaluate one method with one seed."""
     method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))
-    config = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
-    write_json(folder / "config.json", config | {"image_size": splits.train.images.shape[-1]})
+    config: dict[str, Any] = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
+    config["image_size"] = splits.train.images.shape[-1]
+    write_json(folder / "config.json", config)
     method.use_runs(needed_runs(name, seed, folder.parent))
     method.tensorboard = tensorboard
     method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
     if method_info(name).trained:
         say("  test losses, embeddings")
     method.test_losses(splits.test, folder, seed=seed)
-    provenance = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
-    embedded = embed_splits(method, splits, provenance, folder / "embeddings")
+    embedded = embed_splits(method, splits, config, folder / "embeddings")
     layers: dict[str, Any] = {}
     maps: dict[str, Any] = {}
     for layer in method.layers:

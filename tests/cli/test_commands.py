@@ -100,7 +100,9 @@ def test_fit_embed_evaluate_map(tmp_path: Path) -> None:
     }
     text = nearkin("evaluate", "e.parquet", "-o", "e.json", cwd=tmp_path)
     assert "linear" in text and json.loads((tmp_path / "e.json").read_text())["health"]["rankme"] >= 1
-    nearkin("map", "e.parquet", "-o", "m.png", "--kind", "pca", "--split", "all", cwd=tmp_path)
+    assert "60 images;" in nearkin("map", "e.parquet", "-o", "m.png", "--kind", "pca", cwd=tmp_path)
+    few = ("--kind", "pca", "--max-images", "20")
+    assert "20 of 60 images;" in nearkin("map", "e.parquet", "-o", "n.png", *few, cwd=tmp_path)
     with Image.open(tmp_path / "m.png") as picture:
         assert picture.size[0] > 500
     text = nearkin("map", "e.parquet", "-o", "m.parquet", "--split", "all", "--seeds", "2", cwd=tmp_path)

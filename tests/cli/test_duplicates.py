@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner, Result
 
 from nearkin.cli import app
+from nearkin.cli.duplicates_search import Request, find
 from nearkin.embeddings import Embeddings
 from nearkin.errors import NearkinError
 
@@ -63,6 +65,8 @@ def test_test_images_in_train(project: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "test in train: 6 of 30 images have a near-duplicate, 20.00 % (9.51 to 37.31, Wilson" in done.output
     assert "within test: 0 of 30" in done.output and "1 of them the same in every pixel" in done.output
+    assert "same pixels  test/05.png  train/05.png" in done.output
+    assert sum(line.startswith("  score 0.") or line.startswith("  score 1.") for line in done.output.splitlines()) == 5
     table = pq.read_table("t.parquet").to_pydict()
     sets = dict(zip(table["path"], table["near_duplicate_set"], strict=True))
     for i in range(6):
@@ -159,3 +163,11 @@ def test_a_run_brings_the_distance_into_the_score_and_another_run_is_refused(pro
     features = json.loads(Path("d.json").read_text())["searches"]["test in train+val"]["calibration"]["features"]
     assert features["relative_distance"] < 0
     assert "run1 did not make these embeddings" in refused(2, "r.parquet", "--images", "set", "--run", "run1")
+
+
+@pytest.mark.parametrize(("said", "side"), [(16, 16), (None, 32), ("16", 32), (4, 32)])
+def test_images_are_looked_at_in_the_size_that_was_embedded(project: Path, said: object, side: int) -> None:
+    loaded = dataclasses.replace(Embeddings.load(project / "e.parquet"), provenance={"image_size": said})
+    request = Request("set", None, "all", None, None, None, 5, 0.5, 0.95, "cosine", 0, "cpu")
+    pixels = find(loaded, request).pixels
+    assert pixels is not None and pixels.shape == (N_TRAIN + N_TEST, 3, side, side)

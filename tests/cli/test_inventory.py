@@ -20,7 +20,7 @@ __all__ = ["made", "study"]
 
 def test_runs_lists_and_names_what_is_broken(study: Path, tmp_path: Path) -> None:
     text = invoke("runs", str(tmp_path), "--json", str(tmp_path / "runs.json"))
-    assert "2 of 2 runs done, finished" in text.replace("\n", " ") and "1 studies and 2 runs below" in text
+    assert "2 of 2 runs done, finished" in text.replace("\n", " ") and "1 study and 2 runs below" in text
     (study / "runs/vicreg-s0/done.json").write_text('{"digest": ""}')
     shutil.copytree(study / "runs/raw-pixels-s0", tmp_path / "single")
     text = invoke("runs", str(tmp_path), "--json", str(tmp_path / "runs.json"))

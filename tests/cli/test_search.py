@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -195,6 +196,8 @@ def test_hubs_prints_writes_and_draws(root: Path, tmp_path: Path) -> None:
     for word in ("skewness", "mutual-proximity", "local-scaling", "nicdm", "csls", "precision@5", "pixel mean"):
         assert word in text
     found = json.loads(numbers.read_text())
+    for kind, items in (("hub", found["hubs"]), ("farthest", found["farthest_images"])):
+        assert items and re.search(rf"{kind} +in {items[0]['count']} lists .* {re.escape(items[0]['id'])}\n", text)
     assert set(found["remedies"]) == {"none", "mutual-proximity", "local-scaling", "nicdm", "csls"}
     listed = len(found["hubs"]) + len(found["antihubs"]) + len(found["farthest_images"])
     assert html.read_text().count("data:image/png") == listed > 0

@@ -239,3 +239,18 @@ def test_real_cifar10_folder(cifar10_dir: Path, cache: Path) -> None:
     assert found.train.images.shape[1:] == (3, 32, 32) and len(found.train.classes) == 10
     first = np.asarray(Image.open(root / str(found.train.ids[0])).convert("RGB")).transpose(2, 0, 1)
     assert np.array_equal(found.train.images[0], first)
+
+
+def test_images_in_formats_that_are_not_decoded_are_counted(tmp_path: Path, cache: Path) -> None:
+    root = tree(tmp_path / "phone", ["a.png", "b.png"])
+    for name in ("c.HEIC", "sub/d.heic", "e.avif", ".hidden.heic", "notes.txt"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"no matter")
+    for source in (root, Path(shutil.make_archive(str(tmp_path / "phone"), "zip", root))):
+        found = nd.load(str(source), cache=cache)
+        assert len(found.train) == 2 and not found.skipped
+        assert any("cannot decode and leaves out (1 .avif, 2 .heic)" in note for note in found.notes)
+    for name in ("a.png", "b.png"):
+        (root / name).unlink()
+    with pytest.raises(DataError, match=r"no images in .*2 \.heic\): convert them"):
+        nd.load(str(root), cache=cache)

@@ -75,7 +75,9 @@ def test_a_collapse_is_told_once_while_it_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     states = iter(["healthy", "collapsing", "collapsing", "healthy"])
-    monkeypatch.setattr("nearkin.methods.joint.diagnose", lambda history: (next(states), "Raise variance_weight."))
+    monkeypatch.setattr(
+        "nearkin.methods.joint.diagnose", lambda history, steps: (next(states), "Raise variance_weight.")
+    )
     create("vicreg", SMALL | {"epochs": 4}, (3, 16, 16)).fit(
         make_splits(), tmp_path, device="cpu", progress=False, title="vicreg s0"
     )

@@ -30,7 +30,7 @@ GOOD: dict[str, Any] = {
 )
 def test_states(change: dict[str, Any], state: str) -> None:
     history = [GOOD | {"knn": 0.2}, GOOD | {"loss": 9.0, "knn": 0.3}, GOOD | {"knn": 0.4} | change]
-    got, message = diagnose(history)
+    got, message = diagnose(history, 1000)
     assert got == state
     if state != "healthy":
         assert "Raise" in message or "Try" in message
@@ -39,17 +39,23 @@ def test_states(change: dict[str, Any], state: str) -> None:
 @pytest.mark.parametrize("change", [{"projector_std": 0.001}, {"rankme": 1.5}])
 def test_advice_fits_methods_without_vicregs_terms(change: dict[str, Any]) -> None:
     line = {k: v for k, v in GOOD.items() if k not in ("variance", "covariance")}
-    state, message = diagnose([line | change])
+    state, message = diagnose([line | change], 1000)
     assert state != "healthy"
     assert "nan" not in message and "_weight" not in message and "lr" in message
 
 
 def test_the_term_that_shows_it_is_named() -> None:
-    assert "variance term 0.2" in diagnose([GOOD | {"projector_std": 0.001}])[1]
-    assert "covariance term 1" in diagnose([GOOD | {"rankme": 1.5}])[1]
+    assert "variance term 0.2" in diagnose([GOOD | {"projector_std": 0.001}], 1000)[1]
+    assert "covariance term 1" in diagnose([GOOD | {"rankme": 1.5}], 1000)[1]
     stuck = [GOOD | {"invariance": value} for value in (0.5, 0.51, 0.52)]
-    assert "invariance term 0.52 after 0.5" in diagnose(stuck)[1]
+    assert "invariance term 0.52 after 0.5" in diagnose(stuck, 1000)[1]
 
 
 def test_a_first_evaluation_is_not_called_stuck() -> None:
-    assert diagnose([GOOD])[0] == "healthy"
+    assert diagnose([GOOD], 1000)[0] == "healthy"
+
+
+def test_a_few_steps_are_not_called_a_collapse() -> None:
+    flat = [GOOD | {"projector_std": std} for std in (0.001, 0.01)]
+    assert diagnose(flat, 9)[0] == "too short" and "After 9 steps" in diagnose(flat, 9)[1]
+    assert diagnose(flat, 50)[0] == "collapsing" and diagnose([GOOD], 9)[0] == "healthy"

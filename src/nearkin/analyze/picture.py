@@ -14,6 +14,8 @@ from nearkin.errors import OutputError
 # Ten colours that colour-blind readers can tell apart (Paul Tol's "muted", extended by gray).
 COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777")
 
+_NAMED = 20  # classes that a legend names; more would cover the map
+
 
 def save_map(part: Embeddings, item: Map, out: Path, *, title: str) -> None:
     """Write ``out`` (.parquet or .png). Raises OutputError when the disk refuses."""
@@ -34,7 +36,8 @@ def save_map(part: Embeddings, item: Map, out: Path, *, title: str) -> None:
         for k, name in enumerate(dict.fromkeys(sorted(groups.tolist()))):
             rows = groups == name
             axes.scatter(item.coords[rows, 0], item.coords[rows, 1], s=3, color=COLOURS[k % len(COLOURS)], label=name)
-        axes.legend(markerscale=4, frameon=False)
+        if 1 < len(set(groups.tolist())) <= _NAMED:
+            axes.legend(markerscale=4, frameon=False)
         figure.savefig(out, dpi=150)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}.") from error

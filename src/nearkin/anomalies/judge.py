@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearkin.analyze.anomaly import SCORES, score_sets
 from nearkin.analyze.class_anomaly import KNN_SCORES, class_distances, held_out_scores, one_class_scores, per_class
 from nearkin.analyze.ood import detect
-from nearkin.analyze.overlap import top_rows
+from nearkin.analyze.overlap import TOP, top_rows
 from nearkin.analyze.resembled import K as K_RESEMBLED
 from nearkin.analyze.resembled import resembled
 from nearkin.analyze.spread import moments, spread
@@ -116,6 +116,7 @@ def _shape(
     "digits": set -> score -> which digits and strokes are most anomalous (sets with strokes),
     "most_in": score -> ids of the most anomalous test images, most anomalous first}.
     """
+    most = min(TOP, max(1, len(inside.test) // 10))  # lists of all images share everything, and say nothing
     ood: dict[str, dict[str, Any]] = {}
     for item in sets:
         ood[item.name] = {}
@@ -141,7 +142,7 @@ def _shape(
             for item in sets
             if item.thickness is not None
         },
-        "most_in": {score: inside.test.ids[top_rows(values[_TEST])].tolist() for score, values in found.items()},
+        "most_in": {score: inside.test.ids[top_rows(values[_TEST], most)].tolist() for score, values in found.items()},
     }
 
 

@@ -86,5 +86,5 @@ def _diagnoses(runs: list[dict[str, Any]]) -> list[dict[str, str]]:
         found = run["diagnosis"]
         if found and found["state"] != "healthy":
             text = f"{run['title']} (seed {run['seed']}): {found['state']}. {found['message']}"
-            out.append({"level": "bad", "text": text})
+            out.append({"level": "warn" if found["state"] == "too short" else "bad", "text": text})
     return out

@@ -19,7 +19,7 @@ from nearkin.evaluate.stats import WILSON, wilson
 from nearkin.report.sheet import Cell, Row, Section
 from nearkin.report.sheet import write_sheet as write_html
 
-_SHOWN = 120
+_SHOWN, _NAMED = 120, 10
 Reverse = tuple[NDArray[np.int64], Lookalikes]
 
 
@@ -58,6 +58,7 @@ def print_found(found: Found) -> None:
             _print_calibration(result.calibration.to_dict(), result.threshold)
         for title, value in by_split(search, found.embeddings).items():
             _print_share(f"  {title}", value)
+        _print_pairs(search, found)
     if found.groups is not None:
         numbers = found.groups.to_dict()
         for name in ("connected_components", "complete_linkage"):
@@ -67,6 +68,18 @@ def print_found(found: Found) -> None:
             )
         if found.groups.not_split:
             typer.echo(f"note: {found.groups.not_split} components are too large for complete linkage and stay whole")
+
+
+def _print_pairs(search: Search, found: Found) -> None:
+    """The surest pairs by name; --pairs and --html have them all."""
+    pairs = search.found.pairs
+    other, _, b = found.partners(search)
+    for i in range(min(_NAMED, len(pairs))):
+        first, second = found.embeddings.ids[search.asked[pairs.a[i]]], other.ids[b[i]]
+        sure = f"score {pairs.score[i]:.3f}" if search.found.verified else f"distance {pairs.distance[i]:.3g}"
+        typer.echo(f"  {'same pixels' if pairs.exact[i] else sure}  {first}  {second}")
+    if len(pairs) > _NAMED:
+        typer.echo(f"  and {len(pairs) - _NAMED:,} more pairs: --pairs FILE lists them, --html shows them")
 
 
 def _print_share(title: str, value: dict[str, Any]) -> None:
@@ -155,6 +168,11 @@ def write_table(path: Path, found: Found) -> None:
     add_columns(path, found.embeddings, columns)
 
 
+def _caption(items: Embeddings, row: int) -> str:
+    """Split and file name: what to look for in order to remove a copy."""
+    return f"{items.split[row]} {str(items.ids[row]).rsplit('/', 1)[-1]}"
+
+
 def write_sheet(path: Path, name: str, found: Found, parted: Reverse | None) -> None:
     """Pairs side by side."""
     if found.pixels is None:
@@ -170,8 +188,8 @@ def write_sheet(path: Path, name: str, found: Found, parted: Reverse | None) -> 
         for i in shown:
             a = search.asked[pairs.a[i]]
             cells = [
-                Cell(found.pixels[a], str(found.embeddings.split[a]), str(found.embeddings.ids[a])),
-                Cell(pictures[b[i]], str(other.split[b[i]]), str(other.ids[b[i]])),
+                Cell(found.pixels[a], _caption(found.embeddings, int(a)), str(found.embeddings.ids[a])),
+                Cell(pictures[b[i]], _caption(other, int(b[i])), str(other.ids[b[i]])),
             ]
             note = f"distance {pairs.distance[i]:.3f}"
             if pairs.alignment is not None:

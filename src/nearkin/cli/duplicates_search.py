@@ -106,7 +106,7 @@ def parse_threshold(text: str) -> float | None:
 def find(loaded: Embeddings, request: Request, nearest: neighbors.Search = neighbors.knn) -> Found:
     """Run the searches, candidates found by ``nearest``. Raises ConfigError and DataError."""
     parts = _parts(loaded, request)
-    pixels = None if request.images is None else images_of(loaded.ids, request.images).images
+    pixels = None if request.images is None else images_of(loaded.ids, request.images, size=loaded.image_size).images
     other, other_pixels = None, None
     if request.against is not None:
         other = Embeddings.load(request.against)
@@ -116,7 +116,7 @@ def find(loaded: Embeddings, request: Request, nearest: neighbors.Search = neigh
                 "both must come from the same run and layer."
             )
         if request.against_images is not None:
-            other_pixels = images_of(other.ids, request.against_images).images
+            other_pixels = images_of(other.ids, request.against_images, size=other.image_size).images
     searches = []
     for title, asked, base in parts:
         vectors, pictures = (None, None) if base is None else (loaded.Z[base], None if pixels is None else pixels[base])

@@ -47,7 +47,8 @@ def print_runs(studies: Sequence[StudySummary], runs: Sequence[RunSummary], belo
     broken += sum(run.state == "broken" for run in runs)
     total = sum(len(study.runs) for study in studies) + len(runs)
     where = ", ".join(str(path) for path in below)
-    line = f"{len(studies)} studies and {total} runs below {where}" if total or studies else f"no runs below {where}"
+    counts = f"{len(studies)} {'study' if len(studies) == 1 else 'studies'} and {total} run{'s' if total != 1 else ''}"
+    line = f"{counts} below {where}" if total or studies else f"no runs below {where}"
     console.print(line + (f"; {broken} broken" if broken else ""), markup=False, highlight=False, soft_wrap=True)
 
 

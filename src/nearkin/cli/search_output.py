@@ -17,6 +17,7 @@ from nearkin.analyze.precision import Measured, Precision
 from nearkin.analyze.retrieval import Answer, Hit, Retrieval
 from nearkin.report.sheet import Cell, Row, Section
 
+_LISTED = 5  # hubs that are named on the terminal; a sheet shows all
 Picture = NDArray[np.uint8]
 _NAMES = {"cosine": "1 - cosine", "l2": "L2"}
 
@@ -96,6 +97,9 @@ def print_hubness(found: Hubness) -> None:
     for name, shares in found.composition.items():
         top = sorted(shares.items(), key=lambda item: -item[1])[:4]
         say(f"classes of {name}: " + ", ".join(f"{c} {100 * share:.0f} %" for c, share in top))
+    for title, items in (("hub", found.hubs), ("farthest", found.farthest_images)):
+        for listed in items[:_LISTED]:
+            say(f"  {title:9s}in {listed.count:,} lists  {listed.label or '-':12s} {listed.id}")
     table = Table(title=f"remedies, on {found.candidates} candidates per image", title_justify="left", box=SIMPLE_HEAD)
     for name in ("remedy", "skewness", "anti-hubs %", f"precision@{found.k} %", f"mAP@{found.k} %"):
         table.add_column(name, justify="left" if name == "remedy" else "right")

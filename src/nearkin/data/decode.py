@@ -14,6 +14,24 @@ MAX_BYTES = 256 * 1024 * 1024
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
+# Images that people have and Pillow alone cannot decode. They are not looked at, and counted so that nobody misses them late.
+FOREIGN = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".raf",
+    ".orf",
+    ".rw2",
+    ".psd",
+    ".svg",
+)
+
 
 def decode(data: bytes) -> Image.Image:
     """Decode to an RGB PIL image: EXIF rotation applied, alpha laid over white, 16-bit gray scaled to 8.

@@ -6,11 +6,12 @@ import os
 import stat
 import threading
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nearkin.data.decode import EXTENSIONS, MAX_BYTES
+from nearkin.data.decode import EXTENSIONS, FOREIGN, MAX_BYTES
 from nearkin.errors import DataError, reading
 
 _ZIP_TOTAL = 64 * 1024**3
@@ -31,25 +32,30 @@ class Files:
         paths: relative POSIX paths, sorted.
         stamp: text that changes when files change (where, names, sizes, times).
         read: path -> bytes; raises ValueError with a reason (Unread: another time it may work).
+        foreign: how many images of each format (".heic") that cannot be decoded lie there.
     """
 
     paths: tuple[str, ...]
     stamp: str
     read: Callable[[str], bytes]
+    foreign: Mapping[str, int] = field(default_factory=dict)
 
 
-def _is_image(path: str) -> bool:
+def _suffix(path: str) -> str:
+    """ ".png" and the like in lower case; "" for what is hidden and what is no image by its name."""
     # Plain string work: a set may have a million files, and pathlib costs microseconds each time.
     stem, dot, suffix = path.rpartition(".")
-    if not dot or f".{suffix.lower()}" not in EXTENSIONS:
-        return False
-    return not any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
+    suffix = f".{suffix.lower()}"
+    if not dot or suffix not in EXTENSIONS and suffix not in FOREIGN:
+        return ""
+    return "" if any(part.startswith(".") or part == "__MACOSX" for part in path.split("/")) else suffix
 
 
 def list_folder(root: Path) -> Files:
     """Images below ``root``; symbolic links to folders are not followed (they may loop)."""
     base = str(root)
     found: list[tuple[str, int, tuple[int, int]]] = []
+    foreign: Counter[str] = Counter()
     pending = [""]
     while pending:
         inside = pending.pop()
@@ -61,7 +67,9 @@ def list_folder(root: Path) -> Files:
             path = f"{inside}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 pending.append(path + "/")
-            elif _is_image(path):
+            elif (suffix := _suffix(path)) in FOREIGN:
+                foreign[suffix] += 1
+            elif suffix:
                 try:
                     info = entry.stat()
                     found.append((path, info.st_size, _changed(info)))
@@ -84,7 +92,7 @@ def list_folder(root: Path) -> Files:
             raise ValueError(f"more than {MAX_BYTES:,} bytes")
         return data
 
-    return Files(tuple(printable(item[0]) for item in found), repr((os.path.abspath(base), found)), read)
+    return Files(tuple(printable(item[0]) for item in found), repr((os.path.abspath(base), found)), read, foreign)
 
 
 def printable(path: str) -> str:
@@ -104,6 +112,7 @@ def list_zip(archive: Path) -> Files:
         handle = zipfile.ZipFile(archive)
     stamp = repr((str(archive), info.st_size, _changed(info)))
     infos = {}
+    foreign: Counter[str] = Counter()
     total = 0
     for entry in handle.infolist():
         path = PurePosixPath(entry.filename.replace("\\", "/"))
@@ -111,7 +120,10 @@ def list_zip(archive: Path) -> Files:
             raise DataError(
                 f"{archive}: entry '{entry.filename}' points outside the archive; refused. Re-pack it without '..'."
             )
-        if entry.is_dir() or not _is_image(path.as_posix()):
+        suffix = "" if entry.is_dir() else _suffix(path.as_posix())
+        if suffix in FOREIGN:
+            foreign[suffix] += 1
+        if suffix not in EXTENSIONS:
             continue
         total += entry.file_size
         if total > _ZIP_TOTAL:
@@ -130,4 +142,4 @@ def list_zip(archive: Path) -> Files:
         except Exception as error:  # damaged entries raise many types (BadZipFile, zlib.error, EOFError, ...)
             raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
-    return Files(tuple(sorted(infos)), stamp, read)
+    return Files(tuple(sorted(infos)), stamp, read, foreign)

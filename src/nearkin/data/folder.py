@@ -43,9 +43,11 @@ def load_files(
     """
     list_files = list_zip if source.is_file() else list_folder
     files = list_files(source)
+    foreign = _foreign(files)
     if not files.paths:
         raise DataError(
             f"no images in {source}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files, in sub-folders too."
+            + "".join(f" There are {note}." for note in foreign)
         )
 
     def decode_unchanged(keep: Callable[[NDArray[np.uint8]], object]) -> Index:
@@ -78,7 +80,15 @@ def load_files(
         )
     train, test, more = _arrange(images, tuple(kept), labels)
     name = source.stem if source.is_file() else source.resolve().name
-    return Dataset(name, str(source), train, test, fingerprint(train, test), tuple(skipped), (*notes, *more))
+    return Dataset(name, str(source), train, test, fingerprint(train, test), tuple(skipped), (*foreign, *notes, *more))
+
+
+def _foreign(files: Files) -> list[str]:
+    """At most one note: images in formats that are not decoded."""
+    if not files.foreign:
+        return []
+    counts = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(files.foreign.items()))
+    return [f"images that nearkin cannot decode and leaves out ({counts}): convert them to JPEG or PNG first"]
 
 
 def _contents(files: Files, progress: bool) -> str | None:

@@ -270,7 +270,7 @@ class _Monitor:
             bank = self.method.embed(self.bank.images, (layer,))[layer]
             line["knn"] = knn_accuracy(bank, self.bank.labels, z, self.val.labels, k=20)
         self.record.append(line)
-        state, message = diagnose(self.record.read(kind="epoch", split="val"))
+        state, message = diagnose(self.record.read(kind="epoch", split="val"), len(self.record.read(kind="step")))
         if self.state is None:  # a resumed run has told its state already
             before = self.record.read(kind="diagnosis")
             self.state = before[-1]["state"] if before else "healthy"

@@ -1,4 +1,4 @@
-"""A run's health in words: collapsing, dimensionally collapsing, not learning or healthy, and what to try."""
+"""A run's health in words: collapsing, dimensionally collapsing, not learning, too short or healthy, and what to try."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ from typing import Any
 
 COLLAPSE_RATIO = 0.05  # std of the projections, relative to the variance term's target
 RANK_SHARE = 0.05  # RankMe relative to the number of dimensions
+# Steps after which BatchNorm's running statistics (momentum 0.1) have all but forgotten where they began: 0.9^50 = 0.5 %.
+# Before, held-out projections, which are computed with them, are nearly equal whatever the net does.
+SETTLED = 50
 MIN_DROP = 0.01  # relative drop of the held-out loss since the first evaluation that counts as learning
 
 
-def diagnose(history: Sequence[dict[str, Any]]) -> tuple[str, str]:
+def diagnose(history: Sequence[dict[str, Any]], steps: int) -> tuple[str, str]:
     """Judge the held-out "epoch" records of one run, oldest first.
 
-    Fields read: loss, projector_std (mean std per dimension of the projector's output, target 1), rankme, dim,
+    ``steps``: of the optimiser so far. Fields read: loss, projector_std (mean std per dimension of the projector's output, target 1), rankme, dim,
     knn (accuracy in [0, 1], where labels exist).
 
     Returns:
-        (state, message) with state "collapsing", "dimensional collapse", "not learning" or "healthy".
+        (state, message) with state "collapsing", "dimensional collapse", "not learning", "too short" or "healthy".
     """
     last, first = history[-1], history[0]
+    if last["projector_std"] < COLLAPSE_RATIO and steps < SETTLED:
+        return "too short", (
+            f"After {steps} steps, collapse cannot be told from a beginning: BatchNorm's running statistics are not settled. "
+            "Try more epochs, or a smaller batch_size, for more steps."
+        )
     if last["projector_std"] < COLLAPSE_RATIO:
         text = f"All projections are nearly the same vector: mean std per dimension {last['projector_std']:.2g}"
         if "variance" not in last:  # a method without VICReg's terms

@@ -72,7 +72,7 @@ def anomalies(
         check_table(out, loaded)
     settings: dict[str, Any] = {"train_split": train_split, "scores": names, "k": k, "seed": seed}
     result: dict[str, Any] = {"embeddings": str(embeddings)} | settings
-    pictures = images_of(loaded.ids, images, progress=not quiet) if images else None
+    pictures = images_of(loaded.ids, images, size=loaded.image_size, progress=not quiet) if images else None
     sets: list[OodSet] = []
     with searcher(index) as engine:
         common = settings | {"find": engine.find}

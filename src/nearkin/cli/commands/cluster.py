@@ -105,7 +105,7 @@ def _check(map_: str | None, png: Path | None, examples: int) -> None:
 def _pictures(part: Embeddings, images: str | None) -> ImageSet:
     from nearkin.lookup import images_of
 
-    return images_of(part.ids, str(images))
+    return images_of(part.ids, str(images), size=part.image_size)
 
 
 def _draw(part: Embeddings, kind: str, metric: str, seed: int) -> Map:

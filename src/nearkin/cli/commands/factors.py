@@ -57,7 +57,7 @@ def factors(
     if probe:
         rows = np.union1d(rows, probed_rows(loaded.split, seed=seed))
     part = loaded.take(rows)
-    pictures = images_of(part.ids, images)
+    pictures = images_of(part.ids, images, size=part.image_size)
     found = study_factors(
         part,
         pictures.images,

@@ -44,7 +44,7 @@ def hubs(
         check_table(out, loaded)
     rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
-    pictures = None if images is None else images_of(part.ids, images)
+    pictures = None if images is None else images_of(part.ids, images, size=part.image_size)
     pixels = None if pictures is None else pictures.images
     found = hubness(part, k=k, metric=metric, candidates=candidates, pixels=pixels, seed=seed)
     print_hubness(found)

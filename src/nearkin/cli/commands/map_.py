@@ -11,15 +11,12 @@ from nearkin.cli import options
 
 
 def map_(
-    embeddings: Annotated[Path, typer.Argument(help="Parquet with the columns id, label, split, embedding.")],
+    embeddings: options.Vectors,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Parquet to write (columns id, label, split, x, y), or a .png picture.")
     ],
     kind: Annotated[str, typer.Option("--kind", help="tsne or pca.")] = "tsne",
-    split: Annotated[
-        str | None,
-        typer.Option("--split", help="Which rows: test, train, val or all. Default: test, where there is one."),
-    ] = None,
+    split: options.Split = "all",
     max_images: Annotated[
         int, typer.Option("--max-images", min=1, help="At most this many, a seeded choice.")
     ] = 10_000,

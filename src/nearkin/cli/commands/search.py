@@ -81,7 +81,7 @@ def search(
         write_json(as_json, {"split": split, "seed": seed} | found.to_dict() | measured)
         typer.echo(f"written: {as_json}")
     if html is not None and images is not None:
-        _sheet(html, embeddings, images, found, files, engine.how)
+        _sheet(html, embeddings, images, loaded.image_size, found, files, engine.how)
         typer.echo(f"sheet: {html}")
     if out is not None:
         typer.echo(f"table: {out}")
@@ -141,7 +141,9 @@ def _queries(
     return whole, files
 
 
-def _sheet(html: Path, embeddings: Path, images: str, found: Retrieval, files: Files | None, how: str) -> None:
+def _sheet(
+    html: Path, embeddings: Path, images: str, size: int | None, found: Retrieval, files: Files | None, how: str
+) -> None:
     import numpy as np
 
     from nearkin.cli.search_output import retrieval_sections
@@ -150,7 +152,7 @@ def _sheet(html: Path, embeddings: Path, images: str, found: Retrieval, files: F
 
     ids = {hit.id for a in found.answers for hit in (*a.nearest, *a.farthest)}
     ids |= {a.id for a in found.answers if a.row is not None}
-    looked_up = images_of(np.array(sorted(ids)), images)
+    looked_up = images_of(np.array(sorted(ids)), images, size=size)
     pictures = dict(zip(looked_up.ids.tolist(), looked_up.images, strict=True))
     own = {} if files is None else dict(zip(files.names, files.images, strict=True))
     write_sheet(html, f"Search in {embeddings.name}", retrieval_sections(found, pictures, own, how))

@@ -73,7 +73,7 @@
     const m = D.maps[+fig.dataset.map], xy = decode(m.xy), y = decode(m.labels || D.labels[m.key]), canvas = fig.querySelector("canvas"), read = fig.querySelector(".read"), n = y.length;
     function draw() {
       const w = Math.max(280, canvas.clientWidth) * Math.min(2, devicePixelRatio || 1); canvas.width = canvas.height = w;
-      const c = canvas.getContext("2d"), r = Math.max(1.1, w / 640 * (n > 4000 ? 1.2 : 2.2)), p = 12, s = (w - 2 * p) / 65535;
+      const c = canvas.getContext("2d"), r = Math.max(1.1, w / 640 * (n > 4000 ? 1.2 : n > 500 ? 2.2 : 3.6)), p = 12, s = (w - 2 * p) / 65535;
       c.clearRect(0, 0, w, w);
       for (let pass = 0; pass < 2; pass++) for (let j = 0; j < n; j++) {
         const i = (j * 7919) % n, on = only === null || m.names || y[i] === only; if (on !== (pass === 1)) continue;
