@@ -31,8 +31,6 @@ def map_(
 
     options.check_outputs(embeddings, out)
     table = Embeddings.load(embeddings)
-    if split is None:
-        split = "test" if (table.split == "test").any() else "all"
     text = draw(table, out, kind=kind, split=split, max_images=max_images, seed=seed)
     typer.echo(f"{text}\nmap: {out}")
     if seeds > 1:
