@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nearkin.atomic import as_object, read_arrays, read_object, read_parquet, write_file
 from nearkin.errors import ConfigError, DataError, reading
+from nearkin.vectors import finite, matrix
 
 _METADATA_KEY = b"nearkin"
 _MAP_ROWS = 400
@@ -226,7 +226,7 @@ def _from_table(table: pa.Table, path: str) -> Embeddings:
         found = ", ".join([*table.column_names[:_SHOWN], *["..."] * (len(table.column_names) > _SHOWN)])
         raise DataError(f"{path} has no column 'embedding', a list of numbers per row; found: {found}.")
     with reading(path):
-        flat = _matrix(table.column("embedding").combine_chunks(), path)
+        flat = matrix(table.column("embedding").combine_chunks(), path)
         n = len(flat)
         columns = {
             name: table.column(name).to_pylist() for name in ("id", "split", "label") if name in table.column_names
@@ -252,31 +252,6 @@ def _from_table(table: pa.Table, path: str) -> Embeddings:
         classes if known else (),
         as_object(meta.get("provenance")),
     )
-
-
-def _matrix(column: Any, path: str) -> NDArray[np.float32]:
-    """A list column -> float32 (N, D). Raises DataError for anything but equally long vectors of numbers."""
-    kind = column.type
-    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not listed or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
-        raise DataError(f"{path}: column 'embedding' must hold lists of numbers; it holds {kind}.")
-    n = len(column)
-    lengths = set(pc.list_value_length(column).to_pylist())
-    if n == 0 or len(lengths) != 1 or lengths <= {0, None}:
-        raise DataError(f"{path}: column 'embedding' must hold one vector of equal length per row.")
-    return _finite(column.flatten().to_numpy(zero_copy_only=False).reshape(n, -1), path)
-
-
-def _finite(values: NDArray[Any], path: str) -> NDArray[np.float32]:
-    """In float32. Raises DataError for what is not finite then."""
-    with np.errstate(over="ignore"):
-        Z = values.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(Z).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"{path}: {len(bad)} of {len(Z)} vectors hold NaN or infinity, first in row {bad[0]}. Leave those rows out."
-        )
-    return Z
 
 
 def _load_numpy(path: Path) -> Embeddings:
@@ -306,7 +281,7 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
         index = {name: k for k, name in enumerate(classes)}
         labels = np.array([index.get(word, -1) for word in words.tolist()], dtype=np.int64)
     return Embeddings(
-        _finite(Z, path),
+        finite(Z, path),
         np.arange(n).astype(np.str_) if ids is None else _words(ids, path),
         labels,
         np.full(n, "train") if split is None else _words(split, path),
