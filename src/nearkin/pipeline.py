@@ -160,7 +160,7 @@ def embed_bulk(
         raise ConfigError(f"--labels and --subset are for sets without shards; {data} brings its own labels.")
     _, chosen = open_run(run, (3, size, size), layer=layer, device="cpu")
     weights = run / WEIGHTS
-    identity = read_json(run / "config.json") | {"run": run.name, "layer": chosen}
+    identity = read_config(run) | {"run": run.name, "layer": chosen}
     identity["weights"] = file_digest(weights) if weights.exists() else None
     if not is_shards(data):
         identity |= {"embedded": data, "subset": subset}

@@ -14,11 +14,10 @@ from nearkin.data.cache import Cache, Index
 from nearkin.data.decode import decode, to_square
 from nearkin.data.files import Files, Unread, list_folder, list_zip
 from nearkin.data.fingerprint import fingerprint
-from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
+from nearkin.data.imageset import Dataset, ImageSet, Skipped, parts_by_name
 from nearkin.data.labels import read_labels
 from nearkin.data.layout import read_layout
 from nearkin.data.progress import file_bar
-from nearkin.data.rows import take_rows
 from nearkin.errors import DataError
 
 SIZES = (32, 64, 96, 128, 224)
@@ -171,19 +170,5 @@ def _arrange(
             raise DataError(f"{label_file}: no path matches an image; it has '{example}', the folder has '{paths[0]}'.")
         what = "labels" if labelled else "splits"
         notes.append(f"{what} for {matched} of {len(paths)} images from {label_file.name}")
-    classes = tuple(sorted({name for name in names if name is not None}))
-    index = {name: k for k, name in enumerate(classes)}
-    ids = np.array(paths)
-    labels = np.array([UNLABELLED if name is None else index[name] for name in names], dtype=np.int64)
-
-    def part(which: str) -> ImageSet | None:
-        rows = np.flatnonzero(np.array(split) == which)
-        if not len(rows):
-            return None
-        return ImageSet(take_rows(images, rows), ids[rows], labels[rows] if classes else None, classes)
-
-    train, test = part("train"), part("test")
-    if train is None:
-        train, test = test, None
-    assert train is not None
+    train, test = parts_by_name(images, np.array(paths), names, np.array(split))
     return train, test, notes

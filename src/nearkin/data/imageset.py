@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +47,23 @@ class ImageSet:
             classes=self.classes,
             factors={name: values[index] for name, values in self.factors.items()},
         )
+
+
+def parts_by_name(
+    images: NDArray[np.uint8], ids: NDArray[np.str_], names: Sequence[str | None], split: NDArray[np.str_]
+) -> tuple[ImageSet, ImageSet | None]:
+    """Train and test of N images by their class names (None: unknown) and split names "train" and "test".
+
+    Classes are numbered in alphabetical order, over both. Where only test has images, they are what there is to learn from.
+    """
+    classes = tuple(sorted({name for name in names if name is not None}))
+    order = {name: k for k, name in enumerate(classes)}
+    labels = np.array([UNLABELLED if name is None else order[name] for name in names], dtype=np.int64)
+    whole = ImageSet(images, ids, labels if classes else None, classes)
+    train, test = (whole.take(np.flatnonzero(split == which)) for which in ("train", "test"))
+    if not len(train):
+        return test, None
+    return train, test if len(test) else None
 
 
 @dataclass(frozen=True)

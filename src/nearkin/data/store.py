@@ -15,10 +15,9 @@ import numpy as np
 
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import SIZES, choose_size
-from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
+from nearkin.data.imageset import Dataset, Skipped, parts_by_name
 from nearkin.data.npyfile import NpyWriter
 from nearkin.data.progress import file_bar
-from nearkin.data.rows import take_rows
 from nearkin.data.shards import Shard, list_shards, read_shard, sizes
 from nearkin.errors import DataError, OutputError
 
@@ -117,18 +116,5 @@ def open_store(folder: Path) -> Dataset:
         raise DataError(
             f"the store {folder} is of another version or cut off. Make it again with 'nearkin data ingest'."
         )
-    classes = tuple(sorted({name for name in names if name is not None}))
-    order = {name: k for k, name in enumerate(classes)}
-    labels = np.array([UNLABELLED if name is None else order[name] for name in names], dtype=np.int64)
-
-    def part(which: str) -> ImageSet | None:
-        rows = np.flatnonzero(split == which)
-        if not len(rows):
-            return None
-        return ImageSet(take_rows(images, rows), ids[rows], labels[rows] if classes else None, classes)
-
-    train, test = part("train"), part("test")
-    if train is None:
-        train, test = test, None
-    assert train is not None
+    train, test = parts_by_name(images, ids, names, split)
     return Dataset(folder.name, source, train, test, digest, skipped)

@@ -21,7 +21,7 @@ from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
 from nearkin.train.diagnose import diagnose
-from nearkin.train.loop import SNAPSHOTS, WEIGHTS, train, trained
+from nearkin.train.loop import ADVICE, SNAPSHOTS, WEIGHTS, train, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive, generator
@@ -257,7 +257,7 @@ class _Monitor:
             step = self.record.read(kind="step")[-1]["step"]
             raise TrainingError(
                 f"features became non-finite by step {step}; the checkpoint before it is kept, where there is one. "
-                "Try a lower lr, a longer warm-up, or precision fp32."
+                f"{ADVICE}"
             )
         measured = health(z).to_dict()
         every = projections.reshape(-1, projections.shape[-1])

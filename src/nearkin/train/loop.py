@@ -27,7 +27,7 @@ from nearkin.train.seeding import epoch_order, generator
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots"
-_ADVICE = "Try a lower lr, a longer warm-up, or precision fp32."
+ADVICE = "Try a lower lr, a longer warm-up, or precision fp32."
 _UPLOAD = 16_384  # images
 
 
@@ -94,7 +94,7 @@ class _Log:
 
 def _diverged(what: str, step: int, run_dir: Path) -> TrainingError:
     kept = "the last good checkpoint is kept" if (run_dir / CHECKPOINT).exists() else "no checkpoint was saved before"
-    return TrainingError(f"{what} became non-finite at step {step}; {kept}. {_ADVICE}")
+    return TrainingError(f"{what} became non-finite at step {step}; {kept}. {ADVICE}")
 
 
 def check_batch(batch_size: int, n: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,59 +31,21 @@ def embed(
 
     if out.suffix.lower() in (".npy", ".npz", ".csv", ".json", ".txt", ".html"):
         raise ConfigError(f"-o {out}: vectors are written as .parquet, or into a folder.")
-    if out.suffix != ".parquet":
-        _into_folder(run, data, out, layer, labels, subset, strict, device, engine, quiet)
-        return
     from nearkin.data.shards import is_shards
+    from nearkin.pipeline import embed_bulk, embed_run
 
+    asked: dict[str, Any] = {"layer": layer, "labels": labels, "subset": subset, "strict": strict, "device": device}
+    asked["progress"] = not quiet
+    if out.suffix != ".parquet":
+        parts = embed_bulk(run, data, out, engine=engine, **asked)
+        if parts.skipped:
+            typer.echo(f"note: {parts.skipped:,} unreadable images left out, first {parts.first_skipped}")
+        before = f"; {parts.found:,} parts were there" if parts.found else ""
+        typer.echo(f"{parts.rows:,} vectors in {parts.parts:,} new parts{before}: {out}")
+        return
     if engine != "local" or is_shards(data):
         what = f"--engine {engine}" if engine != "local" else data
         raise ConfigError(f"-o {out}: {what} is embedded into a folder; give one without the suffix .parquet.")
-    from nearkin.pipeline import embed_run
-
     claim_files(out)
-    made = embed_run(
-        run,
-        data,
-        out,
-        layer=layer,
-        labels=labels,
-        subset=subset,
-        strict=strict,
-        device=device,
-        progress=not quiet,
-        say=typer.echo,
-    )
+    made = embed_run(run, data, out, say=typer.echo, **asked)
     typer.echo(f"{len(made):,} vectors of {made.Z.shape[1]} dimensions (layer {made.provenance['layer']}): {out}")
-
-
-def _into_folder(
-    run: Path,
-    data: str,
-    out: Path,
-    layer: str | None,
-    labels: Path | None,
-    subset: int | None,
-    strict: bool,
-    device: str,
-    engine: str,
-    quiet: bool,
-) -> None:
-    from nearkin.pipeline import embed_bulk
-
-    made = embed_bulk(
-        run,
-        data,
-        out,
-        layer=layer,
-        labels=labels,
-        subset=subset,
-        strict=strict,
-        device=device,
-        engine=engine,
-        progress=not quiet,
-    )
-    if made.skipped:
-        typer.echo(f"note: {made.skipped:,} unreadable images left out, first {made.first_skipped}")
-    before = f"; {made.found:,} parts were there" if made.found else ""
-    typer.echo(f"{made.rows:,} vectors in {made.parts:,} new parts{before}: {out}")
