@@ -132,7 +132,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "full",
             "every method, ablation, grid and relative with three seeds; on a CPU on 10,000 training images",
-            {**_CPU, "encoder": "fast-tiny", "epochs": 10},
+            {**_CPU, "encoder": "fast-tiny", "epochs": 10, "eval_every": 2},
             gpu_settings={"encoder": "fast", "epochs": 30},
             methods=GROUPS["all"],
             seeds=(0, 1, 2),

@@ -80,6 +80,17 @@ def test_schedule_warms_up_then_falls_to_zero() -> None:
     assert TrainConfig(schedule="constant", warmup_epochs=0).lr_factor(49, 5) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("epochs", "warmup_epochs", "per_epoch", "peak"),
+    [(10, 0.6, 35, 70), (13, 0.6, 175, 105), (50, 0.5, 20, 100), (10, 0, 35, 0)],
+    ids=["a fifth of a short run", "as asked", "100 steps of a small set", "none"],
+)
+def test_warmup_is_long_enough_in_steps(epochs: int, warmup_epochs: float, per_epoch: int, peak: int) -> None:
+    config = TrainConfig(epochs=epochs, warmup_epochs=warmup_epochs)
+    factors = [config.lr_factor(step, per_epoch) for step in range(epochs * per_epoch)]
+    assert max(range(len(factors)), key=factors.__getitem__) == max(0, peak - 1)
+
+
 def test_config_names_legal_values() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'adamw'"):
         TrainConfig(optimizer="adamww")

@@ -16,13 +16,15 @@ MIN_DROP = 0.01  # relative drop of the held-out loss since the first evaluation
 def diagnose(history: Sequence[dict[str, Any]], steps: int) -> tuple[str, str]:
     """Judge the held-out "epoch" records of one run, oldest first.
 
-    ``steps``: of the optimiser so far. Fields read: loss, projector_std (mean std per dimension of the projector's output, target 1), rankme, dim,
+    ``steps``: of the optimiser so far. Fields read: epoch, loss, projector_std (mean std per dimension of the projector's output, target 1), rankme, dim,
     knn (accuracy in [0, 1], where labels exist).
 
     Returns:
         (state, message) with state "collapsing", "dimensional collapse", "not learning", "too short" or "healthy".
     """
-    last, first = history[-1], history[0]
+    last = history[-1]
+    settled = [row for row in history if row["epoch"] * steps >= SETTLED * last["epoch"]]
+    first = settled[0] if settled else last
     if last["projector_std"] < COLLAPSE_RATIO and steps < SETTLED:
         return "too short", (
             f"After {steps} steps, collapse cannot be told from a beginning: BatchNorm's running statistics are not settled. "
@@ -44,9 +46,10 @@ def diagnose(history: Sequence[dict[str, Any]], steps: int) -> tuple[str, str]:
             f"{text}, covariance term {last['covariance']:.2g}. Raise covariance_weight, widen the projector, or lower lr."
         )
     drop = (first["loss"] - last["loss"]) / max(abs(first["loss"]), 1e-12)
-    stuck_loss = len(history) >= 3 and drop < MIN_DROP
+    judged = len(settled) >= 3
+    stuck_loss = judged and drop < MIN_DROP
     knn, at_first = last.get("knn"), first.get("knn")
-    stuck_knn = knn is not None and at_first is not None and len(history) >= 3 and knn <= at_first
+    stuck_knn = knn is not None and at_first is not None and judged and knn <= at_first
     if stuck_loss or stuck_knn:
         sign = (
             f"The held-out loss fell by only {100 * drop:.1f} % since the first evaluation"
