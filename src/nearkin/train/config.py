@@ -10,7 +10,7 @@ from nearkin.errors import ConfigError, unknown
 OPTIMIZERS = ("adam", "adamw", "lars", "muon")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
-# With 21 steps of warm-up the covariance term of a small run went from 2 to 25 in two steps at the peak learning rate,
+# With 21 steps of warm-up the covariance term of a small run went from 2 to 81 in a dozen steps at the peak learning rate,
 # and the run never made up for it; with 70 it passed unharmed.
 WARMUP_STEPS = 100
 WARMUP_SHARE = 0.2
