@@ -180,6 +180,18 @@ def test_clusteredness_finds_the_number_that_predicts() -> None:
     assert clusteredness(runs[:4]) is None
 
 
+def test_losses_of_other_weights_are_not_compared() -> None:
+    same = [
+        run("vicreg", a, seed, training={"loss": 1 - a}, config={"invariance_weight": 10.0})
+        for seed, a in enumerate((0.3, 0.4, 0.5, 0.6, 0.7))
+    ]
+    other = run("vicreg@invariance_weight=50", 0.2, training={"loss": 0.0}, config={"invariance_weight": "50"})
+    found = clusteredness([*same, other])
+    assert found is not None
+    row = next(r for r in found["correlations"] if r["predictor"] == "final training loss")
+    assert row["n"] == 5 and row["rho"] == pytest.approx(-1)
+
+
 def test_eigenmaps_and_missing_runs() -> None:
     found = eigenmaps([run("vicreg", 0.7), run("le-pixels", 0.3)])
     assert found is not None and "LE-PIXELS 30.0 % (−40.0 points" in found["statement"]

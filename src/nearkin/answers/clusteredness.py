@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,16 @@ def _rho(row: dict[str, Any]) -> str:
     return f"{row['rho']:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
 
 
+def _on_one_scale(group: list[Run]) -> list[Run]:
+    """The runs that share the commonest weights of the loss's terms: only their losses can be compared."""
+
+    def weights(run: Run) -> tuple[tuple[str, float], ...]:
+        return tuple(sorted((k, float(v)) for k, v in run["config"].items() if k.endswith("_weight")))
+
+    commonest = Counter(map(weights, group)).most_common(1)
+    return [run for run in group if weights(run) == commonest[0][0]]
+
+
 def clusteredness(runs: list[Run]) -> dict[str, Any] | None:
     """Which number that needs no probe predicts the probe, over runs?"""
     scored = [run for run in runs if linear(run) is not None]
@@ -57,7 +68,8 @@ def clusteredness(runs: list[Run]) -> dict[str, Any] | None:
         for name, read in _PREDICTORS.items():
             if name == "final training loss" and scope == "all methods":
                 continue  # losses of different methods have no common scale
-            pairs = [(read(run), linear(run)) for run in group]
+            of = _on_one_scale(group) if name == "final training loss" else group
+            pairs = [(read(run), linear(run)) for run in of]
             kept = [(a, b) for a, b in pairs if a is not None and b is not None and math.isfinite(a)]
             if len(kept) < _LEAST_RUNS or len({a for a, _ in kept}) < 2:
                 continue
