@@ -7,7 +7,7 @@ embedding solves L f = lambda D f, L = D - W, for the smallest lambda, the const
 
 Solver: the eigenvectors of the symmetric S = D^-1/2 W D^-1/2 for its largest eigenvalues mu = 1 - lambda, by Lanczos
 (scipy's eigsh). Shift-invert needs a sparse factorisation, which fills in almost completely on neighbour graphs of
-high-dimensional data; on 10,000 images plain Lanczos on S is faster and needs only the graph (LOG.md).
+high-dimensional data; on 10,000 images plain Lanczos on S is faster and needs only the graph (benchmarks/eigenmaps.py measures both).
 
 A disconnected graph has one constant vector per component, and eigenvectors that live on one component only. As usual the
 components are joined by the shortest edges between them (a spanning tree over components), with the smallest weight of
