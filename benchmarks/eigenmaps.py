@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def main() -> None:
     totals = []
     for n in sizes:
         Z = points(a.embedding, n, a.dim)
-        graph = seconds_of(lambda Z=Z: knn_graph(Z, a.k))
+        graph = seconds_of(partial(knn_graph, Z, a.k))
         start = time.perf_counter()
         found = SpectralEmbedding.fit(Z, count, k=a.k)
         totals.append(time.perf_counter() - start)
