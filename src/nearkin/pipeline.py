@@ -127,7 +127,7 @@ def embed_run(
     config = read_config(run)
     splits = _splits(data, labels, image_size(run), strict, subset, progress, say)
     model, chosen = open_run(run, tuple(splits.train.images.shape[1:]), layer=layer, device=device)
-    made = embed_splits(model, splits, {**config, "run": run.name}, None)[chosen]
+    made = embed_splits(model, splits, {**config, "run": run.name}, None, (chosen,))[chosen]
     claim(out.parent)
     made.save(out)
     return made

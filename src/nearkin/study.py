@@ -239,10 +239,17 @@ def _jsonable(settings: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(settings))  # type: ignore[no-any-return]
 
 
-def embed_splits(method: Any, splits: Splits, provenance: dict[str, Any], folder: Path | None) -> dict[str, Embeddings]:
-    """Embed train, val and test; save one Parquet per layer in ``folder``, if given."""
+def embed_splits(
+    method: Any,
+    splits: Splits,
+    provenance: dict[str, Any],
+    folder: Path | None,
+    layers: tuple[str, ...] | None = None,
+) -> dict[str, Embeddings]:
+    """Embed train, val and test; save one Parquet per layer in ``folder``, if given. ``layers`` None: all of them."""
     sets = {"train": splits.train, "val": splits.val, "test": splits.test}
-    parts = {name: method.embed(items.images) for name, items in sets.items()}
+    layers = layers or method.layers
+    parts = {name: method.embed(items.images, layers) for name, items in sets.items()}
     ids = np.concatenate([items.ids for items in sets.values()])
     split = np.concatenate([np.full(len(items), name) for name, items in sets.items()])
     labels = None
@@ -250,7 +257,7 @@ def embed_splits(method: Any, splits: Splits, provenance: dict[str, Any], folder
         labels = np.concatenate([items.known_labels() for items in sets.values()])
     classes = splits.train.classes or splits.test.classes
     out = {}
-    for layer in method.layers:
+    for layer in layers:
         Z = np.concatenate([parts[name][layer] for name in sets])
         out[layer] = Embeddings(Z, ids, labels, split, classes, provenance | {"layer": layer})
         if folder is not None:

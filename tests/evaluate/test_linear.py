@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from nearkin.errors import DataError
-from nearkin.evaluate.linear import fit_logistic, linear_probe, linear_sgd, standardize
+from nearkin.evaluate.linear import linear_probe, linear_sgd, standardize
+from nearkin.evaluate.logistic import fit_logistic
 
 RNG = np.random.default_rng(0)
 

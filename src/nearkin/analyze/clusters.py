@@ -92,14 +92,24 @@ def matched_accuracy(assigned: NDArray[np.int64], labels: NDArray[np.int64]) -> 
     return float(counts[rows, columns].sum() / len(labels))
 
 
-def _silhouette(Z: NDArray[np.float32], groups: NDArray[np.int64], seed: int) -> float | None:
-    from sklearn.metrics import silhouette_score
+class _Silhouettes:
+    """Silhouettes of several groupings of the same rows; the distances, which cost most, are computed once."""
 
-    pick = np.random.default_rng(seed).permutation(len(Z))[:_SILHOUETTE_IMAGES]
-    n_groups = len(np.unique(groups[pick]))
-    if not 2 <= n_groups < len(pick):
-        return None
-    return float(silhouette_score(Z[pick], groups[pick]))
+    def __init__(self, Z: NDArray[np.float32], seed: int) -> None:
+        self._Z, self._seed = Z, seed
+        self._rows, self._distances = np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
+
+    def of(self, groups: NDArray[np.int64], some: NDArray[np.bool_]) -> float | None:
+        """The silhouette of ``groups`` (N,) among the rows ``some`` (N,), at most 5,000 of them; None where undefined."""
+        from sklearn.metrics import pairwise_distances, silhouette_score
+
+        known = np.flatnonzero(some)
+        rows = known[np.random.default_rng(self._seed).permutation(len(known))[:_SILHOUETTE_IMAGES]]
+        if not 2 <= len(np.unique(groups[rows])) < len(rows):
+            return None
+        if not np.array_equal(rows, self._rows):
+            self._rows, self._distances = rows, pairwise_distances(self._Z[rows])
+        return float(silhouette_score(self._distances, groups[rows], metric="precomputed"))
 
 
 def judge(
@@ -108,8 +118,8 @@ def judge(
     """Silhouette of an assignment int64 (N,) (-1: noise) of Z (N, D), and its agreement with labels (-1: unknown)."""
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    some = assigned >= 0
-    silhouette = _silhouette(Z[some], assigned[some], seed)
+    silhouettes = _Silhouettes(Z, seed)
+    silhouette = silhouettes.of(assigned, assigned >= 0)
     known = labels >= 0 if labels is not None else np.zeros(len(Z), dtype=bool)
     if labels is None or known.sum() < 2:
         return Clusters(k, silhouette, None, None, None, None)
@@ -117,7 +127,7 @@ def judge(
     return Clusters(
         k,
         silhouette,
-        _silhouette(Z[known], b, seed),
+        silhouettes.of(labels, known),
         float(normalized_mutual_info_score(b, a)),
         float(adjusted_rand_score(b, a)),
         matched_accuracy(a, b),

@@ -65,7 +65,7 @@ def checked(Z: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
 
 
 def kmeans(Z: NDArray[np.float32], k: int, *, seed: int = 0, starts: int = STARTS) -> NDArray[np.int64]:
-    """Lloyd's k-means (scikit-learn, k-means++, the best of ``starts``) of Z (N, D) -> cluster of each row, int64 (N,).
+    """k-means (scikit-learn, k-means++, Elkan 2003, the best of ``starts``) of Z (N, D) -> cluster of each row, int64 (N,).
 
     With fewer distinct rows than k, fewer clusters come out. Numbers go by size: cluster 0 is the largest.
 
@@ -85,7 +85,9 @@ def raw_kmeans(Z: NDArray[np.float32], k: int, *, seed: int, starts: int = START
     with warnings.catch_warnings():
         # Fewer distinct points than clusters, as in a collapsed embedding.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found: NDArray[np.int64] = KMeans(k, n_init=starts, random_state=seed).fit_predict(Z).astype(np.int64)
+        # Elkan's bounds leave distances out that cannot matter: the same clusters as Lloyd's, in less time.
+        model = KMeans(k, n_init=starts, random_state=seed, algorithm="elkan" if k > 1 else "lloyd")
+        found: NDArray[np.int64] = model.fit_predict(Z).astype(np.int64)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.cores import available_cores
+from nearkin.analyze.tsne import tsne
 from nearkin.neighbors import Neighbors, knn
 
 KINDS = ("pca", "tsne")
@@ -71,9 +71,8 @@ def trustworthiness(Z: NDArray[np.float32], *maps: Neighbors, chunk: int = 500) 
 
 def preservation(high: Neighbors, low: Neighbors) -> float:
     """Mean overlap of two lists of neighbours (N, k)."""
-    k = high.indices.shape[1]
-    shared = [len(np.intersect1d(a, b)) for a, b in zip(high.indices, low.indices, strict=True)]
-    return float(np.mean(shared) / k)
+    shared = (high.indices[:, :, None] == low.indices[:, None, :]).any(axis=2)  # a list names no image twice
+    return float(shared.mean())
 
 
 def _judge(
@@ -135,7 +134,7 @@ def draw_maps(
 ) -> dict[str, Map]:
     """PCA and t-SNE of Z (N, D), or the ``kinds`` of them asked for, each judged by the neighbours it keeps.
 
-    PCA: scikit-learn, signs fixed. t-SNE: openTSNE (PCA initialisation, L2, perplexity at most N / 4).
+    PCA: scikit-learn, signs fixed. t-SNE: openTSNE (PCA initialisation, L2, perplexity at most N / 4, exact neighbours).
     An embedding that is constant up to rounding, or with fewer than 8 images, has no map: ``skipped`` says so.
     """
     n = len(Z)
@@ -148,27 +147,3 @@ def draw_maps(
     if "tsne" in kinds:
         drawn["tsne"] = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs), None
     return _judge(Z, high, drawn, labels)
-
-
-def tsne(
-    Z: NDArray[np.float32], *, seed: int, perplexity: float, n_jobs: int = -1, initialization: str = "pca"
-) -> NDArray[np.float32]:
-    """t-SNE by openTSNE on at most 50 principal components, as is usual. float32 (N, 2).
-
-    ``initialization`` is "pca" (seeds then share the coarse layout) or "random".
-    """
-    import openTSNE
-    from sklearn.decomposition import PCA
-
-    scaled = Z / Z.std()
-    if Z.shape[1] > 50 and len(Z) > 50:
-        scaled = PCA(50, svd_solver="randomized", random_state=seed).fit_transform(scaled)
-    model = openTSNE.TSNE(
-        perplexity=perplexity,
-        initialization=initialization,
-        random_state=seed,
-        # openTSNE would count the machine's cores, and more threads than cores wait for each other.
-        n_jobs=available_cores() if n_jobs < 0 else n_jobs,
-        verbose=False,
-    )
-    return np.asarray(model.fit(np.asarray(scaled, dtype=np.float64)), dtype=np.float32)

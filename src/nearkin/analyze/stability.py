@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.maps import K, preservation, tsne
+from nearkin.analyze.maps import K, preservation
 from nearkin.analyze.mixing import mixing_matrix
+from nearkin.analyze.tsne import tsne
 from nearkin.errors import ConfigError, DataError
 from nearkin.neighbors import knn
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nearkin.atomic import write_file
 from nearkin.bulk.parts import Batch, Part
 from nearkin.data import Skipped
+from nearkin.data.ahead import read_ahead
 from nearkin.embedder import Embed
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
@@ -69,7 +70,7 @@ def write_part(work: Work, part: Part, embed: Embed) -> Outcome:
         nothing = np.zeros((1, 3, work.size, work.size), np.uint8)  # the schema, for a part without readable images
         schema = _table(work, Batch(nothing, ["-"], [None], ["-"]), embed(nothing)).schema
         with pq.ParquetWriter(handle, schema) as writer:
-            for batch in part.batches(work.size, skip):
+            for batch in read_ahead(part.batches(work.size, skip)):
                 writer.write_table(_table(work, batch, embed(batch.images)))
                 rows += len(batch.ids)
 

@@ -13,6 +13,17 @@ U = TypeVar("U")
 _AHEAD = 256
 
 
+def read_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items in order; the next one is made in a thread while the present one is used."""
+    end = object()
+    source = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, source, end)
+            yield item  # type: ignore[misc]
+
+
 def map_ahead(work: Callable[[T], U], items: Iterable[T], ahead: int = _AHEAD) -> Iterator[U]:
     """Like ``map``, computed in threads at most ``ahead`` items before they are taken.
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.maps import draw_maps, pca, tsne, why_no_map
+from nearkin.analyze.maps import draw_maps, pca, why_no_map
+from nearkin.analyze.tsne import tsne
 from nearkin.atomic import as_object, read_arrays, read_object
 from nearkin.errors import DataError
 from nearkin.explore.spaces import Say, Space

@@ -188,12 +188,13 @@ class JointEmbedding(Method):
         """uint8 (N, 3, H, W) -> {layer: float32 (N, width)}, one un-augmented view, net in eval mode."""
         wanted = layers or self.layers
         self.net.eval()
+        named_layers = self.joint.layers if "projector" in wanted else self.joint.encoder.layers
         out: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
         for start in range(0, len(images), _EMBED_BATCH):
             batch = torch.from_numpy(np.array(images[start : start + _EMBED_BATCH])).to(self._fabric.device)
             x = normalize(batch, self.recipe).contiguous(memory_format=torch.channels_last)
             with self._fabric.autocast():
-                named = self.joint.layers(x)
+                named = named_layers(x)
             for name in wanted:
                 out[name].append(named[name].float().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in out.items()}
