@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from nearkin.methods.plan import planned_runs, without_repeats
+from nearkin.methods.plan import planned_runs
 
 
 def test_planned_runs() -> None:
     assert planned_runs(("ngn", "pca"), (0, 3)) == [
         ("vicreg", 0), ("ngn", 0), ("pca", 0), ("vicreg", 3), ("ngn", 3),
     ]  # fmt: skip
-
-
-def test_a_variant_that_changes_nothing_is_run_once() -> None:
-    names = ("lo", "lo@batch_size=256", "lo@batch_size=64", "lo-naive@batch_size=256", "lo@batch_size=256+lr=1e-3")
-    left = ("lo", "lo@batch_size=64", "lo-naive", "lo@batch_size=256+lr=1e-3")
-    assert without_repeats(names, {"batch_size": 256}) == left
-    assert without_repeats(names, {}) == names

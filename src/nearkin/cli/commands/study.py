@@ -49,8 +49,7 @@ def study(
 
     Interrupted? Run the same command again: it continues where it was.
     """
-    from nearkin.methods.plan import without_repeats
-    from nearkin.presets import expand_methods, get_preset
+    from nearkin.presets import expand_methods, get_preset, without_repeats
     from nearkin.study import StudyConfig, run_study
     from nearkin.train.device import pick_device
 
