@@ -59,11 +59,17 @@ def fastest(works: Mapping[str, Callable[[], object]], turns: int) -> dict[str, 
     return best
 
 
-def gemm_peak(dtype: torch.dtype, side: int = 2048, turns: int = 5) -> float:
+def gemm_peak(dtype: torch.dtype, side: int = 2048, turns: int = 5, device: str = "cpu") -> float:
     """Floating-point operations per second of a square product of matrices: what this machine does at its best."""
-    a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
-    best = min(seconds_of(lambda: a @ b) for _ in range(turns))
-    return 2 * side**3 / best
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+
+    def product() -> None:
+        a @ b
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    product()
+    return 2 * side**3 / min(seconds_of(product) for _ in range(turns))
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:

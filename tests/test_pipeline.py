@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nearkin import embedder
 from nearkin.errors import ConfigError
 from nearkin.pipeline import embed_run, fit_run
 from nearkin.train.loop import CHECKPOINT, WEIGHTS
@@ -61,3 +62,53 @@ def test_skipped_files_are_told_by_fit_and_embed(tmp_path: Path) -> None:
     told: list[str] = []
     made = embed_run(tmp_path / "run", data, tmp_path / "e.parquet", layer=None, subset=None, say=told.append, **SHARED)
     assert told == ["note: skipped broken.png: not an image"] and len(made) == 30
+
+
+def test_vectors_made_while_decoding_are_those_made_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images(tmp_path / "set")
+    (tmp_path / "set" / "0-broken.png").write_text("no image")  # among the others, not after them
+    net = {"encoder": "fast-tiny", "projector": (8, 8)}
+    fit_run(data, tmp_path / "run", "random-init", net, seed=0, subset=None, size=None, say=lambda text: None, **SHARED)
+    monkeypatch.setattr(embedder, "_BATCH", 7)
+    vectors, beside = embedder.Beside.vectors, []
+
+    def watched(self: embedder.Beside, names: np.ndarray) -> np.ndarray | None:
+        found = vectors(self, names)
+        beside.append(found is not None)
+        return found
+
+    monkeypatch.setattr(embedder.Beside, "vectors", watched)
+    monkeypatch.setenv("NEARKIN_CACHE", str(tmp_path / "empty"))
+    first, second = (
+        embed_run(
+            tmp_path / "run", data, tmp_path / f"{k}.parquet", layer=None, subset=None, say=lambda text: None, **SHARED
+        )
+        for k in range(2)
+    )
+    assert beside == [True] * 3 + [False] * 3  # the second time, the cache has the images
+    assert first.ids.tolist() == second.ids.tolist() and len(first) == 30 and len(np.unique(first.Z, axis=0)) == 30
+    assert np.allclose(first.Z, second.Z, rtol=0.02, atol=0.02 * np.abs(second.Z).max())
+
+
+def test_images_that_come_one_by_one_are_embedded_in_batches_in_order() -> None:
+    sizes: list[int] = []
+
+    def embed(batch: np.ndarray) -> np.ndarray:
+        sizes.append(len(batch))
+        if len(batch) != 512 and sizes[0] != 512:
+            raise ValueError("the embedder's own error")
+        return batch[:, :1, 0, 0].astype(np.float32)
+
+    pictures = np.arange(1100, dtype=np.uint16).astype(np.uint8)[:, None, None, None].repeat(3, axis=1)
+    with embedder.Beside(embed) as beside:
+        for k, picture in enumerate(pictures):
+            beside.add(f"{k}", picture)
+        beside.add("3", pictures[200])  # seen again
+        found = beside.vectors(np.array(["700", "3", "1099"]))
+        assert found is not None and found[:, 0].tolist() == [700 % 256, 200, 1099 % 256] and sizes == [512, 512, 77]
+        assert beside.vectors(np.array(["700", "unknown"])) is None
+    sizes.clear()
+    with embedder.Beside(embed) as beside:
+        beside.add("0", pictures[0])
+        with pytest.raises(ValueError, match="own error"):
+            beside.vectors(np.array(["0"]))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,7 @@ from nearkin.errors import ConfigError, DataError, reading, unknown
 from nearkin.methods import create, needed_runs
 
 _LARGEST = 1024  # pixels; what nearkin.data loads
+_BATCH, _WAITING = 512, 2  # images embedded at once beside decoding, and batches of them that may wait
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -75,3 +79,50 @@ def embedder(run: Path, shape: tuple[int, ...], *, layer: str | None = None, dev
         return vectors
 
     return embed
+
+
+class Beside:
+    """Embeds images that come one by one, as they are decoded, in a thread beside the decoding. A context manager.
+
+    Two batches may wait; then whoever brings images waits. An error of ``embed`` is raised by :meth:`add` or :meth:`vectors`.
+    """
+
+    def __init__(self, embed: Embed) -> None:
+        self._embed, self._pool = embed, ThreadPoolExecutor(1)
+        self._images: list[NDArray[np.uint8]] = []
+        self._rows: dict[str, int] = {}
+        self._count = 0
+        self._waiting: deque[Future[NDArray[np.float32]]] = deque()
+        self._done: list[NDArray[np.float32]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, name: str, image: NDArray[np.uint8]) -> None:
+        """Take an image uint8 (3, S, S); of two with one name, the later one counts."""
+        self._rows[name] = self._count
+        self._count += 1
+        self._images.append(image)
+        if len(self._images) == _BATCH:
+            self._send()
+
+    def vectors(self, names: NDArray[np.str_]) -> NDArray[np.float32] | None:
+        """float32 (N, D) of the images with these names, in their order; None where one of them was never added."""
+        rows = [self._rows.get(name, -1) for name in names.tolist()]
+        if min(rows, default=-1) < 0:
+            return None
+        if self._images:
+            self._send()
+        while self._waiting:
+            self._done.append(self._waiting.popleft().result())
+        self._done = [np.concatenate(self._done)]
+        return self._done[0][rows]
+
+    def _send(self) -> None:
+        self._waiting.append(self._pool.submit(self._embed, np.stack(self._images)))
+        self._images = []
+        if len(self._waiting) > _WAITING:
+            self._done.append(self._waiting.popleft().result())

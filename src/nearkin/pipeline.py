@@ -19,15 +19,17 @@ from nearkin.atomic import file_digest, read_json, write_json
 from nearkin.bulk import Job, Summary, check_engine, embed_parts, parts_of
 from nearkin.bulk.parts import Source
 from nearkin.bulk.write import Work
-from nearkin.data import Skipped, Splits
+from nearkin.data import ImageSet, Skipped, Splits
 from nearkin.data.decode import to_square
 from nearkin.data.fingerprint import fingerprint
+from nearkin.data.folder import Watch
 from nearkin.data.shards import is_shards
 from nearkin.data.single import read_images
-from nearkin.embedder import embedder, image_size, open_run, read_config
+from nearkin.embedder import Beside, embedder, image_size, open_run, read_config
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create
+from nearkin.methods.joint import JointEmbedding
 from nearkin.runfolder import claim, exclusive
 from nearkin.study import Say, _jsonable, embed_splits, method_settings
 from nearkin.train import ranks
@@ -37,9 +39,16 @@ from nearkin.train.loop import CHECKPOINT, WEIGHTS
 
 
 def _splits(
-    data: str, labels: Path | None, size: int | None, strict: bool, subset: int | None, progress: bool, say: Say
+    data: str,
+    labels: Path | None,
+    size: int | None,
+    strict: bool,
+    subset: int | None,
+    progress: bool,
+    say: Say,
+    watch: Watch = lambda path, image: None,
 ) -> Splits:
-    dataset = nd.load(data, labels=labels, size=size, strict=strict, progress=progress)
+    dataset = nd.load(data, labels=labels, size=size, strict=strict, progress=progress, watch=watch)
     for message in nd.remarks(dataset):
         say(f"note: {message}")
     if subset is not None and subset < len(dataset.train):
@@ -123,11 +132,25 @@ def embed_run(
     progress: bool,
     say: Say = print,
 ) -> Embeddings:
-    """Embed a set with a finished run and save one layer as Parquet."""
-    config = read_config(run)
-    splits = _splits(data, labels, image_size(run), strict, subset, progress, say)
-    model, chosen = open_run(run, tuple(splits.train.images.shape[1:]), layer=layer, device=device)
-    made = embed_splits(model, splits, {**config, "run": run.name}, None, (chosen,))[chosen]
+    """Embed a set with a finished run and save one layer as Parquet. What must be decoded is embedded meanwhile."""
+    config, size = read_config(run), image_size(run)
+    model, chosen = open_run(run, (3, size, size), layer=layer, device=device)
+
+    def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = model.embed(images, (chosen,))[chosen]
+        return vectors
+
+    with Beside(embed) as beside:
+        # Not where images are left out after they have been decoded, nor where what is embedded together matters.
+        apart = subset is None and isinstance(model, JointEmbedding)
+        ahead: dict[str, Watch] = {"watch": beside.add} if apart else {}
+        splits = _splits(data, labels, size, strict, subset, progress, say, **ahead)
+
+        def of(items: ImageSet) -> dict[str, NDArray[np.float32]]:
+            known = beside.vectors(items.ids)
+            return {chosen: embed(items.images) if known is None else known}
+
+        made = embed_splits(of, splits, {**config, "run": run.name}, None)[chosen]
     claim(out.parent)
     made.save(out)
     return made

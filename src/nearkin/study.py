@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nearkin import data as nd
 from nearkin.atomic import as_object, json_digest, read_json, read_object, write_json, write_npz
-from nearkin.data import Dataset, Splits
+from nearkin.data import Dataset, ImageSet, Splits
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, one_line, unknown
 from nearkin.evaluate.protocol import evaluate
@@ -201,7 +201,7 @@ def _run(
     if method_info(name).trained:
         say("  test losses, embeddings")
     method.test_losses(splits.test, folder, seed=seed)
-    embedded = embed_splits(method, splits, config, folder / "embeddings")
+    embedded = embed_splits(lambda items: method.embed(items.images), splits, config, folder / "embeddings")
     layers: dict[str, Any] = {}
     maps: dict[str, Any] = {}
     for layer in method.layers:
@@ -240,16 +240,14 @@ def _jsonable(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def embed_splits(
-    method: Any,
+    embed: Callable[[ImageSet], dict[str, NDArray[np.float32]]],
     splits: Splits,
     provenance: dict[str, Any],
     folder: Path | None,
-    layers: tuple[str, ...] | None = None,
 ) -> dict[str, Embeddings]:
-    """Embed train, val and test; save one Parquet per layer in ``folder``, if given. ``layers`` None: all of them."""
+    """Embed train, val and test (``embed``: vectors by layer); save one Parquet per layer in ``folder``, if given."""
     sets = {"train": splits.train, "val": splits.val, "test": splits.test}
-    layers = layers or method.layers
-    parts = {name: method.embed(items.images, layers) for name, items in sets.items()}
+    parts = {name: embed(items) for name, items in sets.items()}
     ids = np.concatenate([items.ids for items in sets.values()])
     split = np.concatenate([np.full(len(items), name) for name, items in sets.items()])
     labels = None
@@ -257,7 +255,7 @@ def embed_splits(
         labels = np.concatenate([items.known_labels() for items in sets.values()])
     classes = splits.train.classes or splits.test.classes
     out = {}
-    for layer in layers:
+    for layer in parts["train"]:
         Z = np.concatenate([parts[name][layer] for name in sets])
         out[layer] = Embeddings(Z, ids, labels, split, classes, provenance | {"layer": layer})
         if folder is not None:

@@ -30,6 +30,9 @@ def test_preservation() -> None:
     Z = RNG.normal(size=(100, 4)).astype(np.float32)
     near = knn(Z, Z, 5, exclude_self=True)
     assert preservation(near, near) == 1
+    other = knn(Z[:, :2].copy(), Z[:, :2].copy(), 5, exclude_self=True)
+    shared = [len(set(a) & set(b)) for a, b in zip(near.indices.tolist(), other.indices.tolist(), strict=True)]
+    assert 0 < np.mean(shared) < 5 and preservation(near, other) == pytest.approx(np.mean(shared) / 5)
 
 
 def test_pca_equals_scikit_learn_up_to_sign() -> None:

@@ -20,6 +20,7 @@ from nearkin.data.layout import read_layout
 from nearkin.data.progress import file_bar
 from nearkin.errors import DataError
 
+Watch = Callable[[str, NDArray[np.uint8]], object]
 SIZES = (32, 64, 96, 128, 224)
 _PROBE = 200  # images whose headers decide the common size
 
@@ -33,9 +34,16 @@ def choose_size(sizes: list[tuple[int, int]]) -> int:
 
 
 def load_files(
-    source: Path, *, labels: Path | None, size: int | None, strict: bool, cache: Path | None, progress: bool
+    source: Path,
+    *,
+    labels: Path | None,
+    size: int | None,
+    strict: bool,
+    cache: Path | None,
+    progress: bool,
+    watch: Watch = lambda path, image: None,
 ) -> Dataset:
-    """Load the images below a folder or inside a .zip.
+    """Load the images below a folder or inside a .zip. ``watch`` as in :func:`nearkin.data.load`.
 
     Raises:
         DataError: no images, none readable, or (strict) any unreadable one.
@@ -50,7 +58,7 @@ def load_files(
         )
 
     def decode_unchanged(keep: Callable[[NDArray[np.uint8]], object]) -> Index:
-        index = _decode_all(files, size, progress, keep)
+        index = _decode_all(files, size, progress, keep, watch)
         if list_files(source).stamp != files.stamp:  # what was found is true of this moment only
             raise OSError("files changed while they were read")
         return index
@@ -66,7 +74,7 @@ def load_files(
             held = store.save(key, decode_unchanged) if contents else None
             if held is None:  # not to be cached, or the cache cannot be written
                 pixels: list[NDArray[np.uint8]] = []
-                index = _decode_all(files, size, progress, pixels.append)
+                index = _decode_all(files, size, progress, pixels.append, watch)
                 held = (np.stack(pixels) if pixels else np.zeros((0, 3, 1, 1), np.uint8)), index
         if contents:
             store.remember(stamp, key)
@@ -110,7 +118,9 @@ def _contents(files: Files, progress: bool) -> str | None:
     return digest.hexdigest() if whole else None
 
 
-def _decode_all(files: Files, size: int | None, progress: bool, keep: Callable[[NDArray[np.uint8]], object]) -> Index:
+def _decode_all(
+    files: Files, size: int | None, progress: bool, keep: Callable[[NDArray[np.uint8]], object], watch: Watch
+) -> Index:
     """Decode all files; hand each readable one to ``keep`` as uint8 (3, S, S), in the order of the paths returned."""
 
     def measure(path: str) -> tuple[int, int] | None:
@@ -142,6 +152,7 @@ def _decode_all(files: Files, size: int | None, progress: bool, keep: Callable[[
                 skipped.append(Skipped(path, str(info)))
             else:
                 keep(pixels)
+                watch(path, pixels)
                 kept.append(path)
                 resized += info != (side, side)
     notes = [f"{resized} of {len(kept)} images resized and centre-cropped to {side} x {side}"] if resized else []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nearkin.data.imageset import Dataset
 from nearkin.errors import ConfigError, DataError, unknown
@@ -37,6 +41,7 @@ def load(
     strict: bool = False,
     cache: Path | None = None,
     progress: bool = True,
+    watch: Callable[[str, NDArray[np.uint8]], object] = lambda path, image: None,
 ) -> Dataset:
     """Load images from a name or a path, as uint8 (N, 3, S, S).
 
@@ -49,6 +54,8 @@ def load(
             128, 224 that is at least the median short side; the short side is resized, the middle cropped.
         strict: fail at the first unreadable file instead of listing it in ``Dataset.skipped``.
         cache: folder for downloads and decoded images; default $NEARKIN_CACHE or ~/.cache/nearkin.
+        watch: given the id and uint8 (3, S, S) of each image of a folder or .zip while it is decoded, in order; of none that
+            the cache holds. One whose files change meanwhile is given again.
     Raises:
         DataError: missing, empty or unreadable source. ConfigError: an illegal size, or labels where they cannot be used.
     """
@@ -93,4 +100,4 @@ def load(
             return load_idx(path, size)
     from nearkin.data.folder import load_files
 
-    return load_files(path, labels=labels, size=size, strict=strict, cache=cache, progress=progress)
+    return load_files(path, labels=labels, size=size, strict=strict, cache=cache, progress=progress, watch=watch)

@@ -109,7 +109,8 @@ def fit_logistic(
     )
 
     def weight() -> Tensor:
-        return torch.linalg.solve_triangular(factor, v, upper=False, left=False)
+        solved: Tensor = torch.linalg.solve_triangular(factor, v, upper=False, left=False)
+        return solved
 
     def closure() -> Tensor:
         loss, (by_weight, by_bias) = _objective(x, y, weight(), bias, penalty)
