@@ -7,7 +7,7 @@ verdict. ``anomaly_table`` does all of it at once.
 
 from nearkin.anomalies.against import against, class_tables
 from nearkin.anomalies.compare import Entry, anomaly_table, compare, table_of
-from nearkin.anomalies.judge import judge_embeddings, judge_trivial
+from nearkin.anomalies.judge import TEST, judge_embeddings, judge_trivial
 from nearkin.anomalies.maps import JointMap, joint_map
 from nearkin.anomalies.probe import probe_predicts_auc
 from nearkin.anomalies.published import PUBLISHED
@@ -16,6 +16,7 @@ from nearkin.anomalies.sets import InSet, OodSet, digit_sets, foreign_sets, load
 
 __all__ = [
     "PUBLISHED",
+    "TEST",
     "Entry",
     "InSet",
     "JointMap",

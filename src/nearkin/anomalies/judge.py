@@ -31,7 +31,7 @@ from nearkin.neighbors import Neighbors, Search, knn, merged
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]
 PerClassScores = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-_TEST = "test"
+TEST = "test"
 
 
 def judge_embeddings(
@@ -46,7 +46,7 @@ def judge_embeddings(
     seed: int = 0,
     curves: bool = True,
     find: Search = knn,
-    known: Mapping[str, Neighbors] | None = None,
+    known: Mapping[tuple[str, str], Neighbors] | None = None,
 ) -> dict[str, Any]:
     """Measure one embedding.
 
@@ -55,7 +55,7 @@ def judge_embeddings(
         scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :func:`nearkin.analyze.anomaly.score_sets`; the tables
             over classes keep each score's own k. curves: keep ROC and PR curves and histograms.
         find: what finds the neighbours of the scores (tables over classes and "resembled" search exactly).
-        known: metric -> lists of the test set among ``train`` that were found already.
+        known: (metric, "test" or "train") -> that set's lists among ``train``, found already by an exact search.
     Returns:
         JSON-able, see :func:`_shape`; "spread" compares each OOD set's variance with the test set's, and
         "resembled" says which training images it resembles (with their "ids").
@@ -64,14 +64,14 @@ def judge_embeddings(
         ConfigError: unknown score, or fewer training images than a score has neighbours.
     """
     _same_length("train", train, len(inside.train))
-    _same_length(_TEST, test, len(inside.test))
+    _same_length(TEST, test, len(inside.test))
     for item in sets:
         if item.name not in ood:
             raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
         _same_length(item.name, ood[item.name], len(item.items))
     lists = TrainLists(train, find)
-    for metric, near in (known or {}).items():
-        lists.add(metric, _TEST, near)
+    for (metric, where), near in (known or {}).items():
+        lists.add(metric, where, near)
     classwise: PerClassScores = {}
     if inside.labels:
         a, _, classes = inside.labels
@@ -80,9 +80,9 @@ def judge_embeddings(
             near_classes = class_neighbors(lists.index(metric), a, test, len(classes), score=name)
             distances = class_distances(near_classes, score=name)
             classwise[name] = one_class_scores(distances, score=name), held_out_scores(distances, score=name)
-            if lists.exact and (a >= 0).all() and lists.known(metric, _TEST, length) is None:
-                lists.add(metric, _TEST, merged(near_classes, length))
-    asked = {_TEST: test} | {item.name: ood[item.name] for item in sets}
+            if lists.exact and (a >= 0).all() and lists.known(metric, TEST, length) is None:
+                lists.add(metric, TEST, merged(near_classes, length))
+    asked = {TEST: test} | {item.name: ood[item.name] for item in sets}
     found = score_sets(train, asked, scores, k=k, seed=seed, lists=lists)
     out = _shape(found, classwise, inside, sets, curves)
     out["dim"] = int(train.shape[1])
@@ -113,12 +113,12 @@ def judge_trivial(inside: InSet, sets: Sequence[OodSet], *, seed: int = 0, curve
         near = class_distances(lists, score="knn2")
         classwise["pixel-knn"] = one_class_scores(near, score="knn2"), held_out_scores(near, score="knn2")
         own_pixels = merged(lists, K_MEAN) if (labels >= 0).all() else None
-    images = {_TEST: inside.test.images} | {item.name: item.items.images for item in sets}
+    images = {TEST: inside.test.images} | {item.name: item.items.images for item in sets}
     for where, asked in images.items():
-        scored = feature_scores(train, test if where == _TEST else image_features(asked))
+        scored = feature_scores(train, test if where == TEST else image_features(asked))
         for name, values in scored.items():
             found[name][where] = values
-        searched = where == _TEST and own_pixels is not None
+        searched = where == TEST and own_pixels is not None
         found["pixel-knn"][where] = mean_distance(own_pixels) if searched else pixel_knn(near_pixels, asked)
     return _shape(found, classwise, inside, sets, curves)
 
@@ -138,7 +138,7 @@ def _shape(
     for item in sets:
         ood[item.name] = {}
         for score, values in found.items():
-            row = detect(values[_TEST], values[item.name]).to_dict(curves=curves)
+            row = detect(values[TEST], values[item.name]).to_dict(curves=curves)
             for extreme in row["most"] + row["least"]:
                 ids = inside.test.ids if extreme["set"] == "in" else item.items.ids
                 extreme["id"] = str(ids[extreme["row"]])
@@ -159,7 +159,7 @@ def _shape(
             for item in sets
             if item.thickness is not None
         },
-        "most_in": {score: inside.test.ids[top_rows(values[_TEST], most)].tolist() for score, values in found.items()},
+        "most_in": {score: inside.test.ids[top_rows(values[TEST], most)].tolist() for score, values in found.items()},
     }
 
 

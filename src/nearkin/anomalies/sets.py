@@ -40,18 +40,21 @@ class OodSet:
         name: short, unique. items: the images, as large as the in-distribution ones.
         note: how they were made, one line.
         shortcut_free: whether background, colour and smoothness no longer give the images away, and the verdict reads it.
+        of: name of the set as it was loaded, of which this one may be a variant.
         thickness: stroke thickness in pixels of the native digit, float64 (N,); None for what has no strokes.
     """
 
     name: str
     items: ImageSet
+    of: str
     note: str = ""
     shortcut_free: bool = False
     thickness: NDArray[np.float64] | None = None
 
     def describe(self) -> dict[str, Any]:
         """JSON-able, without the images."""
-        return {"name": self.name, "n": len(self.items), "note": self.note, "shortcut_free": self.shortcut_free}
+        names = {"name": self.name, "of": self.of, "n": len(self.items)}
+        return names | {"note": self.note, "shortcut_free": self.shortcut_free}
 
 
 def digit_sets(
@@ -80,11 +83,11 @@ def digit_sets(
     thickness = stroke_thickness(gray)
     made = digit_variants(gray, size, backgrounds, unseen=unseen, seed=seed)
     fair = shortcut_free(made)
-    sets = [OodSet(name, loaded, "as loaded: resized (bicubic), three equal channels", thickness=thickness)]
+    sets = [OodSet(name, loaded, name, "as loaded: resized (bicubic), three equal channels", thickness=thickness)]
     for variant, images in made.items():
         items = ImageSet(images, loaded.ids, loaded.labels, loaded.classes)
         note = VARIANTS[variant]
-        sets.append(OodSet(f"{name}-{variant}", items, note, variant == fair, thickness))
+        sets.append(OodSet(f"{name}-{variant}", items, name, note, variant == fair, thickness))
     return sets
 
 
@@ -122,7 +125,7 @@ def load_foreign(source: str, size: int | None, *, split: str = "test", progress
 def plain_set(name: str, loaded: ImageSet) -> OodSet:
     """Images as they were loaded, with stroke thickness where they look like bright strokes on black."""
     thickness = stroke_thickness(as_gray(loaded.images)) if _strokes(loaded.images) else None
-    return OodSet(name, loaded, "as loaded", thickness=thickness)
+    return OodSet(name, loaded, name, "as loaded", thickness=thickness)
 
 
 def _part(dataset: nd.Dataset, split: str) -> ImageSet:

@@ -44,7 +44,7 @@ def neighbour_uses(
         say(f"  neighbours of {run.title}")
         part = run.embeddings().part("test")
         k, candidates = min(K, len(part) - 1), min(CANDIDATES, len(part) - 1)
-        nearest = knn(part.Z, part.Z, candidates, exclude_self=True)
+        nearest = run.find(part.Z, part.Z, candidates, exclude_self=True)
         near = nearest.first(k)
         if yardstick is None:
             yardstick = _pixels(test, images, part.labels, k)
