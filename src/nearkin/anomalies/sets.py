@@ -119,7 +119,8 @@ def foreign_sets(
 def load_foreign(source: str, size: int | None, *, split: str = "test", progress: bool = False) -> tuple[str, ImageSet]:
     """A short name for out-of-distribution images, and the images. Arguments and errors as in :func:`foreign_sets`."""
     name = (Path(source).parent if Path(source).name in ("raw", "") else Path(source)).stem.lower() or "ood"
-    return name, _part(nd.load(source, size=size, progress=progress), split)
+    only = split if split in ("test", "train") else None
+    return name, _part(nd.load(source, size=size, progress=progress, only=only), split)
 
 
 def plain_set(name: str, loaded: ImageSet) -> OodSet:

@@ -37,6 +37,7 @@ def load(
     strict: bool = False,
     cache: Path | None = None,
     progress: bool = True,
+    only: str | None = None,
 ) -> Dataset:
     """Load images from a name or a path, as uint8 (N, 3, S, S).
 
@@ -49,6 +50,8 @@ def load(
             128, 224 that is at least the median short side; the short side is resized, the middle cropped.
         strict: fail at the first unreadable file instead of listing it in ``Dataset.skipped``.
         cache: folder for downloads and decoded images; default $NEARKIN_CACHE or ~/.cache/nearkin.
+        only: "train" or "test": the other one may be left out, which spares resizing most of a named set or of IDX files. It
+            is then the data set's ``train``, without a ``test``.
     Raises:
         DataError: missing, empty or unreadable source. ConfigError: an illegal size, or labels where they cannot be used.
     """
@@ -71,7 +74,7 @@ def load(
             return _shapes(size)
         from nearkin.data.sources import load_name
 
-        return load_name(source, size=size, cache=cache)
+        return load_name(source, size=size, cache=cache, only=only)
     if not path.exists():
         if "/" in source or "." in source:
             raise DataError(f"no such file or folder: {source}")
@@ -90,7 +93,7 @@ def load(
         from nearkin.data.idx import find_idx, load_idx
 
         if find_idx(path):
-            return load_idx(path, size)
+            return load_idx(path, size, only)
     from nearkin.data.folder import load_files
 
     return load_files(path, labels=labels, size=size, strict=strict, cache=cache, progress=progress)
