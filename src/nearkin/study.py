@@ -20,7 +20,7 @@ from nearkin.errors import ConfigError, one_line, unknown
 from nearkin.evaluate.protocol import evaluate
 from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
 from nearkin.methods.plan import planned_runs, with_needs
-from nearkin.neighbors import knn
+from nearkin.neighbors import Search, knn
 from nearkin.remembered import NEAREST, Remembered
 from nearkin.results import collect
 from nearkin.runfolder import exclusive
@@ -212,7 +212,7 @@ def _run(
         say(f"  evaluating layer {layer}")
         primary = layer == method.primary_layer
         # The uses ask for neighbours in that layer again.
-        find = Remembered(folder / NEAREST) if primary else knn
+        find: Search = Remembered(folder / NEAREST) if primary else knn
         found, drawn = evaluate(embedded[layer], seed=seed, maps=primary, find=find)
         layers[layer] = found
         for kind, (ids, labels, item) in drawn.items():

@@ -118,8 +118,8 @@ def judge_trivial(inside: InSet, sets: Sequence[OodSet], *, seed: int = 0, curve
         scored = feature_scores(train, test if where == TEST else image_features(asked))
         for name, values in scored.items():
             found[name][where] = values
-        searched = where == TEST and own_pixels is not None
-        found["pixel-knn"][where] = mean_distance(own_pixels) if searched else pixel_knn(near_pixels, asked)
+        known = own_pixels if where == TEST else None
+        found["pixel-knn"][where] = pixel_knn(near_pixels, asked) if known is None else mean_distance(known)
     return _shape(found, classwise, inside, sets, curves)
 
 

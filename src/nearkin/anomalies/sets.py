@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def digit_sets(
 
 
 def foreign_sets(
-    source: str,
+    sources: Sequence[str],
     size: int | None,
     *,
     split: str = "test",
@@ -101,23 +102,30 @@ def foreign_sets(
     seed: int = 0,
     progress: bool = False,
 ) -> list[OodSet]:
-    """Load out-of-distribution images at side ``size``; with ``backgrounds``, also the variants of gray digits.
+    """Load out-of-distribution images at side ``size``; with ``backgrounds``, of gray ones (digits) also the variants.
 
     Args:
+        sources: names or paths; two of one name get names that differ.
         split: "test" (all images where the set has no test split), "train" or "all".
         backgrounds, unseen: as in :func:`digit_sets`.
     Raises:
-        ConfigError: unknown split. DataError: what :func:`nearkin.data.load` raises; coloured images with ``backgrounds``.
+        ConfigError: unknown split. DataError: what :func:`nearkin.data.load` raises.
     """
-    name, loaded = load_foreign(source, size, split=split, progress=progress)
-    if backgrounds is not None:
-        _, native = load_foreign(source, None, split=split, progress=progress)
-        return digit_sets(loaded, native, backgrounds, unseen=unseen, name=name, seed=seed)
-    return [plain_set(name, loaded)]
+    sets: list[OodSet] = []
+    for source in sources:
+        name, loaded = load_foreign(source, size, split=split, progress=progress)
+        while name in [item.of for item in sets]:
+            name += "-2"
+        if backgrounds is None or not is_gray(loaded.images):
+            sets.append(plain_set(name, loaded))
+        else:
+            _, native = load_foreign(source, None, split=split, progress=progress)
+            sets += digit_sets(loaded, native, backgrounds, unseen=unseen, name=name, seed=seed)
+    return sets
 
 
 def load_foreign(source: str, size: int | None, *, split: str = "test", progress: bool = False) -> tuple[str, ImageSet]:
-    """A short name for out-of-distribution images, and the images. Arguments and errors as in :func:`foreign_sets`."""
+    """A short name for out-of-distribution images, and the images. ``split`` and errors as in :func:`foreign_sets`."""
     name = (Path(source).parent if Path(source).name in ("raw", "") else Path(source)).stem.lower() or "ood"
     only = split if split in ("test", "train") else None
     return name, _part(nd.load(source, size=size, progress=progress, only=only), split)

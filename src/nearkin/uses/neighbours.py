@@ -21,7 +21,7 @@ from nearkin.neighbors import knn
 from nearkin.uses.runs import FinishedRun, first_seed
 
 _LEAST = 12  # test images below which lists of ten neighbours say nothing
-_VERSION = 2  # of what is saved: 2 finds neighbours of raw pixels by L2
+_VERSION = 3  # of what is saved
 _PIXELS = "raw-pixels"
 
 

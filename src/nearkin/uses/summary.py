@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.variants import is_gray
-from nearkin.anomalies import OodSet, digit_sets, load_foreign, plain_set
+from nearkin.anomalies import OodSet, foreign_sets
 from nearkin.atomic import write_json
 from nearkin.data import Splits
 from nearkin.uses.anomalies import anomaly_uses
@@ -30,20 +29,9 @@ def load_ood(sources: Sequence[str], splits: Splits, progress: bool) -> list[Ood
     Raises:
         DataError: what :func:`nearkin.data.load` raises.
     """
-    size = int(splits.train.images.shape[-1])
-    sets: list[OodSet] = []
-    for source in sources:
-        name, loaded = load_foreign(source, size, progress=progress)
-        taken = [item.of for item in sets]
-        while name in taken:  # two folders of one name
-            name += "-2"
-        if not is_gray(loaded.images):
-            sets.append(plain_set(name, loaded))
-            continue
-        _, native = load_foreign(source, None, progress=progress)
-        pick = np.sort(np.random.default_rng(0).permutation(len(splits.train))[:_BACKGROUNDS])
-        sets += digit_sets(loaded, native, splits.train.images[pick], unseen=splits.val.images, name=name)
-    return sets
+    pick = np.sort(np.random.default_rng(0).permutation(len(splits.train))[:_BACKGROUNDS])
+    size, backgrounds = int(splits.train.images.shape[-1]), splits.train.images[pick]
+    return foreign_sets(sources, size, backgrounds=backgrounds, unseen=splits.val.images, progress=progress)
 
 
 def run_uses(
