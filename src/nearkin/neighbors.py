@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +32,17 @@ class Neighbors:
     def first(self, k: int) -> Neighbors:
         """The first k of these."""
         return Neighbors(self.distances[:, :k], self.indices[:, :k])
+
+
+def merged(parts: Sequence[Neighbors], k: int) -> Neighbors:
+    """The k nearest of the same M queries from their lists in several bases, whose rows are numbered alike.
+
+    Each list must hold the k nearest of its base, or all of it.
+    """
+    distances = np.concatenate([part.distances for part in parts], axis=1)
+    indices = np.concatenate([part.indices for part in parts], axis=1)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return Neighbors(np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1))
 
 
 class Search(Protocol):

@@ -42,13 +42,16 @@ class Shortlist:
 
     def __init__(self, base: NDArray[np.float32]) -> None:
         self._base, self._basis = base, principal_axes(base)
-        self._coordinates, self._rest = self._split(base)
+        self._coordinates, rest = self._split(base, self._basis.shape[1])
+        self._others = self._beyond(self._coordinates, rest)
+        self._squares = _squares(self._coordinates, rest)
 
     def take(self, base: NDArray[np.float32], rows: NDArray[np.int64] | NDArray[np.bool_]) -> Shortlist:
         """That of ``base``, the rows at ``rows`` of these: the basis stays."""
         out = object.__new__(Shortlist)
         out._base, out._basis = base, self._basis
-        out._coordinates, out._rest = self._coordinates[rows], self._rest[rows]
+        out._coordinates, out._squares = self._coordinates[rows], self._squares[rows]
+        out._others = {width: lengths[rows] for width, lengths in self._others.items()}
         return out
 
     def plan(self, queries: NDArray[np.float32], k: int) -> Plan | None:
@@ -56,13 +59,14 @@ class Shortlist:
         n, d = self._base.shape
         few = queries[np.random.default_rng(0).permutation(len(queries))[: max(16, min(_PILOT, 2**24 // n))]]
         found, _ = faiss.knn(few, self._base, k)
-        coordinates, rest = self._split(few)
+        coordinates, rest = self._split(few, self._basis.shape[1])
+        others, squares = self._beyond(coordinates, rest), _squares(coordinates, rest)
+        products, done = np.zeros((len(few), n), dtype=np.float32), 0
         best, cheapest = None, _WORTH * n * d
-        for width in (w for w in _WIDTHS if w <= self._basis.shape[1]):
-            bound, base = (
-                self._bounds(*parts, width) for parts in ((coordinates, rest), (self._coordinates, self._rest))
-            )
-            apart = np.square(bound).sum(axis=1)[:, None] + np.square(base).sum(axis=1) - 2 * bound @ base.T
+        for width, lengths in self._others.items():
+            products += coordinates[:, done:width] @ self._coordinates[:, done:width].T
+            done = width
+            apart = squares[:, None] + self._squares - 2 * (products + others[width][:, None] * lengths)
             needed = np.sort((apart < found[:, -1:]).sum(axis=1))
             for missed, length in zip(range(len(needed) - 1, -1, -1), needed.tolist(), strict=True):
                 length = min(n, max(length, k) + k // 4 + 8)
@@ -78,37 +82,46 @@ class Shortlist:
         self, queries: NDArray[np.float32], k: int, plan: Plan
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
         """Squared distances and rows (M, k) of queries (M, D), nearest first, and bool (M,): which are certain."""
-        base = self._bounds(self._coordinates, self._rest, plan.width)
-        longest = float(np.sqrt(np.square(base).sum(axis=1)).max())
+        base = _bounds(self._coordinates[:, : plan.width], self._others[plan.width])
+        longest = float(np.sqrt(self._squares.max()))
         squared = np.empty((len(queries), k), dtype=np.float32)
         rows = np.empty((len(queries), k), dtype=np.int64)
         certain = np.empty(len(queries), dtype=np.bool_)
         for start in range(0, len(queries), _CHUNK):
             part = slice(start, start + _CHUNK)
             asked = np.ascontiguousarray(queries[part])
-            coordinates, rest = self._split(asked)
-            short = self._bounds(coordinates, rest, plan.width)
-            bounds, listed = faiss.knn(short, base, plan.length)
+            coordinates, rest = self._split(asked, plan.width)  # the coordinates beyond would only be summed again
+            bounds, listed = faiss.knn(_bounds(coordinates, rest), base, plan.length)
             squared[part], rows[part] = nearest_of(asked, self._base, listed, k)
-            size = np.sqrt(np.square(short).sum(axis=1)) + longest
+            size = np.sqrt(_squares(coordinates, rest)) + longest
             sure = squared[part, -1] <= bounds[:, -1] - _ROUNDING * np.square(size)
             certain[part] = sure | (plan.length == len(base))
         return squared, rows, certain
 
-    def _split(self, Z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """All coordinates (n, m) and the length of what they leave (n,), by subtraction: a difference of squares is rough."""
-        coordinates = np.asarray(Z @ self._basis)
+    def _split(self, Z: NDArray[np.float32], width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The first coordinates (n, width) and the length of what they leave (n,), by subtraction: a difference of squares is rough."""
+        basis = self._basis[:, :width]
+        coordinates = np.asarray(Z @ basis)
         rest = np.empty(len(Z), dtype=np.float32)
         for start in range(0, len(Z), _CHUNK):
             part = slice(start, start + _CHUNK)
-            rest[part] = np.linalg.norm(Z[part] - coordinates[part] @ self._basis.T, axis=1)
+            rest[part] = np.linalg.norm(Z[part] - coordinates[part] @ basis.T, axis=1)
         return coordinates, rest
 
-    @staticmethod
-    def _bounds(coordinates: NDArray[np.float32], rest: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-        """(n, width + 1): the first coordinates, and the length of everything else."""
-        others = np.sqrt(np.square(coordinates[:, width:]).sum(axis=1) + np.square(rest))
-        return np.ascontiguousarray(np.concatenate([coordinates[:, :width], others[:, None]], axis=1), dtype=np.float32)
+    def _beyond(self, coordinates: NDArray[np.float32], rest: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
+        """The length (n,) of everything beyond the first coordinates, for each number of them that a plan may choose."""
+        widths = [width for width in _WIDTHS if width <= self._basis.shape[1]]
+        return {width: np.sqrt(_squares(coordinates[:, width:], rest)) for width in widths}
+
+
+def _squares(coordinates: NDArray[np.float32], rest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared lengths (n,)."""
+    return np.asarray(np.square(coordinates).sum(axis=1) + np.square(rest))
+
+
+def _bounds(coordinates: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, width + 1): coordinates, and the length of everything else."""
+    return np.ascontiguousarray(np.concatenate([coordinates, others[:, None]], axis=1), dtype=np.float32)
 
 
 def pays(queries: int, n: int, d: int) -> bool:

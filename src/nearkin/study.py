@@ -20,6 +20,8 @@ from nearkin.errors import ConfigError, one_line, unknown
 from nearkin.evaluate.protocol import evaluate
 from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
 from nearkin.methods.plan import planned_runs, with_needs
+from nearkin.neighbors import Search, knn
+from nearkin.remembered import NEAREST, Remembered
 from nearkin.results import collect
 from nearkin.runfolder import exclusive
 from nearkin.train.device import pick_device
@@ -45,7 +47,7 @@ class StudyConfig:
     size: int | None = None
     labels: str | None = None
     strict: bool = False
-    ood: str | None = None
+    ood: tuple[str, ...] = ()
     device: str = "auto"
     command: str = ""
 
@@ -105,18 +107,20 @@ def _run_study(
     )
     nd.check_trainable(dataset.train.images, dataset.source)
     splits = nd.split(dataset, subset=config.subset)
-    ood = nd.load(config.ood, size=dataset.train.images.shape[-1], progress=progress) if config.ood else None
+    side = dataset.train.images.shape[-1]
+    foreign = [nd.load(source, size=side, progress=progress) for source in config.ood]
     methods = with_needs(config.methods)
     for name in methods:  # an illegal setting or a missing package is told now, not after hours of other methods
         made = create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
         if method_info(name).trained:
             check_batch(made.settings["batch_size"], len(splits.train))
-    if ood is not None and ood.fingerprint == dataset.fingerprint:
-        raise ConfigError(f"--ood {config.ood} holds the study's own images. Give images that do not belong to them.")
+    for source, other in zip(config.ood, foreign, strict=True):
+        if other.fingerprint == dataset.fingerprint:
+            raise ConfigError(f"--ood {source} holds the study's own images. Give images that do not belong to them.")
     if fresh:
         _clear(out)
-    _start(config, dataset, splits, ood, out, say)
-    del ood
+    _start(config, dataset, splits, foreign, out, say)
+    del foreign
     for message in nd.remarks(dataset):
         say(f"note: {one_line(message)}")
     pairs = planned_runs(config.methods, config.seeds)
@@ -152,7 +156,7 @@ def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
         raise ConfigError(f"{out} holds another study ({what}). Choose another -o, or --fresh to start over.")
 
 
-def _start(config: StudyConfig, dataset: Dataset, splits: Splits, ood: Dataset | None, out: Path, say: Say) -> None:
+def _start(config: StudyConfig, dataset: Dataset, splits: Splits, foreign: list[Dataset], out: Path, say: Say) -> None:
     """Write study.json and data.json, or check them against what was found and say how far the study is."""
     if (out / "study.json").exists():
         before = read_object(out / "study.json", fingerprint=str)
@@ -171,7 +175,7 @@ def _start(config: StudyConfig, dataset: Dataset, splits: Splits, ood: Dataset |
     description = read_object(out / "data.json") if begun_before else nd.describe(dataset)
     description["study_splits"] = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
     description["subset"] = config.subset if config.subset and config.subset < len(dataset.train) else None
-    description["ood"] = None if ood is None else nd.describe(ood)
+    description["ood"] = [nd.describe(other) for other in foreign]
     write_json(out / "data.json", description)
     write_json(
         out / "study.json",
@@ -206,7 +210,10 @@ def _run(
     maps: dict[str, Any] = {}
     for layer in method.layers:
         say(f"  evaluating layer {layer}")
-        found, drawn = evaluate(embedded[layer], seed=seed, maps=layer == method.primary_layer)
+        primary = layer == method.primary_layer
+        # The uses ask for neighbours in that layer again.
+        find: Search = Remembered(folder / NEAREST) if primary else knn
+        found, drawn = evaluate(embedded[layer], seed=seed, maps=primary, find=find)
         layers[layer] = found
         for kind, (ids, labels, item) in drawn.items():
             maps |= {f"{layer}/{kind}": item.coords, f"{layer}/ids": ids, f"{layer}/labels": labels}

@@ -31,6 +31,8 @@ def test_counts_and_summary_by_hand() -> None:
     assert found.skewness == pytest.approx(float(stats.skew(counts)))
     assert (found.hubs, found.antihubs, found.distinct, found.largest) == (0, 0.4, 3, 4)
     assert found.top_slots == 0.4  # one image is more than 1 % of five
+    steps = summarise(np.array([0, 0, 5, 5, 10, 11, 20, 21, 50, 51]), 10).distribution
+    assert steps == pytest.approx((0.2, 0.2, 0.1, 0.2, 0.2, 0.1))
     hub = summarise(np.array([9, 1, 0, 0, 0]), 2)
     assert hub.hubs == 1 and hub.hub_slots == 0.9
     assert summarise(np.full(7, 3), 3).skewness == 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features
+from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixels
 from nearkin.anomalies import (
     Entry,
     InSet,
@@ -26,6 +27,7 @@ from nearkin.anomalies.published import CIFAR10, published_means
 from nearkin.anomalies.sets import OodSet
 from nearkin.data import ImageSet
 from nearkin.errors import ConfigError, DataError
+from nearkin.neighbors import Neighbors, knn
 
 CLASSES = ("a", "b", "c", "d")
 Vectors = dict[str, NDArray[np.float32]]
@@ -69,6 +71,44 @@ def blobs(labels: NDArray[np.int64] | None, n: int, seed: int) -> NDArray[np.flo
 def oracle() -> Vectors:
     vectors = {"train": blobs(INSIDE.train.labels, 160, 0), "test": blobs(INSIDE.test.labels, 80, 1)}
     return vectors | {item.name: blobs(None, 60, 2 + k) for k, item in enumerate(SETS)}
+
+
+def near_oracle() -> Vectors:
+    """Classes that overlap with each other and with what is foreign, so that every figure lies between 0 and 1."""
+    return {
+        name: (Z + np.random.default_rng(9).normal(0, 6, Z.shape)).astype(np.float32) for name, Z in oracle().items()
+    }
+
+
+def test_lists_of_the_classes_give_what_a_search_among_all_gives() -> None:
+    """Another engine's lists, which nothing may replace, are here those of the exact search."""
+
+    def elsewhere(*args: Any, **more: Any) -> Neighbors:
+        return knn(*args, **more)
+
+    vectors, scores = near_oracle(), ["knn2", "knn-norm", "lof"]
+    a, b = (
+        judge_embeddings(vectors["train"], vectors["test"], vectors, INSIDE, SETS, scores=scores, find=find)
+        for find in (knn, elsewhere)
+    )
+    for item in SETS:
+        for score in scores:
+            assert 0 < a["ood"][item.name][score]["AUROC"] < 1
+            assert a["ood"][item.name][score]["AUROC"] == pytest.approx(b["ood"][item.name][score]["AUROC"], abs=1e-4)
+        assert a["resembled"][item.name] == b["resembled"][item.name]
+    assert a["most_in"] == b["most_in"]
+
+
+def test_the_pixel_control_is_the_score_of_raw_pixels() -> None:
+    parts = {"train": INSIDE.train, "test": INSIDE.test} | {item.name: item.items for item in SETS}
+    vectors = {name: pixels(items.images) for name, items in parts.items()}
+    learned = judge_embeddings(vectors["train"], vectors["test"], vectors, INSIDE, SETS, scores=["knn2"])
+    control = judge_trivial(INSIDE, SETS)
+    for key in ("near", "one_class"):
+        assert control[key]["pixel-knn"]["mean"] == pytest.approx(learned[key]["knn2"]["mean"], abs=1e-4)
+    for item in SETS:
+        own, other = control["ood"][item.name]["pixel-knn"]["AUROC"], learned["ood"][item.name]["knn2"]["AUROC"]
+        assert own == pytest.approx(other, abs=1e-4)
 
 
 def brightness(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -74,6 +74,29 @@ def test_vectors_against_vectors(work: Path, tmp_path: Path) -> None:
     assert found["AUROC"] == 1 and found["n_in"] == 13 and "test split" in text and "against far" in text
 
 
+def test_several_foreign_sets(work: Path, tmp_path: Path) -> None:
+    Z = Embeddings.load(work / "photos.parquet").Z
+    (tmp_path / "other").mkdir()
+    for path, shift in ((tmp_path / "far.npy", 3), (tmp_path / "other" / "far.npy", 0.01)):
+        np.save(path, Z[:20] - np.float32(shift))
+    args = [work / "photos.parquet", "--ood", tmp_path / "far.npy", "--ood", tmp_path / "other" / "far.npy"]
+    text = run(*args, "--json", tmp_path / "n.json")
+    found = json.loads((tmp_path / "n.json").read_text())["ood"]
+    assert list(found) == ["far", str(tmp_path / "other" / "far.npy")] and "against far" in text
+    assert found["far"]["knn2"]["AUROC"] == 1 > found[str(tmp_path / "other" / "far.npy")]["knn2"]["AUROC"]
+
+
+def test_variants_are_made_of_the_gray_sets(work: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    np.savez(tmp_path / "colours.npz", images=rng.integers(60, 180, (20, 16, 16, 3)).astype(np.uint8))
+    run(work / "photos.parquet", "--ood", tmp_path / "colours.npz", "--ood", work / "bars.npz", "--run", work / "run",
+        "--images", work / "photos.npz", "--variants", "-q", "--k", "5", "--json", tmp_path / "n.json")  # fmt: skip
+    sets = json.loads((tmp_path / "n.json").read_text())["table"]["sets"]
+    assert [item["name"] for item in sets if item["of"] == "colours"] == ["colours"]
+    assert {item["kind"] for item in sets if item["name"] in ("bars", "bars-padded")} == {"far"}
+    assert [item["kind"] for item in sets if item["name"] == "colours"] == ["near"]
+
+
 def test_eighty_columns_cut_no_number(work: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "far.npy", np.full((5, 768), 9, dtype=np.float32))
     args = [str(work / "photos.parquet"), "--ood", str(tmp_path / "far.npy"), "--score", "all"]

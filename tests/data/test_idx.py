@@ -64,6 +64,19 @@ def test_folder_with_mnist_files(tmp_path: Path, packed: bool) -> None:
     assert found.train.labels is not None and found.train.labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
 
 
+def test_one_split_alone(tmp_path: Path) -> None:
+    write(tmp_path / "raw", False)
+    whole = nd.load(str(tmp_path), size=16)
+    for only, expected in (("train", whole.train), ("test", whole.test)):
+        found = nd.load(str(tmp_path), size=16, only=only)
+        assert expected is not None and found.test is None
+        np.testing.assert_array_equal(found.train.images, expected.images)
+        assert found.train.ids.tolist() == expected.ids.tolist()
+    for file in (tmp_path / "raw").glob("t10k*"):
+        file.unlink()
+    assert len(nd.load(str(tmp_path), only="test").train) == 12  # the split that is there
+
+
 def test_damaged_gzip(tmp_path: Path) -> None:
     write(tmp_path / "raw", True)
     path = tmp_path / "raw" / "train-images-idx3-ubyte.gz"

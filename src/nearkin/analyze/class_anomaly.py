@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from nearkin.analyze.anomaly.knn import K_MEAN, K_NORM
 from nearkin.analyze.auroc import Auroc, auroc
 from nearkin.errors import DataError, unknown
-from nearkin.neighbors import Index
+from nearkin.neighbors import Index, Neighbors
 
 KNN_SCORES = {"knn2": ("l2", K_MEAN), "knn-norm": ("cosine", K_NORM)}
 
@@ -38,22 +39,22 @@ class PerClass:
         return {"kind": self.kind, "mean": self.mean, "classes": rows}
 
 
-def class_distances(
+def class_neighbors(
     train: NDArray[np.float32] | Index,
     train_labels: NDArray[np.int64],
     queries: NDArray[np.float32],
     classes: int,
     *,
     score: str = "knn-norm",
-) -> NDArray[np.float32]:
-    """Distances of each query to its k nearest training vectors of each class: one search serves every table here.
+) -> list[Neighbors]:
+    """Each query's k nearest training vectors of each class: one search serves every table here.
 
     Args:
         train: float32 (N, D), or their index in the score's metric; labels int64 (N,), -1 = left out.
         queries: float32 (M, D), none of them in ``train``.
         score: "knn2" (L2, k = 2) or "knn-norm" (unit length, L2, k = 50).
     Returns:
-        float32 (classes, M, k), ascending; infinite where a class has fewer than k images.
+        one per class, rows counted in ``train``; shorter where a class has fewer than k images.
     Raises:
         ConfigError: unknown score. DataError: a class without training images.
     """
@@ -64,11 +65,24 @@ def class_distances(
     if len(missing):
         raise DataError(f"class {missing[0]} has no training images; every class needs some to be scored.")
     index = train if isinstance(train, Index) else Index(train, metric=metric)
-    out = np.full((classes, len(queries), k), np.inf, dtype=np.float32)
+    out = []
     for c in range(classes):
-        own = index.take(train_labels == c)
-        found = own.search(queries, min(k, len(own))).distances
-        out[c, :, : found.shape[1]] = np.sqrt(2 * found) if metric == "cosine" else found
+        rows = np.flatnonzero(train_labels == c)
+        found = index.take(rows).search(queries, min(k, len(rows)))
+        out.append(Neighbors(found.distances, rows[found.indices]))
+    return out
+
+
+def class_distances(found: Sequence[Neighbors], *, score: str = "knn-norm") -> NDArray[np.float32]:
+    """The distances of :func:`class_neighbors`, of unit vectors for "knn-norm".
+
+    float32 (classes, M, k), ascending; infinite where a class has fewer than k images.
+    """
+    metric, k = KNN_SCORES[score]
+    out = np.full((len(found), len(found[0].distances), k), np.inf, dtype=np.float32)
+    for c, item in enumerate(found):
+        near = item.distances
+        out[c, :, : near.shape[1]] = np.sqrt(2 * near) if metric == "cosine" else near
     return out
 
 

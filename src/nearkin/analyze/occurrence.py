@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 STRONG = 1.4  # skewness above which hubs are called strong
 HUB_SIZE = 2  # a hub stands in more than twice as many lists as the mean, as in scikit-hubness
 
+STEPS = (0.0, 0.5, 1.0, 2.0, 5.0)  # times k: where the steps of a distribution end
+
 
 @dataclass(frozen=True)
 class Occurrence:
@@ -27,6 +29,7 @@ class Occurrence:
         antihubs: share of images that stand in no list.
         top_slots: share of all places taken by the 1 % of images that appear most (even spread: 0.01).
         distinct: number of images that appear at all. largest: the highest count.
+        distribution: share of the images in no list, in up to k / 2, k, 2 k, 5 k lists (each without those before), and in more.
     """
 
     skewness: float
@@ -36,6 +39,7 @@ class Occurrence:
     top_slots: float
     distinct: int
     largest: int
+    distribution: tuple[float, ...]
 
 
 def occurrence(lists: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -58,4 +62,7 @@ def summarise(counts: NDArray[np.int64], k: int) -> Occurrence:
         float(top.sum() / total),
         int((counts > 0).sum()),
         int(counts.max()),
+        tuple(
+            float(share) for share in np.histogram(counts, [0, *(1e-9 + k * s for s in STEPS), np.inf])[0] / len(counts)
+        ),
     )

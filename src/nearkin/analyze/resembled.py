@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.neighbors import Index
-
 K, QUERIES, TOP, SHOWN = 50, 2000, 100, 7
 
 
@@ -35,21 +33,23 @@ class Resembled:
         return asdict(self) | {"rows": list(self.rows), "counts": list(self.counts)}
 
 
-def resembled(train: Index, outside: NDArray[np.float32], *, k: int = K, seed: int = 0) -> Resembled:
-    """Count the k nearest training vectors (cosine, as in "knn-norm") of at most 2,000 foreign ones, a seeded choice.
+def asked_rows(n: int, seed: int = 0) -> NDArray[np.int64]:
+    """Which of n foreign images are asked: at most 2,000, a seeded choice, ascending."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:QUERIES])
+
+
+def resembled(lists: NDArray[np.int64], n: int) -> Resembled:
+    """Count the training images in lists of nearest ones (cosine, as in "knn-norm").
 
     Args:
-        train: cosine index of N vectors. outside: float32 (M, D), none of them in ``train``.
-    Raises:
-        ConfigError: k outside 1..N. DataError: other widths, values that are not finite.
+        lists: int64 (M, k), rows of the n training images, of the foreign images at :func:`asked_rows`.
     """
-    rows = np.sort(np.random.default_rng(seed).permutation(len(outside))[:QUERIES])
-    counts = np.bincount(train.search(outside[rows], k).indices.ravel(), minlength=len(train))
+    counts = np.bincount(lists.ravel(), minlength=n)
     order = np.argsort(-counts, kind="stable")
     first = order[: min(SHOWN, int((counts > 0).sum()))]
     return Resembled(
-        k,
-        len(rows),
+        lists.shape[1],
+        len(lists),
         int((counts > 0).sum()),
         float(counts[order[:TOP]].sum() / max(1, counts.sum())),
         tuple(int(i) for i in first),

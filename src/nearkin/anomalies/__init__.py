@@ -7,15 +7,16 @@ verdict. ``anomaly_table`` does all of it at once.
 
 from nearkin.anomalies.against import against, class_tables
 from nearkin.anomalies.compare import Entry, anomaly_table, compare, table_of
-from nearkin.anomalies.judge import judge_embeddings, judge_trivial
+from nearkin.anomalies.judge import TEST, judge_embeddings, judge_trivial
 from nearkin.anomalies.maps import JointMap, joint_map
 from nearkin.anomalies.probe import probe_predicts_auc
 from nearkin.anomalies.published import PUBLISHED
 from nearkin.anomalies.rank import has_unseen, inside_rows, rank, train_rows
-from nearkin.anomalies.sets import InSet, OodSet, digit_sets, foreign_sets, load_foreign, plain_set
+from nearkin.anomalies.sets import InSet, OodSet, digit_sets, foreign_sets
 
 __all__ = [
     "PUBLISHED",
+    "TEST",
     "Entry",
     "InSet",
     "JointMap",
@@ -29,8 +30,6 @@ __all__ = [
     "has_unseen",
     "inside_rows",
     "joint_map",
-    "load_foreign",
-    "plain_set",
     "judge_embeddings",
     "judge_trivial",
     "probe_predicts_auc",

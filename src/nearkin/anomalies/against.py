@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.anomaly import OWN, score_sets
-from nearkin.analyze.class_anomaly import KNN_SCORES, class_distances, held_out_scores, one_class_scores, per_class
+from nearkin.analyze.anomaly import OWN, TrainLists, score_sets
+from nearkin.analyze.class_anomaly import (
+    KNN_SCORES,
+    class_distances,
+    class_neighbors,
+    held_out_scores,
+    one_class_scores,
+    per_class,
+)
 from nearkin.analyze.ood import detect
 from nearkin.anomalies.rank import has_unseen, inside_rows, train_rows
 from nearkin.embeddings import Embeddings
@@ -44,7 +51,8 @@ def against(
     sets = {name: Z for name, (Z, _) in ood.items()}
     if not only_train:
         sets[_INSIDE] = embeddings.Z[rows]
-    found = score_sets(embeddings.Z[mask], sets, scores, own=only_train, k=k, seed=seed, find=find)
+    train = embeddings.Z[mask]
+    found = score_sets(train, sets, scores, own=only_train, k=k, seed=seed, lists=TrainLists(train, find))
     out: dict[str, Any] = {}
     for name, (_, ids) in ood.items():
         out[name] = {}
@@ -75,7 +83,8 @@ def class_tables(
     out: dict[str, Any] = {"one_class": {}, "near": {}}
     labels, classes = embeddings.labels, embeddings.classes
     for score in [name for name in scores if name in KNN_SCORES] or ["knn-norm"]:
-        near = class_distances(embeddings.Z[mask], labels[mask], embeddings.Z[rows], len(classes), score=score)
+        lists = class_neighbors(embeddings.Z[mask], labels[mask], embeddings.Z[rows], len(classes), score=score)
+        near = class_distances(lists, score=score)
         for kind, key, values in (
             ("one-class", "one_class", one_class_scores(near, score=score)),
             ("held-out", "near", held_out_scores(near, score=score)),

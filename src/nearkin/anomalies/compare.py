@@ -26,6 +26,7 @@ from nearkin.neighbors import Search, knn
 
 PRIMARY = "knn-norm"  # fixed before any figure was seen
 NEAR, ONE_CLASS = "held-out class", "one-class"
+FAR = 0.9  # AUROC of the best score that needs no learning from which a foreign set is called far
 _FIGURES = ("AUROC", "interval", "AUPR_IN", "AUPR_OUT", "FPR@95", "n_in", "n_out")
 
 
@@ -59,7 +60,8 @@ def compare(
         trivial: what :func:`judge_trivial` found; None where there are no images (then nothing can be called earned).
         sets: the OOD sets, or their descriptions. primary: the score that the verdict reads, fixed beforehand.
     Returns:
-        {"primary", "scores", "trivial_scores": name -> description, "sets",
+        {"primary", "scores", "trivial_scores": name -> description,
+        "sets": descriptions with "kind": "far" where a score that needs no learning reaches FAR, else "near"; None if unknown,
         "rows": [{"kind": "learned" | "trivial", "method", "title", "seed", "accuracy", "score", "set", "AUROC", "interval",
         "AUPR_IN", "AUPR_OUT", "FPR@95", "n_in", "n_out"}] (also for the sets "held-out class" and "one-class": mean AUROC),
         "overlap": of the most anomalous test images over runs and scores, and by what differs (belong.py), "probe": set -> correlation with probe accuracy,
@@ -75,18 +77,24 @@ def compare(
     tops = {f"{e.name} {score}": np.array(ids) for e in entries for score, ids in e.found["most_in"].items()}
     keys = [(e.method, e.seed, score) for e in entries for score in e.found["most_in"]]
     shared = overlap(tops, entries[0].found["n_test"]).to_dict()
+    judged = verdict(entries, trivial, described, primary)
     return {
         "primary": primary,
         "scores": {name: SCORES[name] for name in used},
         "trivial_scores": dict(TRIVIAL) if trivial is not None else {},
-        "sets": described,
+        "sets": [item | {"kind": _kind(judged["best_trivial"].get(item["name"]))} for item in described],
         "rows": rows,
         "overlap": shared | apart(keys, shared),
         "probe": _probe(rows, primary),
-        "verdict": verdict(entries, trivial, described, primary),
+        "verdict": judged,
         "published": PUBLISHED,
         "caveats": [NEAR_CAVEAT, ONE_CLASS_CAVEAT],
     }
+
+
+def _kind(best: dict[str, Any] | None) -> str | None:
+    """How hard a foreign set is, measured without any method: no set's name decides that."""
+    return None if best is None else "far" if best["AUROC"] >= FAR else "near"
 
 
 def anomaly_table(

@@ -8,22 +8,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.anomaly import SCORES, score_sets
-from nearkin.analyze.class_anomaly import KNN_SCORES, class_distances, held_out_scores, one_class_scores, per_class
+from nearkin.analyze.anomaly import SCORES, TrainLists, score_sets
+from nearkin.analyze.anomaly.knn import K_MEAN, mean_distance
+from nearkin.analyze.class_anomaly import (
+    KNN_SCORES,
+    class_distances,
+    class_neighbors,
+    held_out_scores,
+    one_class_scores,
+    per_class,
+)
 from nearkin.analyze.ood import detect
 from nearkin.analyze.overlap import TOP, top_rows
 from nearkin.analyze.resembled import K as K_RESEMBLED
-from nearkin.analyze.resembled import resembled
+from nearkin.analyze.resembled import asked_rows, resembled
 from nearkin.analyze.spread import moments, spread
 from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_index, pixel_knn, pixels
 from nearkin.anomalies.digits import describe_digits
 from nearkin.anomalies.sets import InSet, OodSet
 from nearkin.errors import DataError
-from nearkin.neighbors import Index, Search, knn
+from nearkin.neighbors import Neighbors, Search, knn, merged
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]
 PerClassScores = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-_TEST = "test"
+TEST = "test"
 
 
 def judge_embeddings(
@@ -38,6 +46,7 @@ def judge_embeddings(
     seed: int = 0,
     curves: bool = True,
     find: Search = knn,
+    known: Mapping[tuple[str, str], Neighbors] | None = None,
 ) -> dict[str, Any]:
     """Measure one embedding.
 
@@ -46,6 +55,7 @@ def judge_embeddings(
         scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :func:`nearkin.analyze.anomaly.score_sets`; the tables
             over classes keep each score's own k. curves: keep ROC and PR curves and histograms.
         find: what finds the neighbours of the scores (tables over classes and "resembled" search exactly).
+        known: (metric, "test" or "train") -> that set's lists among ``train``, found already by an exact search.
     Returns:
         JSON-able, see :func:`_shape`; "spread" compares each OOD set's variance with the test set's, and
         "resembled" says which training images it resembles (with their "ids").
@@ -54,26 +64,29 @@ def judge_embeddings(
         ConfigError: unknown score, or fewer training images than a score has neighbours.
     """
     _same_length("train", train, len(inside.train))
-    _same_length(_TEST, test, len(inside.test))
+    _same_length(TEST, test, len(inside.test))
     for item in sets:
         if item.name not in ood:
             raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
         _same_length(item.name, ood[item.name], len(item.items))
-    indexes: dict[str, Index] = {}
-    asked = {_TEST: test} | {item.name: ood[item.name] for item in sets}
-    found = score_sets(train, asked, scores, k=k, seed=seed, find=find, indexes=indexes)
+    lists = TrainLists(train, find)
+    for (metric, where), near in (known or {}).items():
+        lists.add(metric, where, near)
     classwise: PerClassScores = {}
     if inside.labels:
         a, _, classes = inside.labels
         for name in [name for name in scores if name in KNN_SCORES]:
-            metric = KNN_SCORES[name][0]
-            exact = indexes.get(metric) or indexes.setdefault(metric, Index(train, metric=metric))
-            distances = class_distances(exact, a, test, len(classes), score=name)
+            metric, length = KNN_SCORES[name]
+            near_classes = class_neighbors(lists.index(metric), a, test, len(classes), score=name)
+            distances = class_distances(near_classes, score=name)
             classwise[name] = one_class_scores(distances, score=name), held_out_scores(distances, score=name)
+            if lists.exact and (a >= 0).all() and lists.known(metric, TEST, length) is None:
+                lists.add(metric, TEST, merged(near_classes, length))
+    asked = {TEST: test} | {item.name: ood[item.name] for item in sets}
+    found = score_sets(train, asked, scores, k=k, seed=seed, lists=lists)
     out = _shape(found, classwise, inside, sets, curves)
     out["dim"] = int(train.shape[1])
-    directions = indexes.get("cosine") or Index(train)
-    out["resembled"] = {item.name: _resembled(directions, ood[item.name], inside, seed) for item in sets}
+    out["resembled"] = {item.name: _resembled(lists, item.name, ood[item.name], inside, seed) for item in sets}
     own = moments(test, seed)
     out["spread"] = {item.name: spread(own, moments(ood[item.name], seed)).to_dict() for item in sets}
     return out
@@ -88,21 +101,25 @@ def judge_trivial(inside: InSet, sets: Sequence[OodSet], *, seed: int = 0, curve
     train, test = image_features(inside.train.images), image_features(inside.test.images)
     found: Scores = {name: {} for name in TRIVIAL}
     near_pixels = pixel_index(inside.train.images, seed)
-    images = {_TEST: inside.test.images} | {item.name: item.items.images for item in sets}
-    for where, asked in images.items():
-        scored = feature_scores(train, test if where == _TEST else image_features(asked))
-        for name, values in scored.items():
-            found[name][where] = values
-        found["pixel-knn"][where] = pixel_knn(near_pixels, asked)
+    own_pixels: Neighbors | None = None
     classwise: PerClassScores = {}
     if inside.labels:
         labels, _, classes = inside.labels
         own = [feature_scores(train.take(labels == c), test) for c in range(len(classes))]
         rest = [feature_scores(train.take((labels >= 0) & (labels != c)), test) for c in range(len(classes))]
         classwise = {name: (np.stack([s[name] for s in own]), np.stack([s[name] for s in rest])) for name in own[0]}
-        base = pixel_base(inside.train.images, seed)
-        near = class_distances(near_pixels, labels[base], pixels(inside.test.images), len(classes), score="knn2")
+        labels = labels[pixel_base(inside.train.images, seed)]
+        lists = class_neighbors(near_pixels, labels, pixels(inside.test.images), len(classes), score="knn2")
+        near = class_distances(lists, score="knn2")
         classwise["pixel-knn"] = one_class_scores(near, score="knn2"), held_out_scores(near, score="knn2")
+        own_pixels = merged(lists, K_MEAN) if (labels >= 0).all() else None
+    images = {TEST: inside.test.images} | {item.name: item.items.images for item in sets}
+    for where, asked in images.items():
+        scored = feature_scores(train, test if where == TEST else image_features(asked))
+        for name, values in scored.items():
+            found[name][where] = values
+        known = own_pixels if where == TEST else None
+        found["pixel-knn"][where] = pixel_knn(near_pixels, asked) if known is None else mean_distance(known)
     return _shape(found, classwise, inside, sets, curves)
 
 
@@ -121,7 +138,7 @@ def _shape(
     for item in sets:
         ood[item.name] = {}
         for score, values in found.items():
-            row = detect(values[_TEST], values[item.name]).to_dict(curves=curves)
+            row = detect(values[TEST], values[item.name]).to_dict(curves=curves)
             for extreme in row["most"] + row["least"]:
                 ids = inside.test.ids if extreme["set"] == "in" else item.items.ids
                 extreme["id"] = str(ids[extreme["row"]])
@@ -142,12 +159,16 @@ def _shape(
             for item in sets
             if item.thickness is not None
         },
-        "most_in": {score: inside.test.ids[top_rows(values[_TEST], most)].tolist() for score, values in found.items()},
+        "most_in": {score: inside.test.ids[top_rows(values[TEST], most)].tolist() for score, values in found.items()},
     }
 
 
-def _resembled(train: Index, outside: NDArray[np.float32], inside: InSet, seed: int) -> dict[str, Any]:
-    found = resembled(train, outside, k=min(K_RESEMBLED, len(train)), seed=seed)
+def _resembled(lists: TrainLists, name: str, outside: NDArray[np.float32], inside: InSet, seed: int) -> dict[str, Any]:
+    """By lists that are there already, where they are exact and long enough."""
+    rows, k = asked_rows(len(outside), seed), min(K_RESEMBLED, len(lists.train))
+    near = lists.known("cosine", name, k) if lists.exact else None
+    indices = lists.index("cosine").search(outside[rows], k).indices if near is None else near.indices[rows]
+    found = resembled(indices, len(lists.train))
     return found.to_dict() | {"ids": inside.train.ids[list(found.rows)].tolist()}
 
 

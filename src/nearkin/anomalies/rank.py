@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.anomaly import OWN, score_sets
+from nearkin.analyze.anomaly import OWN, TrainLists, score_sets
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.neighbors import Search, knn
@@ -47,7 +47,8 @@ def rank(
         raise DataError(f"the embedding holds {len(embeddings)} image; an anomaly score compares at least 2.")
     mask = train_rows(embeddings, train_split)
     sets = {} if mask.all() else {_OTHERS: embeddings.Z[~mask]}
-    found = score_sets(embeddings.Z[mask], sets, scores, own=True, k=k, seed=seed, find=find)
+    train = embeddings.Z[mask]
+    found = score_sets(train, sets, scores, own=True, k=k, seed=seed, lists=TrainLists(train, find))
     out = {}
     for name, values in found.items():
         out[name] = np.empty(len(embeddings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,18 +41,21 @@ class OodSet:
         name: short, unique. items: the images, as large as the in-distribution ones.
         note: how they were made, one line.
         shortcut_free: whether background, colour and smoothness no longer give the images away, and the verdict reads it.
+        of: name of the set as it was loaded, of which this one may be a variant.
         thickness: stroke thickness in pixels of the native digit, float64 (N,); None for what has no strokes.
     """
 
     name: str
     items: ImageSet
+    of: str
     note: str = ""
     shortcut_free: bool = False
     thickness: NDArray[np.float64] | None = None
 
     def describe(self) -> dict[str, Any]:
         """JSON-able, without the images."""
-        return {"name": self.name, "n": len(self.items), "note": self.note, "shortcut_free": self.shortcut_free}
+        names = {"name": self.name, "of": self.of, "n": len(self.items)}
+        return names | {"note": self.note, "shortcut_free": self.shortcut_free}
 
 
 def digit_sets(
@@ -80,16 +84,16 @@ def digit_sets(
     thickness = stroke_thickness(gray)
     made = digit_variants(gray, size, backgrounds, unseen=unseen, seed=seed)
     fair = shortcut_free(made)
-    sets = [OodSet(name, loaded, "as loaded: resized (bicubic), three equal channels", thickness=thickness)]
+    sets = [OodSet(name, loaded, name, "as loaded: resized (bicubic), three equal channels", thickness=thickness)]
     for variant, images in made.items():
         items = ImageSet(images, loaded.ids, loaded.labels, loaded.classes)
         note = VARIANTS[variant]
-        sets.append(OodSet(f"{name}-{variant}", items, note, variant == fair, thickness))
+        sets.append(OodSet(f"{name}-{variant}", items, name, note, variant == fair, thickness))
     return sets
 
 
 def foreign_sets(
-    source: str,
+    sources: Sequence[str],
     size: int | None,
     *,
     split: str = "test",
@@ -98,31 +102,39 @@ def foreign_sets(
     seed: int = 0,
     progress: bool = False,
 ) -> list[OodSet]:
-    """Load out-of-distribution images at side ``size``; with ``backgrounds``, also the variants of gray digits.
+    """Load out-of-distribution images at side ``size``; with ``backgrounds``, of gray ones (digits) also the variants.
 
     Args:
+        sources: names or paths; two of one name get names that differ.
         split: "test" (all images where the set has no test split), "train" or "all".
         backgrounds, unseen: as in :func:`digit_sets`.
     Raises:
-        ConfigError: unknown split. DataError: what :func:`nearkin.data.load` raises; coloured images with ``backgrounds``.
+        ConfigError: unknown split. DataError: what :func:`nearkin.data.load` raises.
     """
-    name, loaded = load_foreign(source, size, split=split, progress=progress)
-    if backgrounds is not None:
-        _, native = load_foreign(source, None, split=split, progress=progress)
-        return digit_sets(loaded, native, backgrounds, unseen=unseen, name=name, seed=seed)
-    return [plain_set(name, loaded)]
+    sets: list[OodSet] = []
+    for source in sources:
+        name, loaded = load_foreign(source, size, split=split, progress=progress)
+        while name in [item.of for item in sets]:
+            name += "-2"
+        if backgrounds is None or not is_gray(loaded.images):
+            sets.append(plain_set(name, loaded))
+        else:
+            _, native = load_foreign(source, None, split=split, progress=progress)
+            sets += digit_sets(loaded, native, backgrounds, unseen=unseen, name=name, seed=seed)
+    return sets
 
 
 def load_foreign(source: str, size: int | None, *, split: str = "test", progress: bool = False) -> tuple[str, ImageSet]:
-    """A short name for out-of-distribution images, and the images. Arguments and errors as in :func:`foreign_sets`."""
+    """A short name for out-of-distribution images, and the images. ``split`` and errors as in :func:`foreign_sets`."""
     name = (Path(source).parent if Path(source).name in ("raw", "") else Path(source)).stem.lower() or "ood"
-    return name, _part(nd.load(source, size=size, progress=progress), split)
+    only = split if split in ("test", "train") else None
+    return name, _part(nd.load(source, size=size, progress=progress, only=only), split)
 
 
 def plain_set(name: str, loaded: ImageSet) -> OodSet:
     """Images as they were loaded, with stroke thickness where they look like bright strokes on black."""
     thickness = stroke_thickness(as_gray(loaded.images)) if _strokes(loaded.images) else None
-    return OodSet(name, loaded, "as loaded", thickness=thickness)
+    return OodSet(name, loaded, name, "as loaded", thickness=thickness)
 
 
 def _part(dataset: nd.Dataset, split: str) -> ImageSet:

@@ -74,7 +74,8 @@ def print_against(found: dict[str, Any]) -> None:
 def print_table(table: dict[str, Any]) -> None:
     """All methods and trivial scores per set, and the verdict."""
     console = Console()
-    _figures([(row["title"], row["score"], row["set"], row) for row in table["rows"]])
+    sets = {item["name"]: f"{item['name']} ({item['kind']})" for item in table["sets"] if item["kind"]}
+    _figures([(row["title"], row["score"], sets.get(row["set"], row["set"]), row) for row in table["rows"]])
     for name, item in table["details"].items():
         for where, found in item.get("spread", {}).items():
             if found["variance_ratio"] is not None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nearkin.analyze.hubness import Hubness, Listed
-from nearkin.analyze.occurrence import STRONG
+from nearkin.analyze.occurrence import STRONG, Occurrence
 from nearkin.analyze.precision import Measured, Precision
 from nearkin.analyze.retrieval import Answer, Hit, Retrieval
 from nearkin.report.sheet import Cell, Row, Section
@@ -65,6 +65,11 @@ def print_precision(found: Precision | None) -> None:
         console.print(f"95 % interval of all, over queries: {100 * low:.1f} to {100 * high:.1f}", highlight=False)
 
 
+def _distribution(found: Occurrence) -> str:
+    """The distribution, in %."""
+    return ", ".join(f"{100 * share:.1f}" for share in found.distribution) + " %"
+
+
 def print_hubness(found: Hubness) -> None:
     """Hubs before and after, and the farthest images."""
     console = Console(soft_wrap=True)
@@ -82,6 +87,9 @@ def print_hubness(found: Hubness) -> None:
     say(
         f"{near.hubs:,} hubs take {100 * near.hub_slots:.1f} % of the places; {100 * near.antihubs:.1f} % of the images "
         "are in no list"
+    )
+    say(
+        f"images in no list, in up to {found.k}/2, {found.k}, {2 * found.k}, {5 * found.k} lists, in more: {_distribution(near)}"
     )
     say(
         f"farthest {found.k}: 1 % of the images take {100 * far.top_slots:.1f} % of the places; {far.distinct:,} images "

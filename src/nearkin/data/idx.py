@@ -73,15 +73,16 @@ def find_idx(folder: Path) -> dict[str, Path]:
     return {}
 
 
-def load_idx(folder: Path, size: int | None) -> Dataset:
-    """Load train and test (or whichever is there). Gray images become three equal channels."""
+def load_idx(folder: Path, size: int | None, only: str | None = None) -> Dataset:
+    """Load train and test (or whichever is there; ``only`` one of them if it is). Gray images become three equal channels."""
     from nearkin.data.arrays import to_images
 
     found = find_idx(folder)
     classes = tuple(str(k) for k in range(10))
     sets: dict[str, ImageSet] = {}
     for split, (images_stem, labels_stem) in _STEMS.items():
-        if images_stem not in found:
+        alone = only is not None and _STEMS[only][0] in found
+        if images_stem not in found or (alone and split != only):
             continue
         images = parse_idx(_read(found[images_stem]), str(found[images_stem]))
         if images.ndim != 3:

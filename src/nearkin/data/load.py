@@ -42,6 +42,7 @@ def load(
     cache: Path | None = None,
     progress: bool = True,
     watch: Callable[[str, NDArray[np.uint8]], object] = lambda path, image: None,
+    only: str | None = None,
 ) -> Dataset:
     """Load images from a name or a path, as uint8 (N, 3, S, S).
 
@@ -56,6 +57,8 @@ def load(
         cache: folder for downloads and decoded images; default $NEARKIN_CACHE or ~/.cache/nearkin.
         watch: given the id and uint8 (3, S, S) of each image of a folder or .zip while it is decoded, in order; of none that
             the cache holds. One whose files change meanwhile is given again.
+        only: "train" or "test": the other one may be left out, which spares resizing most of a named set or of IDX files. It
+            is then the data set's ``train``, without a ``test``.
     Raises:
         DataError: missing, empty or unreadable source. ConfigError: an illegal size, or labels where they cannot be used.
     """
@@ -78,7 +81,7 @@ def load(
             return _shapes(size)
         from nearkin.data.sources import load_name
 
-        return load_name(source, size=size, cache=cache)
+        return load_name(source, size=size, cache=cache, only=only)
     if not path.exists():
         if "/" in source or "." in source:
             raise DataError(f"no such file or folder: {source}")
@@ -97,7 +100,7 @@ def load(
         from nearkin.data.idx import find_idx, load_idx
 
         if find_idx(path):
-            return load_idx(path, size)
+            return load_idx(path, size, only)
     from nearkin.data.folder import load_files
 
     return load_files(path, labels=labels, size=size, strict=strict, cache=cache, progress=progress, watch=watch)

@@ -46,11 +46,11 @@ def _arrays(name: str, data: Any) -> tuple[NDArray[Any], NDArray[np.int64], tupl
     return images, labels, names
 
 
-def load_name(name: str, *, size: int | None, cache: Path | None) -> Dataset:
-    """Load a named set, downloading it once. Raises DataError when it is neither in the cache nor to be had."""
+def load_name(name: str, *, size: int | None, cache: Path | None, only: str | None = None) -> Dataset:
+    """Load a named set (``only`` "train" or "test" of it), downloading it once. Raises DataError when it is neither in the cache nor to be had."""
     root = (cache or default_root()) / "downloads" / name
     sets = {}
-    for split in ("train", "test"):
+    for split in ("train", "test") if only is None else (only,):
         try:
             root.mkdir(parents=True, exist_ok=True)
             data = _open(name, root, split)
@@ -63,4 +63,5 @@ def load_name(name: str, *, size: int | None, cache: Path | None) -> Dataset:
         images, labels, names = _arrays(name, data)
         ids = np.array([f"{split}/{i:05d}" for i in range(len(images))])
         sets[split] = ImageSet(to_images(images, name, size), ids, labels, names)
-    return Dataset(name, name, sets["train"], sets["test"], fingerprint(sets["train"], sets["test"]))
+    train, *test = sets.values()
+    return Dataset(name, name, train, test[0] if test else None, fingerprint(*sets.values()))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.evaluate.score import Score, score
-from nearkin.neighbors import Neighbors, knn
+from nearkin.neighbors import Neighbors, Search, knn
 
 KS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURE = 0.07
@@ -47,9 +47,14 @@ def knn_probe(
     val: tuple[NDArray[np.float32], NDArray[np.int64]],
     test: tuple[NDArray[np.float32], NDArray[np.int64]],
     n_classes: int,
+    *,
+    find: Search = knn,
 ) -> Score:
-    """kNN probe with k chosen on validation. Each argument is (Z (N, D), labels (N,)), all labelled."""
-    predicted, protocol, chosen = knn_predictions(train, val, test[0], n_classes)
+    """kNN probe with k chosen on validation. Each argument is (Z (N, D), labels (N,)), all labelled.
+
+    ``find`` finds the neighbours.
+    """
+    predicted, protocol, chosen = knn_predictions(train, val, test[0], n_classes, find=find)
     return score(predicted, test[1], protocol, **chosen)
 
 
@@ -58,12 +63,14 @@ def knn_predictions(
     val: tuple[NDArray[np.float32], NDArray[np.int64]],
     test: NDArray[np.float32],
     n_classes: int,
+    *,
+    find: Search = knn,
 ) -> tuple[NDArray[np.int64], str, dict[str, float]]:
     """:func:`knn_probe`'s predictions for ``test`` (N, D): classes int64 (N,), the protocol in words, what was chosen."""
     legal = [k for k in KS if k <= len(train[0])]
-    found = knn(val[0], train[0], legal[-1])
+    found = find(val[0], train[0], legal[-1])
     accuracy = {k: float((knn_predict(found.first(k), train[1], n_classes) == val[1]).mean()) for k in legal}
     best = max(legal, key=lambda k: accuracy[k])
-    predicted = knn_predict(knn(test, train[0], best), train[1], n_classes)
+    predicted = knn_predict(find(test, train[0], best), train[1], n_classes)
     protocol = f"cosine kNN, weights exp(s/{TEMPERATURE}), k of {legal} chosen on val, train as memory, single view"
     return predicted, protocol, {"k": best, "val_accuracy": accuracy[best]}

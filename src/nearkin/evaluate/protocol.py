@@ -18,7 +18,7 @@ from nearkin.evaluate.entanglement import entanglement
 from nearkin.evaluate.health import health
 from nearkin.evaluate.knn import knn_probe
 from nearkin.evaluate.linear import linear_probe, linear_sgd
-from nearkin.neighbors import knn
+from nearkin.neighbors import Search, knn
 
 MAP_IMAGES = 10_000
 
@@ -36,12 +36,13 @@ def evaluate(
     maps: bool = True,
     max_map_images: int = MAP_IMAGES,
     on_step: Callable[[str], None] = lambda step: None,
+    find: Search = knn,
 ) -> tuple[dict[str, Any], dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]]]:
     """Evaluate one layer's embeddings, which hold the splits train, val and test.
 
     Args:
         maps: also draw PCA and t-SNE of (at most ``max_map_images``) test images.
-        on_step: told the name of each step, for progress.
+        on_step: told the name of each step, for progress. find: what finds the neighbours.
     Returns:
         A JSON-able dictionary (None for what needs labels and has none), and the maps by name as
         (ids, labels with -1 for unknown, map).
@@ -64,11 +65,11 @@ def evaluate(
         out["linear_sgd"] = linear_sgd(a, c, n_classes, seed=seed).to_dict()
         out["linear_sgd_standardised"] = linear_sgd(a, c, n_classes, seed=seed, standardized=True).to_dict()
         on_step("kNN probe")
-        out["knn"] = knn_probe(a, b, c, n_classes).to_dict()
+        out["knn"] = knn_probe(a, b, c, n_classes, find=find).to_dict()
         on_step("entanglement")
         rows = np.flatnonzero(test.labels >= 0) if test.labels is not None else np.arange(0)
         if len(rows) > ENTANGLEMENT_K:
-            near = knn(test.Z[rows], test.Z[rows], ENTANGLEMENT_K, exclude_self=True)
+            near = find(test.Z[rows], test.Z[rows], ENTANGLEMENT_K, exclude_self=True)
             mixed = entanglement(near, c[1], embeddings.classes, test.ids[rows])
             out["entanglement"] = mixed.to_dict()
     on_step("clusters")

@@ -6,10 +6,15 @@ from typing import Any
 
 
 def anomaly_rows(found: dict[str, Any] | None) -> dict[str, Any]:
-    """{"sets": names, "rows": [{"title", "kind", "score", "cells": [{"auroc", "best"} | None]}]}; learned ones first."""
+    """{"sets": [{"name", "kind"}], "rows": [{"title", "kind", "score", "cells": [{"auroc", "best"} | None]}]}.
+
+    Learned scores come first; of the sets far ones, then near ones, then the set's own classes, which have no kind.
+    """
     if not found:
         return {"sets": [], "rows": []}
+    kinds = {item["name"]: item.get("kind") for item in found["sets"]}
     sets = list(dict.fromkeys(row["set"] for row in found["rows"]))
+    sets.sort(key=lambda name: (name not in kinds, kinds.get(name) == "near"))
     best = {name: max(row["AUROC"] for row in found["rows"] if row["set"] == name) for name in sets}
     lines: dict[tuple[str, Any, str], dict[str, Any]] = {}
     seeds: dict[str, set[Any]] = {}
@@ -22,7 +27,13 @@ def anomaly_rows(found: dict[str, Any] | None) -> dict[str, Any]:
             key, {"title": title, "kind": row["kind"], "score": row["score"], "cells": [None] * len(sets)}
         )
         line["cells"][sets.index(row["set"])] = {"auroc": row["AUROC"], "best": row["AUROC"] >= best[row["set"]]}
-    return {"sets": sets, "rows": list(lines.values())}
+    return {"sets": [{"name": name, "kind": kinds.get(name)} for name in sets], "rows": list(lines.values())}
+
+
+def sources(found: dict[str, Any] | None) -> list[str]:
+    """The foreign sets as they were loaded, without variants made of them."""
+    sets = (found or {}).get("sets", [])
+    return [item["name"] for item in sets if item.get("of", sets[0]["name"]) == item["name"]]
 
 
 def one_class_rows(found: dict[str, Any] | None, shown: tuple[str, ...]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from nearkin.atomic import read_object, write_text
 from nearkin.errors import reading
-from nearkin.report.anomalies import anomaly_rows, one_class_rows
+from nearkin.report.anomalies import anomaly_rows, one_class_rows, sources
 from nearkin.report.charts import COLOURS, charts, run_colours
 from nearkin.report.embed import json_script, load_arrays, png_uri
 from nearkin.report.pointmaps import cluster_maps, joint_maps, point_maps
@@ -162,6 +162,7 @@ def _render(study: Path, results: dict[str, Any]) -> str:
         mp="mutual-proximity",
         an_table=anomaly_rows(uses.get("anomalies")),
         one_class=one_class_rows(uses.get("anomalies"), _SHOWN_USES),
+        foreign=sources(uses.get("anomalies")),
         joint=shown_joint,
         pairs_of=_pairs_of,
         cluster_index=cluster_index,

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.anomalies import Entry, InSet, OodSet, compare, joint_map, judge_embeddings, judge_trivial
+from nearkin.analyze.anomaly import OWN
+from nearkin.analyze.anomaly.knn import K_NORM
+from nearkin.analyze.anomaly.lof import K as K_LOF
+from nearkin.anomalies import TEST, Entry, InSet, OodSet, compare, joint_map, judge_embeddings, judge_trivial
 from nearkin.atomic import read_object, write_json
 from nearkin.data import Splits
 from nearkin.data.fingerprint import fingerprint
@@ -22,11 +25,13 @@ from nearkin.embeddings import Embeddings
 from nearkin.uses.runs import FinishedRun, first_seed
 
 SCORES = ("knn2", "knn-norm", "mahalanobis")
+# Neighbours of all training images and a forest take longer than everything else: for the methods the study is about.
+MORE_SCORES = ("iforest", "lof")
 # Codes by test-time optimisation: minutes per thousand images, and the codes of strange images mean little.
 SLOW = ("lo", "lo-naive")
 _MAPPED = ("vicreg", "ngn")
 _MAP_IMAGES = 2000
-_VERSION = 3  # of what is saved
+_VERSION = 4  # of what is saved
 _LEAST = 60  # training images below which the scores have too few neighbours
 
 
@@ -58,8 +63,8 @@ def anomaly_uses(
                 "found": _judge(run, inside, sets, device, drawn=run.method in _MAPPED and run in first),
             }
             write_json(path, saved)
-        details[run.folder.name] = saved["found"]
-        entries.append(Entry(run.method, run.seed, saved["found"], run.title, run.accuracy))
+        details[run.folder.name] = found = _in_order(saved["found"], sets)
+        entries.append(Entry(run.method, run.seed, found, run.title, run.accuracy))
     if not entries:
         return None
     path = folder / "no-learning.json"
@@ -69,13 +74,19 @@ def anomaly_uses(
         say("  anomalies by scores that need no learning")
         trivial = {"key": key, "found": judge_trivial(inside, sets)}
         write_json(path, trivial)
-    table = compare(entries, trivial["found"], sets)
-    return table | {"details": details | {"no-learning": trivial["found"]}}
+    learned_nothing = _in_order(trivial["found"], sets)
+    return compare(entries, learned_nothing, sets) | {"details": details | {"no-learning": learned_nothing}}
 
 
 def _key(digest: str, sets: list[OodSet]) -> str:
-    described = "".join(f"{item.name}:{fingerprint(item.items)};" for item in sets)
+    """The same for the same sets, in whichever order they were named."""
+    described = "".join(sorted(f"{item.name}:{fingerprint(item.items)};" for item in sets))
     return hashlib.sha256(f"{_VERSION} {digest} {described}".encode()).hexdigest()[:32]
+
+
+def _in_order(found: dict[str, Any], sets: list[OodSet]) -> dict[str, Any]:
+    """With the sets in the order of ``sets``, whatever it was when this was saved."""
+    return found | {"ood": {item.name: found["ood"][item.name] for item in sets}}
 
 
 def _judged(runs: list[FinishedRun], first: list[FinishedRun]) -> list[FinishedRun]:
@@ -85,20 +96,29 @@ def _judged(runs: list[FinishedRun], first: list[FinishedRun]) -> list[FinishedR
 
 
 def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, drawn: bool) -> dict[str, Any]:
-    """What :func:`nearkin.anomalies.judge_embeddings` finds; ``drawn``: with curves, histograms and a joint map."""
+    """What :func:`nearkin.anomalies.judge_embeddings` finds; ``drawn``: with more scores, curves, histograms, a joint map."""
     made = run.embeddings()
     vectors: dict[str, NDArray[np.float32]] = {}
     if sets:
         embed = embedder(run.folder, inside.train.images.shape[1:], layer=run.layer, device=device)
         vectors = {item.name: embed(item.items.images) for item in sets}
     train, test = made.part("train"), made.part("test")
-    found = judge_embeddings(train.Z, test.Z, vectors, inside, sets, scores=SCORES, curves=drawn)
+    # What evaluation and the tables search, too.
+    known = {
+        ("l2", TEST): run.find(test.Z, train.Z, K_LOF, metric="l2"),
+        ("cosine", TEST): run.find(test.Z, train.Z, K_NORM),
+    }
+    scores: tuple[str, ...] = SCORES
+    if drawn:
+        scores += MORE_SCORES
+        known["l2", OWN] = run.find(train.Z, train.Z, K_LOF, metric="l2", exclude_self=True)
+    found = judge_embeddings(train.Z, test.Z, vectors, inside, sets, scores=scores, curves=drawn, known=known)
     if drawn and sets:
         found["map"] = _map(test, vectors, sets)
     return found
 
 
 def _map(test: Embeddings, vectors: dict[str, NDArray[np.float32]], sets: list[OodSet]) -> dict[str, Any]:
-    """A joint map of the test images and the first foreign set."""
-    name = sets[0].name
-    return joint_map({"test": test.Z, name: vectors[name]}, most=_MAP_IMAGES).to_dict()
+    """A joint map of the test images and what every source holds as it was loaded."""
+    sources = sorted({item.of for item in sets})
+    return joint_map({"test": test.Z} | {name: vectors[name] for name in sources}, most=_MAP_IMAGES).to_dict()

@@ -16,7 +16,7 @@ from nearkin.errors import DataError
 from nearkin.uses.runs import FinishedRun, first_seed
 
 _METHODS = ("vicreg", "ngn", "raw-pixels")
-_VERSION = 1  # of what is saved
+_VERSION = 2  # of what is saved
 _EXAMPLES = 6
 _LEAST = 12  # test images
 
@@ -24,8 +24,9 @@ _LEAST = 12  # test images
 def cluster_uses(study: Path, runs: list[FinishedRun], say: Callable[[str], None]) -> list[dict[str, Any]]:
     """One JSON-able dictionary for each of VICReg, NGN and raw pixels. Saved in uses/clusters.
 
-    "kmeans": as many clusters as classes (10 without labels), "auto": k by silhouette, "hdbscan"; "map": the cluster of every
-    point of the run's t-SNE map and the clusters' centres there; or "note", why there are none (a collapsed embedding).
+    "kmeans": as many clusters as classes (10 without labels), and "assigned", the cluster of each test image; "auto": k by
+    silhouette, "hdbscan"; "map": the cluster of every point of the run's t-SNE map and the clusters' centres there; or
+    "note", why there are none (a collapsed embedding).
     """
     out = []
     for run in first_seed(runs):
@@ -55,6 +56,7 @@ def _found(part: Embeddings, run: FinishedRun) -> dict[str, Any]:
     drop = {"clusters"}
     return {
         "kmeans": kmeans.to_dict(),
+        "assigned": kmeans.assigned.tolist(),
         "auto": {name: value for name, value in auto.to_dict().items() if name not in drop},
         "hdbscan": {name: value for name, value in dense.to_dict().items() if name not in drop},
         "map": _on_map(part, kmeans, run),

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearkin.analyze.duplicates import duplicate_free_rows, find_duplicates
+from nearkin.analyze.groups import components
 from nearkin.analyze.lookalikes import Lookalikes, explain, lookalikes_far_apart
 from nearkin.analyze.pairs import Duplicates
 from nearkin.atomic import read_object, write_json
@@ -16,10 +18,11 @@ from nearkin.data import Splits
 from nearkin.embeddings import Embeddings
 from nearkin.evaluate.linear import Labelled, linear_probe
 from nearkin.evaluate.stats import wilson
+from nearkin.neighbors import Neighbors, Search, merged
 from nearkin.uses.runs import FinishedRun, first_seed
 
 _PREFERRED = ("vicreg", "ngn")
-_VERSION = 2  # of what is saved
+_VERSION = 3  # of what is saved
 _SHOWN, _SHOWN_APART = 24, 12
 _LEAST = 60  # images below which nothing can be calibrated
 
@@ -27,8 +30,8 @@ _LEAST = 60  # images below which nothing can be calibrated
 def duplicate_uses(
     study: Path, runs: list[FinishedRun], splits: Splits, say: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """JSON-able: "across" (test in train and val), "within" (test), pairs to show, look-alikes that the
-    embedding parts, the probe before and after.
+    """JSON-able: "across" (test in train and val), "within" (test), pairs to show, "sets" of rows that are connected by
+    pairs, look-alikes that the embedding parts, the probe before and after.
 
     Calibrated on planted copies by pixels alone, so no model is needed. Saved in uses/duplicates.json.
     """
@@ -48,8 +51,9 @@ def duplicate_uses(
     base = made.take(known)  # train, then val, as the study stored them
     base_images = np.concatenate([splits.train.images, splits.val.images])
     test_images = np.asarray(splits.test.images)
-    across = find_duplicates(test.Z, test_images, base=base.Z, base_images=base_images)
-    within = find_duplicates(test.Z, test_images)
+    find = _by_parts(run.find, int((base.split == "train").sum()))
+    across = find_duplicates(test.Z, test_images, base=base.Z, base_images=base_images, find=find)
+    within = find_duplicates(test.Z, test_images, find=run.find)
     rows = duplicate_free_rows(len(test), across, within)
     parted = lookalikes_far_apart(test_images, test.Z, count=_SHOWN_APART)
     low, high = wilson(len(across.rows()), len(test))
@@ -66,6 +70,7 @@ def duplicate_uses(
         },
         "apart": explain(parted, test.labels),
         "left": len(rows),
+        "sets": _sets(made, known, across, within),
         "probe": _probe(made, rows, run.accuracy),
     }
     write_json(path, found)
@@ -74,6 +79,36 @@ def duplicate_uses(
 
 def _key(run: FinishedRun) -> str:
     return f"{_VERSION} {run.digest}"
+
+
+def _by_parts(find: Search, first: int) -> Search:
+    """A search of a base by its first rows and the rest, each by ``find``, which may have been asked for one of them."""
+
+    def search(
+        queries: NDArray[np.float32],
+        base: NDArray[np.float32],
+        k: int,
+        *,
+        metric: str = "cosine",
+        exclude_self: bool = False,
+        own: NDArray[np.int64] | None = None,
+    ) -> Neighbors:
+        if exclude_self or own is not None or not 0 < first < len(base):
+            return find(queries, base, k, metric=metric, exclude_self=exclude_self, own=own)
+        near = find(queries, base[:first], min(k, first), metric=metric)
+        rest = find(queries, base[first:], min(k, len(base) - first), metric=metric)
+        return merged([near, Neighbors(rest.distances, rest.indices + first)], k)
+
+    return search
+
+
+def _sets(made: Embeddings, known: NDArray[np.int64], across: Duplicates, within: Duplicates) -> list[list[int]]:
+    """Rows of all images, ascending, that pairs of either search connect."""
+    test = np.flatnonzero(made.split == "test")
+    a = np.concatenate([test[across.pairs.a], test[within.pairs.a]])
+    b = np.concatenate([known[across.pairs.b], test[within.pairs.b]])
+    group = components(len(made), a, b)
+    return [np.flatnonzero(group == number).tolist() for number in range(int(group.max(initial=-1)) + 1)]
 
 
 def _apart(found: Lookalikes, test: Embeddings) -> list[dict[str, Any]]:

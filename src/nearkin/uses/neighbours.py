@@ -21,7 +21,7 @@ from nearkin.neighbors import knn
 from nearkin.uses.runs import FinishedRun, first_seed
 
 _LEAST = 12  # test images below which lists of ten neighbours say nothing
-_VERSION = 2  # of what is saved: 2 finds neighbours of raw pixels by L2
+_VERSION = 3  # of what is saved
 _PIXELS = "raw-pixels"
 
 
@@ -44,7 +44,7 @@ def neighbour_uses(
         say(f"  neighbours of {run.title}")
         part = run.embeddings().part("test")
         k, candidates = min(K, len(part) - 1), min(CANDIDATES, len(part) - 1)
-        nearest = knn(part.Z, part.Z, candidates, exclude_self=True)
+        nearest = run.find(part.Z, part.Z, candidates, exclude_self=True)
         near = nearest.first(k)
         if yardstick is None:
             yardstick = _pixels(test, images, part.labels, k)

@@ -9,6 +9,7 @@ from typing import Any
 from nearkin.atomic import read_object
 from nearkin.embeddings import Embeddings
 from nearkin.methods import rank
+from nearkin.remembered import NEAREST, Remembered
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class FinishedRun:
     def embeddings(self) -> Embeddings:
         """Those of the layer that downstream work uses."""
         return Embeddings.load(self.folder / "embeddings" / f"{self.layer}.parquet")
+
+    @property
+    def find(self) -> Remembered:
+        """A search of that layer; what evaluation or another use has found is not searched again."""
+        return Remembered(self.folder / NEAREST)
 
 
 def finished_runs(study: Path) -> list[FinishedRun]:

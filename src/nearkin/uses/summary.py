@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.variants import is_gray
-from nearkin.anomalies import OodSet, digit_sets, load_foreign, plain_set
+from nearkin.anomalies import OodSet, foreign_sets
 from nearkin.atomic import write_json
 from nearkin.data import Splits
 from nearkin.uses.anomalies import anomaly_uses
@@ -18,38 +17,39 @@ from nearkin.uses.clusters import cluster_uses
 from nearkin.uses.copies import duplicate_uses
 from nearkin.uses.neighbours import neighbour_uses, wanted_ids
 from nearkin.uses.runs import finished_runs
+from nearkin.uses.tables import table_uses
 
 _BACKGROUNDS = 5000
 SUMMARY = "uses.json"
 
 
-def load_ood(source: str, splits: Splits, progress: bool) -> list[OodSet]:
+def load_ood(sources: Sequence[str], splits: Splits, progress: bool) -> list[OodSet]:
     """Out-of-distribution images at the study's size; gray ones (digits) also in variants without shortcuts.
 
     Raises:
         DataError: what :func:`nearkin.data.load` raises.
     """
-    size = int(splits.train.images.shape[-1])
-    name, loaded = load_foreign(source, size, progress=progress)
-    if not is_gray(loaded.images):
-        return [plain_set(name, loaded)]
-    _, native = load_foreign(source, None, progress=progress)
     pick = np.sort(np.random.default_rng(0).permutation(len(splits.train))[:_BACKGROUNDS])
-    return digit_sets(loaded, native, splits.train.images[pick], unseen=splits.val.images, name=name)
+    size, backgrounds = int(splits.train.images.shape[-1]), splits.train.images[pick]
+    return foreign_sets(sources, size, backgrounds=backgrounds, unseen=splits.val.images, progress=progress)
 
 
 def run_uses(
-    study: Path, splits: Splits, ood: str | None, device: str, progress: bool, say: Callable[[str], None]
+    study: Path, splits: Splits, ood: Sequence[str], device: str, progress: bool, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], list[OodSet]]:
-    """Compute what is missing, write uses.json, and return it with the out-of-distribution sets."""
+    """Compute what is missing, write the tables and uses.json, and return that with the out-of-distribution sets."""
     runs = finished_runs(study)
     say("uses: search, hubs, factors, clusters, near-duplicates, anomalies")
-    sets = load_ood(ood, splits, progress) if ood else []
+    sets = load_ood(ood, splits, progress)
+    clusters, duplicates = cluster_uses(study, runs, say), duplicate_uses(study, runs, splits, say)
+    assigned = {item["run"]: item.pop("assigned") for item in clusters if "assigned" in item}
+    connected = duplicates.pop("sets") if duplicates else None
     found: dict[str, Any] = {
         "neighbours": neighbour_uses(study, runs, splits.test, say),
-        "clusters": cluster_uses(study, runs, say),
-        "duplicates": duplicate_uses(study, runs, splits, say),
+        "clusters": clusters,
+        "duplicates": duplicates,
         "anomalies": anomaly_uses(study, runs, splits, sets, device, say),
+        "tables": table_uses(study, runs, assigned, connected, say),
     }
     write_json(study / SUMMARY, found)
     return found, sets

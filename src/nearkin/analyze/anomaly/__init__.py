@@ -6,9 +6,10 @@ the classes are scikit-learn estimators (there ``decision_function`` keeps that 
 
 from nearkin.analyze.anomaly.forest import IsolationForestAnomaly
 from nearkin.analyze.anomaly.knn import KNNAnomaly, NormalizedKNNAnomaly
+from nearkin.analyze.anomaly.lists import OWN, TrainLists
 from nearkin.analyze.anomaly.lof import LOFAnomaly
 from nearkin.analyze.anomaly.mahalanobis import MahalanobisAnomaly
-from nearkin.analyze.anomaly.scores import OWN, SCORES, score_sets
+from nearkin.analyze.anomaly.scores import SCORES, score_sets
 
 __all__ = [
     "OWN",
@@ -18,5 +19,6 @@ __all__ = [
     "LOFAnomaly",
     "MahalanobisAnomaly",
     "NormalizedKNNAnomaly",
+    "TrainLists",
     "score_sets",
 ]

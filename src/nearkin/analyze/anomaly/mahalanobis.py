@@ -55,8 +55,6 @@ def fit_gaussian(train: NDArray[np.float32]) -> Gaussian:
 
     Directions in which S vanishes (only when all vectors are the same) are measured in the vectors' own units.
     """
-    from sklearn.covariance import ledoit_wolf
-
     n, d = train.shape
     mean = train.mean(axis=0, dtype=np.float64)
     centred = train.astype(np.float64) - mean
@@ -70,10 +68,28 @@ def fit_gaussian(train: NDArray[np.float32]) -> Gaussian:
     if d == 1:
         covariance, shrinkage = np.atleast_2d(np.square(centred).mean()), 0.0
     else:
-        covariance, shrinkage = ledoit_wolf(centred, assume_centered=True)
+        covariance, shrinkage = _shrunk(centred)
     values, vectors = np.linalg.eigh(covariance)
     values = np.maximum(values, 1e-12 * values[-1])
     return Gaussian(mean, vectors / np.sqrt(values) / scale, n, float(shrinkage))
+
+
+def _shrunk(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Ledoit and Wolf's covariance (D, D) of centred rows (N, D), and its shrinkage, in [0, 1].
+
+    With C = X'X / N and m = tr(C) / D: the share is the smaller of 1 and b / d, where d = |C - m I|^2 and
+    b = (sum of |x|^4 / N - |C|^2) / N (Ledoit & Wolf 2004, section 3.3), at 0 or above. The same as scikit-learn's ledoit_wolf,
+    which takes two more products of all rows.
+    """
+    n, d = centred.shape
+    covariance = centred.T @ centred / n
+    size, mean = float(np.square(covariance).sum()), float(np.trace(covariance)) / d
+    spread = size - d * mean**2
+    noise = (float(np.square(np.square(centred).sum(axis=1)).sum()) / n - size) / n
+    shrinkage = min(1.0, max(0.0, noise / spread)) if spread > 0 else 0.0
+    covariance *= 1 - shrinkage
+    covariance.flat[:: d + 1] += shrinkage * mean
+    return covariance, shrinkage
 
 
 class MahalanobisAnomaly(AnomalyDetector):

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from nearkin.analyze.anomaly.forest import fit_forest, forest_score
 from nearkin.analyze.anomaly.knn import K_MEAN, K_NORM, kth_unit_distance, mean_distance
+from nearkin.analyze.anomaly.lists import OWN, TrainLists
 from nearkin.analyze.anomaly.lof import K as K_LOF
 from nearkin.analyze.anomaly.lof import fit_lof, lof, own_lof
 from nearkin.analyze.anomaly.mahalanobis import fit_gaussian
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.neighbors import Index, Neighbors, Search, knn
 
 SCORES: dict[str, str] = {
     "knn2": "mean L2 distance to the 2 nearest training vectors (the reference study's)",
@@ -23,7 +23,6 @@ SCORES: dict[str, str] = {
     "lof": "local outlier factor, 20 neighbours",
 }
 DEFAULT_K = {"knn2": K_MEAN, "knn-norm": K_NORM, "lof": K_LOF}
-OWN = "train"
 Scored = dict[str, dict[str, NDArray[np.float64]]]
 
 
@@ -35,16 +34,14 @@ def score_sets(
     own: bool = False,
     k: int | None = None,
     seed: int = 0,
-    find: Search = knn,
-    indexes: dict[str, Index] | None = None,
+    lists: TrainLists | None = None,
 ) -> Scored:
     """Anomaly scores, higher = more anomalous.
 
     Args:
         train: float32 (N, D), the vectors that count as normal. sets: name -> float32 (M, D), none of them in ``train``.
         names: of :data:`SCORES`. k: neighbours instead of each score's own number (Mahalanobis and forest have none).
-        find: what finds the neighbours.
-        indexes: the training vectors' index by metric; what is missing is made and put there, for whoever needs it next.
+        lists: neighbours among ``train``; what is missing is found and kept there. Default: an exact search.
         own: also score the training rows, under the name "train", each without itself (the forest keeps it).
     Returns:
         score -> set -> float64 (M,).
@@ -67,62 +64,28 @@ def score_sets(
             )
     if OWN in sets:
         raise ConfigError(f"the name '{OWN}' stands for the training rows; call the set something else.")
-    near = _Near(train, sets, own, find, {} if indexes is None else indexes)
+    near = TrainLists(train) if lists is None else lists
+    everyone: dict[str, NDArray[np.float32] | None] = dict(sets) | ({OWN: None} if own else {})
+    longest = max((number for name, number in ks.items() if name != "knn-norm"), default=0)
     out: Scored = {}
     for name in names:
         if name == "knn2":
-            found = near.of("l2", max(ks[n] for n in ks if n != "knn-norm"))
-            out[name] = {where: mean_distance(item, ks[name]) for where, item in found.items()}
+            out[name] = {w: mean_distance(near.of("l2", w, Z, longest), ks[name]) for w, Z in everyone.items()}
         elif name == "knn-norm":
-            found = near.of("cosine", ks[name])
-            out[name] = {where: kth_unit_distance(item, ks[name]) for where, item in found.items()}
+            out[name] = {w: kth_unit_distance(near.of("cosine", w, Z, ks[name]), ks[name]) for w, Z in everyone.items()}
         elif name == "lof":
-            found = near.of("l2", max(ks[n] for n in ks if n != "knn-norm"), own=True)
-            model = fit_lof(found[OWN], ks[name])
-            out[name] = {where: lof(model, found[where], ks[name]) for where in sets}
+            model = fit_lof(near.of("l2", OWN, None, longest), ks[name])
+            out[name] = {w: lof(model, near.of("l2", w, Z, longest), ks[name]) for w, Z in sets.items()}
             out[name] |= {OWN: own_lof(model)} if own else {}
         elif name == "mahalanobis":
             gaussian = fit_gaussian(train)
-            out[name] = {where: gaussian.distance(Z) for where, Z in sets.items()}
+            out[name] = {w: gaussian.distance(Z) for w, Z in sets.items()}
             out[name] |= {OWN: gaussian.own_distance(train)} if own else {}
         else:
             forest = fit_forest(train, seed)
-            out[name] = {where: forest_score(forest, Z) for where, Z in sets.items()}
+            out[name] = {w: forest_score(forest, Z) for w, Z in sets.items()}
             out[name] |= {OWN: forest_score(forest, train)} if own else {}
     return out
-
-
-class _Near:
-    """Neighbours of every set among the training vectors, found when first asked for."""
-
-    def __init__(
-        self,
-        train: NDArray[np.float32],
-        sets: Mapping[str, NDArray[np.float32]],
-        own: bool,
-        find: Search,
-        indexes: dict[str, Index],
-    ) -> None:
-        self._train, self._sets, self._own, self._find, self._indexes = train, sets, own, find, indexes
-        self._found: dict[str, dict[str, Neighbors]] = {}
-
-    def of(self, metric: str, k: int, own: bool = False) -> dict[str, Neighbors]:
-        """k neighbours per set (every call with one metric asks for the same k); the training rows' where wanted."""
-        found = self._found.setdefault(metric, {})
-        for name, Z in self._sets.items():
-            if name not in found:
-                found[name] = self._search(Z, k, metric)
-        if (own or self._own) and OWN not in found:
-            found[OWN] = self._search(None, k, metric)
-        return {name: item for name, item in found.items() if name != OWN or own or self._own}
-
-    def _search(self, Z: NDArray[np.float32] | None, k: int, metric: str) -> Neighbors:
-        """Neighbours of Z, or of the training rows each without itself; the exact search prepares its index once."""
-        if self._find is not knn:
-            return self._find(self._train if Z is None else Z, self._train, k, metric=metric, exclude_self=Z is None)
-        if metric not in self._indexes:
-            self._indexes[metric] = Index(self._train, metric=metric)
-        return self._indexes[metric].search(Z, k, own=np.arange(len(self._train)) if Z is None else None)
 
 
 def _check(train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]]) -> None:

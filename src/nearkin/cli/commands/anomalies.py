@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 def anomalies(
     embeddings: options.Vectors,
     ood: Annotated[
-        str | None,
-        typer.Option("--ood", help="Foreign images: an embedding file, or (with --run) a data set's name or path."),
+        list[str] | None,
+        typer.Option(
+            "--ood",
+            help="Foreign images: an embedding file, or (with --run) a data set's name or path; may be repeated.",
+        ),
     ] = None,
     run: Annotated[
         Path | None, typer.Option("--run", help="Run folder that made the vectors; embeds the images of --ood.")
@@ -61,10 +64,12 @@ def anomalies(
     from nearkin.atomic import write_json
     from nearkin.cli.anomaly_output import extremes, print_extremes, print_per_class, write_anomaly_sheet
     from nearkin.embeddings import Embeddings
+    from nearkin.errors import DataError
     from nearkin.index import searcher
     from nearkin.lookup import images_of
 
-    _check(ood, run, images, variants, html)
+    foreign = list(dict.fromkeys(ood or ()))
+    _check(foreign, run, images, variants, html)
     names = _scores(score)
     options.check_outputs(embeddings, as_json, table=out, html=html)
     loaded = Embeddings.load(embeddings)
@@ -76,7 +81,7 @@ def anomalies(
     sets: list[OodSet] = []
     with searcher(index) as engine:
         common = settings | {"find": engine.find}
-        if ood is None or out is not None or html is not None:
+        if not foreign or out is not None or html is not None:
             ranked = rank(loaded, **common)
             result["ranked"] = {name: extremes(values, loaded) for name, values in ranked.items()}
             if out is not None:
@@ -84,13 +89,13 @@ def anomalies(
                     f"anomaly_score_{name}": ranked[name] for name in names[1:]
                 }
                 add_columns(out, loaded, columns)
-            if ood is None:
+            if not foreign:
                 print_extremes(result["ranked"])
-        if ood is not None:
+        if foreign:
             result["inside"] = inside_rows(loaded, train_split)[1]
             typer.echo(result["inside"])
             if run is None:
-                result |= _vectors(loaded, ood, common)
+                result |= _vectors(loaded, foreign, common)
             else:
                 from nearkin.embedder import image_size
 
@@ -101,8 +106,10 @@ def anomalies(
                     rest = ~known & ~inside_rows(loaded, train_split)[0]
                     back, unseen = pictures.images[known], pictures.images[rest] if rest.any() else None
                 sets = foreign_sets(
-                    ood, size, split=ood_split, backgrounds=back, unseen=unseen, seed=seed, progress=not quiet
+                    foreign, size, split=ood_split, backgrounds=back, unseen=unseen, seed=seed, progress=not quiet
                 )
+                if variants and all(item.name == item.of for item in sets):
+                    raise DataError(f"--variants are made of gray images; those of {', '.join(foreign)} have colours.")
                 result |= _images(loaded, pictures, sets, run, layer, device, common)
     result["index"] = engine.to_dict()
     for line in engine.lines():
@@ -121,16 +128,17 @@ def anomalies(
         typer.echo(f"table: {out} (anomaly_score: {names[0]})")
 
 
-def _check(ood: str | None, run: Path | None, images: str | None, variants: bool, html: Path | None) -> None:
+def _check(foreign: list[str], run: Path | None, images: str | None, variants: bool, html: Path | None) -> None:
     from nearkin.errors import ConfigError
 
     options.need_images(html, images)
-    if run is not None and ood is None:
+    if run is not None and not foreign:
         raise ConfigError("--run embeds the images of --ood; give --ood DATA too.")
-    if ood is not None and run is None and Path(ood).suffix not in (".parquet", ".npy", ".npz"):
-        raise ConfigError(
-            f"--ood {ood}: images have to be embedded first; add --run RUN (the run that made the vectors), or give a file of vectors."
-        )
+    for ood in foreign:
+        if run is None and Path(ood).suffix not in (".parquet", ".npy", ".npz"):
+            raise ConfigError(
+                f"--ood {ood}: images have to be embedded first; add --run RUN (the run that made the vectors), or give a file of vectors."
+            )
     if variants and (run is None or images is None):
         raise ConfigError("--variants makes new images: it needs --ood DATA, --run RUN and --images DATA.")
 
@@ -146,14 +154,17 @@ def _scores(score: str) -> list[str]:
     return names
 
 
-def _vectors(loaded: Embeddings, ood: str, common: dict[str, Any]) -> dict[str, Any]:
+def _vectors(loaded: Embeddings, foreign: list[str], common: dict[str, Any]) -> dict[str, Any]:
     """Numbers against foreign vectors."""
     from nearkin.anomalies import against
     from nearkin.cli.anomaly_output import print_against
     from nearkin.embeddings import Embeddings
 
-    other = Embeddings.load(Path(ood))
-    found = against(loaded, {Path(ood).stem: (other.Z, other.ids)}, **common)
+    sets = {}
+    for path in map(Path, foreign):
+        other = Embeddings.load(path)
+        sets[path.stem if path.stem not in sets else str(path)] = (other.Z, other.ids)
+    found = against(loaded, sets, **common)
     print_against(found)
     return {"ood": found}
 

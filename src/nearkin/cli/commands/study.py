@@ -15,10 +15,11 @@ from nearkin.cli import options
 def study(
     data: options.Data = "shapes",
     ood: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--ood",
-            help="Images that do not belong, e.g. mnist: how well every method tells them apart. A name or a path.",
+            help="Images that do not belong, e.g. mnist: how well every method tells them apart. A name or a path; "
+            "may be repeated.",
         ),
     ] = None,
     out: Annotated[
@@ -66,7 +67,7 @@ def study(
         size=size,
         labels=str(labels) if labels else None,
         strict=strict,
-        ood=ood,
+        ood=tuple(dict.fromkeys(ood or ())),
         device=device,
         command="nearkin " + shlex.join(sys.argv[1:]),
     )
