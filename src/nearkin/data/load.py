@@ -59,6 +59,7 @@ def load(
             the cache holds. One whose files change meanwhile is given again.
         only: "train" or "test": the other one may be left out, which spares resizing most of a named set or of IDX files. It
             is then the data set's ``train``, without a ``test``.
+
     Raises:
         DataError: missing, empty or unreadable source. ConfigError: an illegal size, or labels where they cannot be used.
     """
