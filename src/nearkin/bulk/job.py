@@ -13,6 +13,7 @@ from nearkin.data.progress import file_bar
 from nearkin.embedder import embedder
 from nearkin.embeddings import PARTS
 from nearkin.errors import ConfigError, DataError, unknown
+from nearkin.ray_tasks import check_ray
 
 ENGINES = ("local", "ray")
 Results = Iterable[tuple[Part, Outcome]]
@@ -49,10 +50,7 @@ def check_engine(engine: str) -> None:
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     if engine == "ray":
-        try:
-            import ray.data  # noqa: F401
-        except ImportError as error:
-            raise ConfigError("--engine ray needs Ray: pip install 'nearkin[scale]'.") from error
+        check_ray("--engine ray")
 
 
 def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:

@@ -17,16 +17,18 @@ from nearkin.errors import unknown
 from nearkin.index.base import VectorIndex
 from nearkin.index.flat import FaissIndex
 from nearkin.index.milvus import MilvusIndex
+from nearkin.index.over_ray import OverRay
 from nearkin.index.recall import recall
 from nearkin.neighbors import Neighbors, Search, check_search, drop_own, exact_distances, knn
 
+_EXACT = ("faiss", "ray")
 SAMPLE = 100  # queries that are also searched exactly
 
 
 @dataclass(frozen=True)
 class Searcher:
     """Attributes:
-    find: the search. engine: as named by the user; "faiss" is exact.
+    find: the search. engine: as named by the user; "faiss" and "ray" are exact.
     measured: one entry per set searched in, JSON-able: {"vectors", "metric", "k", "queries", "recall"}.
     """
 
@@ -37,7 +39,7 @@ class Searcher:
     @property
     def exact(self) -> bool:
         """Whether every neighbour is found."""
-        return self.engine == "faiss"
+        return self.engine in _EXACT
 
     @property
     def how(self) -> str:
@@ -62,18 +64,21 @@ def searcher(engine: str = "faiss") -> Iterator[Searcher]:
     """Open an engine for the searches of one command.
 
     Args:
-        engine: "faiss": exact, :func:`nearkin.neighbors.knn` itself. "faiss:KIND": :class:`FaissIndex` of that kind.
-            "milvus": milvus-lite in a temporary file. A path ending with .db: the same, kept. http(s)://HOST:PORT: a
+        engine: "faiss": exact, :func:`nearkin.neighbors.knn` itself. "ray": the same over a Ray cluster, :class:`OverRay`.
+            "faiss:KIND": :class:`FaissIndex` of that kind. "milvus": milvus-lite in a temporary file. A path ending with .db: the same, kept. http(s)://HOST:PORT: a
             Milvus server. What is kept is found again by the vectors' own digest, so it is built once.
     Raises:
         ConfigError and DataError as the engines do.
     """
-    if not (engine in ("faiss", "milvus") or engine.startswith("faiss:") or engine.endswith(".db") or "://" in engine):
-        raise unknown("index", engine, ("faiss", "faiss:KIND", "milvus", "PATH.db", "http://HOST:PORT"))
+    if not (engine in (*_EXACT, "milvus") or engine.startswith("faiss:") or engine.endswith(".db") or "://" in engine):
+        raise unknown("index", engine, ("faiss", "faiss:KIND", "ray", "milvus", "PATH.db", "http://HOST:PORT"))
     if engine == "faiss":
         yield Searcher(engine, knn)
         return
     with ExitStack() as stack:
+        if engine == "ray":
+            yield Searcher(engine, OverRay(stack))
+            return
         uri = engine
         if engine == "milvus":
             uri = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nearkin-"))) / "index.db")
