@@ -188,6 +188,7 @@ def test_a_file_that_is_none_of_milvus_lite(tmp_path: Path) -> None:
 
 def test_a_server_by_its_address_does_what_the_file_does(tmp_path: Path) -> None:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
+    from pymilvus import MilvusClient
 
     from nearkin.index import searcher
     from nearkin.neighbors import knn
@@ -209,6 +210,13 @@ def test_a_server_by_its_address_does_what_the_file_does(tmp_path: Path) -> None
         for _ in range(2):  # built, then found again
             with searcher(address) as found:
                 assert np.array_equal(found.find(Z[:9], Z, 4).indices, knn(Z[:9], Z, 4).indices)
+        shares = []
+        for probed in (1, 2):
+            with searcher(f"{address} IVF_FLAT nlist=2 nprobe={probed}") as found:
+                found.find(Z, Z, 12)
+            shares.append(found.measured[0]["recall"])
+        assert 0.3 < shares[0] < 0.99 and shares[1] == 1
+        assert len(MilvusClient(address).list_collections()) == 3  # both searches share the one that was built
     finally:
         server.stop(grace=0)
         engine.close()

@@ -216,7 +216,9 @@ class MilvusIndex:
         self._client.flush(self._name)
         if not self._client.list_indexes(self._name, field_name="vector"):
             params = self._client.prepare_index_params()
-            params.add_index("vector", index_type=self._kind, metric_type=_METRICS[self.metric], params=self._build)
+            # Nested once more, as pymilvus 2 sent them: servers read both, milvus-lite (3.2) only this.
+            nested = {"params": self._build} if self._build else {}
+            params.add_index("vector", index_type=self._kind, metric_type=_METRICS[self.metric], params=nested)
             self._client.create_index(self._name, params)
         self._client.load_collection(self._name)
 
