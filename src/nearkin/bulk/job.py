@@ -63,6 +63,8 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
     work = job.work
     if job.rank == 0:
         _claim(work, parts)
+        for left in work.out.glob("*.parquet.*.tmp") if job.world == 1 else ():  # of a kill: nobody else writes here
+            left.unlink(missing_ok=True)
     mine = parts[job.rank :: job.world]
     todo = [part for part in mine if not work.file(part).exists()]
     run: Callable[[Job, Sequence[Part]], Results] = _local
