@@ -98,6 +98,7 @@ def _fill(folder: Path, source: str, shards: tuple[Shard, ...], size: int, stric
 
 def open_store(folder: Path) -> Dataset:
     """Map a store. Raises DataError when it is damaged, or was made by another version."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with reading(f"the store {folder} is damaged: it", "Make it again with 'nearkin data ingest'."):
@@ -108,8 +109,10 @@ def open_store(folder: Path) -> Dataset:
         index = regular(folder / "index.parquet")
         check_parquet(index, pq.read_metadata(index), index.stat().st_size)
         table = pq.read_table(index, columns=["id", "label", "split"])
-        ids = np.array(table["id"].to_pylist(), dtype=np.str_)
-        names, split = table["label"].to_pylist(), np.array(table["split"].to_pylist(), dtype=np.str_)
+        texts = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))  # a crafted file has others
+        texts.validate(full=True)
+        ids = np.array(texts["id"].to_pylist(), dtype=np.str_)
+        names, split = texts["label"].to_pylist(), np.array(texts["split"].to_pylist(), dtype=np.str_)
     if version != _VERSION or images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(ids):
         raise DataError(
             f"the store {folder} is of another version or cut off. Make it again with 'nearkin data ingest'."
