@@ -74,7 +74,7 @@ def searcher(engine: str = "faiss") -> Iterator[Searcher]:
         ConfigError and DataError as the engines do.
     """
     if not (engine in (*_EXACT, "milvus") or engine.startswith("faiss:") or engine.endswith(".db") or "://" in engine):
-        raise unknown("index", engine, ("faiss", "faiss:KIND", "ray", "milvus", "PATH.db", "http://HOST:PORT"))
+        raise unknown("index", engine, ("faiss", "faiss:KIND", "milvus", "ray", "PATH.db", "http://HOST:PORT"))
     if engine == "faiss":
         yield Searcher(engine, knn)
         return
