@@ -55,6 +55,17 @@ def lose(cluster: Any, node: Any, when: Callable[[], bool]) -> threading.Thread:
     return thread
 
 
+def one_left() -> bool:
+    """Whether the cluster comes to know that one node is left."""
+    import ray
+
+    for _ in range(600):
+        if len([node for node in ray.nodes() if node["Alive"]]) == 1:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def stop_here(node_id: str, mark: Path) -> None:
     """In a worker: on that node note it in the file ``mark`` and never go on; elsewhere wait until this has happened."""
     import ray

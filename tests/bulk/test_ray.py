@@ -18,7 +18,7 @@ from nearkin.bulk.parts import Batch, Part, Source, parts_of
 from nearkin.data.shards import OnSkip
 from nearkin.embeddings import Embeddings
 from tests.cli.inprocess import invoke
-from tests.raycluster import lose, stop_here, two_nodes
+from tests.raycluster import lose, one_left, stop_here, two_nodes
 
 pytestmark = [
     pytest.mark.slow,
@@ -123,7 +123,7 @@ def test_a_lost_node_loses_nothing(
     text = invoke(*given, str(tmp_path / "ray"), "--engine", "ray")
     thread.join()
     assert "30 vectors in 3 new parts" in text
-    assert len([node for node in ray.nodes() if node["Alive"]]) == 1
+    assert one_left()
     local, over_ray = Embeddings.load(tmp_path / "local"), Embeddings.load(tmp_path / "ray")
     assert np.allclose(local.Z, over_ray.Z, rtol=1e-5, atol=1e-6) and local.ids.tolist() == over_ray.ids.tolist()
     assert not list((tmp_path / "ray").glob("*.tmp"))

@@ -18,7 +18,7 @@ from nearkin.errors import ConfigError
 from nearkin.index import over_ray, searcher
 from nearkin.neighbors import Index, Neighbors, knn
 from tests.cli.inprocess import invoke
-from tests.raycluster import lose, stop_here, two_nodes
+from tests.raycluster import lose, one_left, stop_here, two_nodes
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(300, 8)).astype(np.float32)
@@ -154,8 +154,6 @@ def test_a_killed_worker_loses_nothing(
 @on_ray
 def test_a_lost_node_loses_nothing(cluster: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The last of this file: one node is left."""
-    import ray
-
     (both, second), task, mark = cluster, over_ray._task, tmp_path / "mark"
     node_id = second.node_id
 
@@ -169,4 +167,4 @@ def test_a_lost_node_loses_nothing(cluster: tuple[Any, Any], monkeypatch: pytest
     with searcher("ray") as engine:
         assert same(engine.find(Z, Z, 4, exclude_self=True), knn(Z, Z, 4, exclude_self=True))
     thread.join()
-    assert len([node for node in ray.nodes() if node["Alive"]]) == 1
+    assert one_left()

@@ -63,8 +63,7 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
     work = job.work
     if job.rank == 0:
         _claim(work, parts)
-        for left in work.out.glob("*.parquet.*.tmp") if job.world == 1 else ():  # of a kill: nobody else writes here
-            left.unlink(missing_ok=True)
+    _sweep(job)
     mine = parts[job.rank :: job.world]
     todo = [part for part in mine if not work.file(part).exists()]
     run: Callable[[Job, Sequence[Part]], Results] = _local
@@ -76,6 +75,7 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
         for _, outcome in run(job, todo) if todo else ():
             (bad if outcome.error else outcomes).append(outcome)
             advance()
+    _sweep(job)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(mine)} parts cannot be read; first: {bad[0].error} The others are done; "
@@ -88,6 +88,12 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
         sum(item.skipped for item in outcomes),
         next((item.first_skipped for item in outcomes if item.skipped), ""),
     )
+
+
+def _sweep(job: Job) -> None:
+    """Delete what killed workers left; not among ranks, which may be in the middle of their parts."""
+    for left in job.work.out.glob("*.parquet.*.tmp") if job.world == 1 else ():
+        left.unlink(missing_ok=True)
 
 
 def _claim(work: Work, parts: Sequence[Part]) -> None:
