@@ -19,7 +19,7 @@ from nearkin.data import files, folder
 from nearkin.embeddings import Embeddings
 from nearkin.errors import OutputError
 from nearkin.inventory import examine
-from nearkin.runfolder import claim
+from nearkin.runfolder import claim, exclusive
 from nearkin.study import StudyConfig, run_study
 from nearkin.train.checkpoint import save_tensors
 from nearkin.train.record import Record
@@ -161,6 +161,21 @@ def test_what_a_kill_left_of_another_study_is_not_taken_over(tmp_path: Path) -> 
     run_study(config, tmp_path / "out", progress=False, say=lambda text: None)
     assert json.loads((tmp_path / "out" / "data.json").read_text())["name"] == "set"
     assert all(found.state == "finished" for found in examine(tmp_path / "out"))
+
+
+def test_two_studies_in_one_folder(tmp_path: Path) -> None:
+    """The second is refused before it writes, with what to do; the folder is as it was."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "set.npz", images=images)
+    config = StudyConfig(str(tmp_path / "set.npz"), "quick", ("raw-pixels",), (0,))
+    with (
+        exclusive(tmp_path / "out"),
+        pytest.raises(
+            OutputError, match="another nearkin process is writing to .*Wait for it to end, or choose another -o"
+        ),
+    ):
+        run_study(config, tmp_path / "out", progress=False, say=lambda text: None)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 @pytest.mark.slow

@@ -18,9 +18,18 @@ MOST_UNPACKED = 4 * 1024**3
 _MOST_RATIO = 200  # images and vectors shrink by less than 20; DEFLATE reaches 1032, Parquet's runs more
 
 
-def write_file(path: Path, fill: Callable[[IO[bytes]], object], fix: str = "Free space or choose another -o.") -> None:
-    """Make a file of what ``fill`` writes. Raises OutputError, which ends with ``fix``, when the disk refuses."""
-    temporary = path.with_name(path.name + ".tmp")
+def write_file(
+    path: Path,
+    fill: Callable[[IO[bytes]], object],
+    fix: str = "Free space or choose another -o.",
+    *,
+    temporary: Path | None = None,
+) -> None:
+    """Make a file of what ``fill`` writes. Raises OutputError, which ends with ``fix``, when the disk refuses.
+
+    ``temporary`` is written first; default: the path with ".tmp" behind. It must be a writer's own.
+    """
+    temporary = temporary or path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
@@ -54,14 +63,14 @@ def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     write_file(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))
 
 
-def check_unpacked(path: Path, unpacked: int) -> None:
-    """Refuse a decompression bomb, by what the file itself announces.
+def check_unpacked(what: object, unpacked: int, size: int) -> None:
+    """Refuse a decompression bomb: a file of ``size`` bytes, by what it announces itself.
 
     Raises:
         DataError: it unpacks to more than 4 GiB and to more than 200 times its size.
     """
-    if unpacked > max(MOST_UNPACKED, _MOST_RATIO * path.stat().st_size):
-        raise DataError(f"{path} unpacks to {unpacked:,} bytes, more than {_MOST_RATIO} times its size; refused.")
+    if unpacked > max(MOST_UNPACKED, _MOST_RATIO * size):
+        raise DataError(f"{what} unpacks to {unpacked:,} bytes, more than {_MOST_RATIO} times its size; refused.")
 
 
 def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
@@ -78,7 +87,7 @@ def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
         raise DataError(missing)
     with reading(f"{path} is not a readable Parquet file: it", fix):
         for file in files:
-            check_parquet(file, pq.read_metadata(regular(file)))
+            check_parquet(file, pq.read_metadata(regular(file)), file.stat().st_size)
         table = pq.read_table(files if path.is_dir() else path)
         table.validate(full=True)  # text that is not UTF-8 and offsets that lead nowhere would fail much later
         return table
@@ -91,7 +100,7 @@ def regular(path: Path) -> Path:
     return path
 
 
-def check_parquet(path: Path, metadata: Any) -> None:
+def check_parquet(what: object, metadata: Any, size: int) -> None:
     """Refuse two columns of one name, and a bomb.
 
     Runs of equal values make a Parquet file small in any codec: the values are counted, not the bytes.
@@ -105,7 +114,7 @@ def check_parquet(path: Path, metadata: Any) -> None:
     columns = [
         metadata.row_group(g).column(c) for g in range(metadata.num_row_groups) for c in range(metadata.num_columns)
     ]
-    check_unpacked(path, sum(max(8 * column.num_values, column.total_uncompressed_size) for column in columns))
+    check_unpacked(what, sum(max(8 * column.num_values, column.total_uncompressed_size) for column in columns), size)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -120,7 +129,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with reading(path), open(regular(path), "rb") as handle:
             if zipfile.is_zipfile(handle):
                 with zipfile.ZipFile(handle) as archive:
-                    check_unpacked(path, sum(item.file_size for item in archive.infolist()))
+                    check_unpacked(path, sum(item.file_size for item in archive.infolist()), path.stat().st_size)
             handle.seek(0)
             loaded = np.load(handle, allow_pickle=False)
             return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}

@@ -201,10 +201,11 @@ class Embeddings:
         if inside is not None and not any(path.glob("*.parquet")):
             missing = f"{path} is the folder of a study or run; name one of its embeddings, e.g. {inside}."
         if (path / PARTS).exists():
-            wanted = [path / f"{name}.parquet" for name in read_object(path / PARTS, parts=list)["parts"]]
-            if absent := [file for file in wanted if not file.exists()]:
+            wanted = [f"{name}.parquet" for name in read_object(path / PARTS, parts=list)["parts"]]
+            present = {file.name for file in path.glob("*.parquet")}
+            if absent := [name for name in wanted if name not in present]:
                 raise DataError(
-                    f"{path} lacks {len(absent)} of its {len(wanted)} parts, first {absent[0].name}. "
+                    f"{path} lacks {len(absent)} of its {len(wanted)} parts, first {absent[0][:100]}. "
                     "Run the same 'nearkin embed' again to finish it."
                 )
         table = read_parquet(path, missing, "Embeddings are read from .parquet, .npy and .npz.")

@@ -14,7 +14,7 @@ from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.shortlist import Shortlist, pays
 
 METRICS = ("cosine", "l2")
-_CHUNK = 4096
+CHUNK = 4096  # queries that faiss gets at a time
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,26 @@ class Index:
         out = object.__new__(Index)
         out.metric, out._width, out._centre = self.metric, self._width, self._centre
         out._base = np.ascontiguousarray(self._base[rows])
-        if self._short is None and pays(len(self), *self._base.shape):  # once here instead of once per part
-            self._short = Shortlist(self._base)
+        self.prepare(len(self))  # once here instead of once per part
         out._short = None if self._short is None else self._short.take(out._base, rows)
         return out
+
+    def prepare(self, queries: int) -> None:
+        """Compute now what searches of that many queries would compute first."""
+        if self._short is None and pays(queries, *self._base.shape):
+            self._short = Shortlist(self._base)
 
     def search(self, queries: NDArray[np.float32] | None, k: int, *, own: NDArray[np.int64] | None = None) -> Neighbors:
         """The k nearest. ``queries`` None: the base's own rows; ``own`` and errors as in :func:`knn`."""
         asked = self._asked(queries, k, own)
         squared, rows = self._nearest(asked, k + int(own is not None))
         return self._neighbors(squared, rows, own)
+
+    def search_own(self, rows: slice, k: int, *, own: NDArray[np.int64] | None = None) -> Neighbors:
+        """:meth:`search` of some of the base's own rows; ``own`` has one number for each of them."""
+        asked = self._base[rows]
+        _check_numbers(len(asked), len(self), k, own)
+        return self._neighbors(*self._nearest(asked, k + int(own is not None)), own)
 
     def farthest(
         self, queries: NDArray[np.float32] | None, k: int, *, own: NDArray[np.int64] | None = None
@@ -232,8 +242,8 @@ def _search(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The k best rows by faiss's measure ``kind``: scores and rows (M, k)."""
     scores, indices = [np.zeros((0, k), dtype=np.float32)], [np.zeros((0, k), dtype=np.int64)]
-    for start in range(0, len(queries), _CHUNK):
-        d, i = faiss.knn(queries[start : start + _CHUNK], base, k, metric=kind)
+    for start in range(0, len(queries), CHUNK):
+        d, i = faiss.knn(queries[start : start + CHUNK], base, k, metric=kind)
         scores.append(d)
         indices.append(i)
     return np.concatenate(scores), np.concatenate(indices)

@@ -178,7 +178,10 @@ def embed_bulk(
     """
     check_engine(engine)
     size, here = image_size(run), ranks.number()
-    source = Source(data, labels, size, strict, subset, progress and here == 0)
+    place = Path(data).expanduser()
+    # Workers of a cluster need not be in this folder.
+    found = str(place.absolute()) if not is_shards(data) and place.exists() else data
+    source = Source(found, labels and labels.absolute(), size, strict, subset, progress and here == 0)
     if is_shards(data) and (labels is not None or subset is not None):
         raise ConfigError(f"--labels and --subset are for sets without shards; {data} brings its own labels.")
     _, chosen = open_run(run, (3, size, size), layer=layer, device="cpu")
@@ -189,10 +192,10 @@ def embed_bulk(
         identity |= {"embedded": data, "subset": subset}
     if any((out / name).exists() for name in ("config.json", "study.json")):
         raise ConfigError(f"{out} is the folder of a run or study; vectors need one of their own. Choose another -o.")
-    claim(out)
     work = Work(run.resolve(), out.resolve(), chosen, size, identity, strict)
     job = Job(work, device, engine, here, ranks.launched(), progress)
-    return embed_parts(job, parts_of(source))
+    with exclusive(out) if here == 0 else nullcontext():  # the other ranks' parts are their own
+        return embed_parts(job, parts_of(source))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,13 @@ import pytest
 import torch
 
 from nearkin.bulk import parts as parts_module
+from nearkin.bulk.write import Work, write_part
 from nearkin.data import rows as rows_module
+from nearkin.data.shards import OnSkip
 from nearkin.embedder import embedder
-from nearkin.embeddings import Embeddings
+from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import DataError
+from nearkin.runfolder import exclusive
 from nearkin.train.checkpoint import load_tensors
 from tests.bulk.conftest import COUNTS, fit
 from tests.cli.inprocess import invoke
@@ -86,7 +92,7 @@ def test_a_damaged_shard_does_not_stop_the_others(run_and_shards: tuple[Path, st
     write_tar(shards / "s-4.tar", [("0.png", b"no image")])
     given = ("embed", str(run), str(shards / "*.tar"), "-o", str(tmp_path / "out"))
     assert "1 of 5 parts cannot be read; first: " in invoke(*given, code=3)
-    assert len(list((tmp_path / "out").iterdir())) == 5  # four files and the list of parts
+    assert len(list((tmp_path / "out").glob("*.parquet*"))) == 4
     (shards / "s-0.tar").write_bytes(whole)
     assert "12 vectors in 1 new parts; 4 parts were there" in invoke(*given)
     assert len(Embeddings.load(tmp_path / "out")) == 31
@@ -94,6 +100,51 @@ def test_a_damaged_shard_does_not_stop_the_others(run_and_shards: tuple[Path, st
     assert "2 unreadable images left out, first s-3.tar/0: not an image" in invoke(*given)
     shutil.rmtree(tmp_path / "out")
     assert "s-3.tar/0: not an image (--strict)" in invoke(*given, "--strict", code=3)
+
+
+def test_two_writers_of_one_part_do_not_mix(run_and_shards: tuple[Path, str], tmp_path: Path) -> None:
+    """A cluster may take a worker for dead that goes on: the second begins and ends while the first is in the middle."""
+    run, source = run_and_shards
+    part, *_ = parts_module.parts_of(parts_module.Source(source, None, 16, False, None, False))
+    embed = embedder(run, (3, 16, 16), device="cpu")
+    work = Work(run, tmp_path, "backbone", 16, {}, False)
+    whole = write_part(work, part, embed)
+    before = work.file(part).read_bytes()
+
+    @dataclass(frozen=True)
+    class Slow:
+        name: str = part.name
+
+        def batches(self, size: int, on_skip: OnSkip) -> Iterator[parts_module.Batch]:
+            for batch in part.batches(size, on_skip):
+                assert write_part(work, part, embed) == whole and work.file(part).read_bytes() == before
+                yield batch
+
+    work.file(part).unlink()
+    assert write_part(work, Slow(), embed) == whole and work.file(part).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [work.file(part).name]
+
+
+def test_a_second_process_is_told_and_what_a_kill_left_is_deleted(
+    run_and_shards: tuple[Path, str], tmp_path: Path
+) -> None:
+    run, source = run_and_shards
+    given = ("embed", str(run), source, "-o", str(tmp_path / "out"))
+    with exclusive(tmp_path / "out"):
+        assert "another nearkin process is writing to" in invoke(*given, code=4)
+    left = tmp_path / "out" / "s-0.tar-1.parquet.0123.tmp"
+    left.write_text("")
+    invoke(*given)
+    assert not left.exists()
+
+
+def test_a_list_of_parts_that_lies(run_and_shards: tuple[Path, str], tmp_path: Path) -> None:
+    run, source = run_and_shards
+    invoke("embed", str(run), source, "-o", str(tmp_path / "out"))
+    for name in ("x" * 5000, "../out/x", "\0", 3, None, ["a"]):
+        (tmp_path / "out" / PARTS).write_text(json.dumps({"provenance": {}, "parts": [name]}))
+        with pytest.raises(DataError, match="lacks 1 of its 1 parts"):
+            Embeddings.load(tmp_path / "out")
 
 
 def test_a_set_without_shards_goes_into_a_folder_too(

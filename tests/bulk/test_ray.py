@@ -1,13 +1,14 @@
-"""Two Ray nodes on this machine embed what one process does, also when a worker is killed in the middle of a part."""
+"""Two Ray nodes on this machine embed what one process does, also when a worker is killed in the middle of a part, or a
+whole node is."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from nearkin.bulk.parts import Batch, Part, Source, parts_of
 from nearkin.data.shards import OnSkip
 from nearkin.embeddings import Embeddings
 from tests.cli.inprocess import invoke
+from tests.raycluster import lose, one_left, stop_here, two_nodes
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,29 +49,35 @@ class Deadly:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Two nodes with a core each; the test's process is connected to them."""
-    from ray.cluster_utils import Cluster
+@dataclass(frozen=True)
+class Doomed:
+    """A part that is never done on one of the nodes, and waits elsewhere until that node has begun some part."""
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(pipeline.__file__).parents[1]))
-    node = {"num_cpus": 1, "object_store_memory": 80 * 1024**2}
-    both = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    try:
-        both.add_node(**node)
-        both.wait_for_nodes()
-        ray.init(address=both.address, log_to_driver=False)
-        assert ray.cluster_resources()["CPU"] == 2
-        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import this file
-        yield
-    finally:
-        ray.shutdown()
-        both.shutdown()
+    part: Part
+    node: str
+    mark: Path
+
+    @property
+    def name(self) -> str:
+        """That of the part."""
+        return self.part.name
+
+    def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
+        """Those of the part."""
+        for batch in self.part.batches(size, on_skip):
+            stop_here(self.node, self.mark)
+            yield batch
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[Any, Any]]:
+    """Two nodes with a core each; the test's process is connected to them."""
+    with two_nodes(__name__, "tests.raycluster") as both:
+        yield both
 
 
 def test_same_vectors_and_a_killed_worker_loses_nothing(
-    run_and_shards: tuple[Path, str], tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+    run_and_shards: tuple[Path, str], tmp_path: Path, cluster: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, source = run_and_shards
     given = ("embed", str(run), source, "--device", "cpu", "-o")
@@ -98,3 +106,24 @@ def test_same_vectors_and_a_killed_worker_loses_nothing(
     (tmp_path / "bad.tar").write_bytes(b"no tar" * 500)
     bad = invoke("embed", str(run), str(tmp_path / "bad.tar"), "-o", str(tmp_path / "b"), "--engine", "ray", code=3)
     assert "1 of 1 parts cannot be read" in bad and "not a readable tar" in bad
+
+
+def test_a_lost_node_loses_nothing(
+    run_and_shards: tuple[Path, str], tmp_path: Path, cluster: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, source = run_and_shards
+    given = ("embed", str(run), source, "--device", "cpu", "-o")
+    invoke(*given, str(tmp_path / "local"))
+    mark = tmp_path / "mark"
+    both, second = cluster
+    monkeypatch.setattr(
+        pipeline, "parts_of", lambda found: [Doomed(part, second.node_id, mark) for part in parts_of(found)]
+    )
+    thread = lose(both, second, mark.exists)
+    text = invoke(*given, str(tmp_path / "ray"), "--engine", "ray")
+    thread.join()
+    assert "30 vectors in 3 new parts" in text
+    assert one_left()
+    local, over_ray = Embeddings.load(tmp_path / "local"), Embeddings.load(tmp_path / "ray")
+    assert np.allclose(local.Z, over_ray.Z, rtol=1e-5, atol=1e-6) and local.ids.tolist() == over_ray.ids.tolist()
+    assert not list((tmp_path / "ray").glob("*.tmp"))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nearkin.data import shards as module
@@ -170,6 +172,21 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nearkin.data.tarshard._MAX_TOTAL", 10_000)
     write_tar(tmp_path / "total.tar.gz", [("0.txt", bytes(9000)), ("1.txt", bytes(9000))], "w:gz")
     refused(str(tmp_path / "total.tar.gz"), "unpacks to more than 10,000 bytes")
+
+
+def test_parquet_bombs_and_columns_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearkin.atomic.MOST_UNPACKED", 100_000)
+    pq.write_table(pa.table({"image": pa.array([b"x"] * 300_000)}), tmp_path / "bomb.parquet")
+    refused(str(tmp_path / "bomb*.parquet"), "more than 200 times its size; refused")
+    twice = pa.Table.from_arrays([pa.array([b"x"])] * 2, names=["image", "image"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    refused(str(tmp_path / "twice*.parquet"), "two columns named 'image'")
+
+
+def test_folders_that_link_to_themselves(tmp_path: Path, tars: Callable[..., str]) -> None:
+    folder = Path(tars([0, 1])).parent
+    (folder / "loop").symlink_to(folder, target_is_directory=True)
+    assert len(list_shards(f"{folder}/**/*.tar")) == len(list_shards(f"{folder}/*.tar"))
 
 
 def test_damaged_parquet(tmp_path: Path) -> None:

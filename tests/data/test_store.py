@@ -90,3 +90,13 @@ def test_damaged_stores(tmp_path: Path, file: str) -> None:
         (tmp_path / "store" / file).write_bytes(data)
         with pytest.raises(DataError, match="Make it again with 'nearkin data ingest'"):
             open_store(tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"version": 1e999}', "[]", '{"version": 1, "source": "", "fingerprint": "", "skipped": 3}']
+)
+def test_a_description_that_no_writer_makes(tmp_path: Path, text: str) -> None:
+    ingest(str(write_parquet(tmp_path / "p" / "0.parquet", [0, 1, 2])), tmp_path / "store")
+    (tmp_path / "store" / "store.json").write_text(text)
+    with pytest.raises(DataError, match="Make it again with 'nearkin data ingest'"):
+        open_store(tmp_path / "store")

@@ -16,9 +16,11 @@ import numpy as np
 
 from nearkin import data as nd
 from nearkin.data.labels import read_labels
+from nearkin.data.shards import list_shards, read_shard
 from nearkin.data.single import read_images
+from nearkin.data.store import ingest, open_store
 from nearkin.embedder import open_run
-from nearkin.embeddings import Embeddings
+from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import NearkinError
 from nearkin.explore.columns import table_columns
 from nearkin.explore.maps import stored_maps
@@ -27,6 +29,7 @@ from nearkin.explore.spaces import Space, find_spaces
 from nearkin.inventory import examine, summarize
 from nearkin.report import build
 from nearkin.train.record import Record
+from tests.data.conftest import tar_files, write_tar
 from tests.fuzz import files
 from tests.fuzz.files import Bytes
 
@@ -104,6 +107,39 @@ def _idx(*sizes: int) -> bytes:
 
 def _space(folder: Path) -> Space:
     return Space("x", "x", some(), folder / "embeddings" / "backbone.parquet", folder)
+
+
+@functools.cache
+def a_store() -> Path:
+    """Three images of a tar shard, decoded."""
+    folder = Path(tempfile.mkdtemp(prefix="nearkin-fuzz-"))
+    write_tar(folder / "x.tar", tar_files([0, 1, 2]))
+    ingest(str(folder / "x.tar"), folder / "store", size=16, progress=False)
+    return folder / "store"
+
+
+def _tar() -> bytes:
+    with tempfile.TemporaryDirectory() as name:
+        return write_tar(Path(name) / "x.tar", tar_files([0, 1, 2])).read_bytes()
+
+
+def _in_a_store(name: str, data: Bytes) -> Loader:
+    """One file of a store, the others whole."""
+
+    def load(folder: Path) -> None:
+        for other in a_store().iterdir():
+            if other.name != name:
+                shutil.copy(other, folder)
+        found = open_store(folder)
+        np.asarray(found.train.images[: len(found.train)])
+
+    return Loader(name, data, load)
+
+
+def _read_shards(folder: Path, name: str) -> None:
+    for shard in list_shards(str(folder / name)):
+        for _ in read_shard(shard, 16, lambda item: None):
+            pass
 
 
 @functools.cache
@@ -198,6 +234,24 @@ def loaders() -> dict[str, Loader]:
             change((_run_file("metrics.jsonl"),)) | files.JSONS.map(lambda value: json.dumps(value).encode() + b"\n"),
             lambda f: (summarize(f), Record(f / "metrics.jsonl").read(kind="step")),
             beside_run=True,
+        ),
+        "tar shard": Loader("x.tar", change((_tar(),)), lambda f: _read_shards(f, "x.tar")),
+        "tar.gz shard": Loader("x.tar.gz", change((_tar(),)).map(gzip.compress), lambda f: _read_shards(f, "x.tar.gz")),
+        "parquet shard": Loader(
+            "x.parquet",
+            change((image_table,)) | files.any_parquet(table_names, b"huggingface"),
+            lambda f: _read_shards(f, "*.parquet"),
+        ),
+        "store index": _in_a_store(
+            "index.parquet",
+            change(((a_store() / "index.parquet").read_bytes(),)) | files.any_parquet(table_names, b"x"),
+        ),
+        "store images": _in_a_store("images.npy", change(((a_store() / "images.npy").read_bytes(),)) | files.any_npy()),
+        "store description": _in_a_store("store.json", _as_json(json.loads((a_store() / "store.json").read_text()))),
+        "list of parts": Loader(
+            PARTS,
+            _as_json({"provenance": {}, "parts": ["x"]}),
+            lambda f: (some().save(f / "x.parquet"), Embeddings.load(f)),
         ),
         "results": Loader("results.json", _as_json(results), lambda f: build(f)),
     }

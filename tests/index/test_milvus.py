@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +42,9 @@ def test_addresses_that_are_refused(tmp_path: Path) -> None:
         (str(tmp_path / "no" / "index.db"), "no folder"),
         ("ftp://somewhere:1", "HOST:PORT"),
         ("http://root:secret@somewhere:19530", "MILVUS_TOKEN"),
+        ("http://root:secret@somewhere:port", "MILVUS_TOKEN"),
+        ("http://somewhere:port", "HOST:PORT"),
+        ("https://somewhere:99999", "HOST:PORT"),
     ):
         with pytest.raises(ConfigError, match=message) as caught:
             MilvusIndex(uri)
@@ -83,6 +87,98 @@ def test_errors_of_the_client_are_one_line_of_ours(monkeypatch: pytest.MonkeyPat
     assert "\n" not in str(caught.value)
 
 
+class Refusal(grpc.RpcError, grpc.Call):  # type: ignore[misc]
+    """What gRPC raises for a status that a server sends."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        self._code, self._details = code, details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+
+Refusal.__abstractmethods__ = frozenset()  # of gRPC's interface two methods are used
+
+
+class Server:
+    """A client of a server that holds an index of 2 x 4000 numbers; every call is noted, and may be refused."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.sizes, self.limits = error, list[int](), list[float]()
+
+    def has_collection(self, name: str) -> bool:
+        return True
+
+    def describe_collection(self, name: str) -> dict[str, Any]:
+        return {"fields": [{"name": "id"}, {"name": "vector", "params": {"dim": "4000"}}]}
+
+    def flush(self, name: str) -> None:
+        pass
+
+    def load_collection(self, name: str) -> None:
+        pass
+
+    def list_indexes(self, name: str, field_name: str) -> list[str]:
+        return ["_default_idx_101"]  # as servers before 2.3 name it
+
+    def describe_index(self, name: str, index: str) -> dict[str, str]:
+        assert index == "_default_idx_101"
+        return {"metric_type": "L2"}
+
+    def search(
+        self, name: str, data: np.ndarray, *, limit: int, timeout: float, **_: Any
+    ) -> list[list[dict[str, Any]]]:
+        if self.error is not None:
+            raise self.error
+        self.sizes.append(len(data))
+        self.limits.append(timeout)
+        return [[{"id": str(int(row[0])), "distance": row[0] ** 2}] for row in data]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Refusal(grpc.StatusCode.UNAUTHENTICATED, "auth check\nfailure"), "UNAUTHENTICATED auth check failure"),
+        (Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"), "DEADLINE_EXCEEDED"),
+        (grpc.FutureTimeoutError(), "FutureTimeoutError"),
+    ],
+)
+def test_what_the_transport_refuses_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    monkeypatch.setattr("pymilvus.MilvusClient", lambda *_, **__: Server(error))
+    index = MilvusIndex("http://somewhere:19530", metric="l2")
+    with pytest.raises(DataError, match=f"{message}.*is the server up, and the token in MILVUS_TOKEN") as caught:
+        index.search(np.zeros((1, 4000), np.float32), 1)
+    assert "\n" not in str(caught.value)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("pymilvus.MilvusClient", refused)
+    with pytest.raises(DataError, match=message):
+        MilvusIndex("http://somewhere:19530")
+
+
+def test_no_call_asks_a_server_for_more_than_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    monkeypatch.setattr("pymilvus.MilvusClient", lambda *_, **__: server)
+    index = MilvusIndex("http://somewhere:19530", metric="l2")
+    queries = np.zeros((700, 4000), np.float32)
+    queries[:, 0] = np.arange(700)
+    found = index.search(queries, 1)
+    assert found.ids[:, 0].tolist() == [str(k) for k in range(700)]
+    assert found.distances[:, 0].tolist() == pytest.approx(list(range(700)))
+    assert sum(server.sizes) == 700 and max(server.sizes) * 4000 * 4 <= 64 << 20  # the most that a server takes
+    assert all(limit > 0 for limit in server.limits)
+    server.sizes.clear()
+    index.search(queries[:100], 16_384)
+    assert sum(server.sizes) == 100 and max(server.sizes) * 16_384 * 20 <= 100_000_000  # bytes of ids and distances
+
+
 def test_a_file_that_is_none_of_milvus_lite(tmp_path: Path) -> None:
     (tmp_path / "i.db").write_text("something else")
     with pytest.raises(DataError, match="no folder of milvus-lite"):
@@ -92,6 +188,7 @@ def test_a_file_that_is_none_of_milvus_lite(tmp_path: Path) -> None:
 
 def test_a_server_by_its_address_does_what_the_file_does(tmp_path: Path) -> None:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
+    from pymilvus import MilvusClient
 
     from nearkin.index import searcher
     from nearkin.neighbors import knn
@@ -113,6 +210,13 @@ def test_a_server_by_its_address_does_what_the_file_does(tmp_path: Path) -> None
         for _ in range(2):  # built, then found again
             with searcher(address) as found:
                 assert np.array_equal(found.find(Z[:9], Z, 4).indices, knn(Z[:9], Z, 4).indices)
+        shares = []
+        for probed in (1, 2):
+            with searcher(f"{address} IVF_FLAT nlist=2 nprobe={probed}") as found:
+                found.find(Z, Z, 12)
+            shares.append(found.measured[0]["recall"])
+        assert 0.3 < shares[0] < 0.99 and shares[1] == 1
+        assert len(MilvusClient(address).list_collections()) == 3  # both searches share the one that was built
     finally:
         server.stop(grace=0)
         engine.close()

@@ -9,6 +9,7 @@ import pytest
 
 from nearkin.errors import ConfigError, DataError
 from nearkin.index import MilvusIndex, recall, searcher
+from nearkin.index.searcher import with_kind
 from nearkin.neighbors import knn
 
 RNG = np.random.default_rng(0)
@@ -68,6 +69,19 @@ def test_a_kept_file_is_built_once_and_a_cut_off_build_is_completed(tmp_path: Pa
     with searcher(place) as engine:
         assert np.array_equal(engine.find(Q, Z, 3, metric="l2").indices, knn(Q, Z, 3, metric="l2").indices)
         assert engine.measured[0]["recall"] == 1
+
+
+def test_kinds_of_a_server() -> None:
+    assert with_kind("http://host:1") == ("http://host:1", {}) and with_kind("a b.db") == ("a b.db", {})
+    assert with_kind("https://host:1 DISKANN search_list=50") == (
+        "https://host:1",
+        {"kind": "DISKANN", "build_params": {}, "search_params": {"search_list": 50}},
+    )
+    found = with_kind("http://host:1 IVF_PQ nlist=64 m=8 nprobe=4")[1]
+    assert found["build_params"] == {"nlist": 64, "m": 8} and found["search_params"] == {"nprobe": 4}
+    for text in ("IVF_FLAT nlist", "IVF_FLAT nlist=many", "IVF_FLAT =3,"):
+        with pytest.raises(ConfigError, match="is no NAME=INTEGER"):
+            with_kind(f"http://host:1 {text}")
 
 
 def test_refusals_are_those_of_knn() -> None:

@@ -11,7 +11,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
+from nearkin.methods import create
 from nearkin.methods.gather import _AllGather, gather
+from nearkin.methods.joint import JointEmbedding
 from nearkin.methods.vicreg import vicreg_terms
 
 
@@ -26,6 +28,23 @@ def loss_of(net: nn.Module, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
     return 25 * s + 25 * v + c
 
 
+RELATIVES = {"barlow": 1e-10, "simclr": 1e-10, "wmse": 1e-10, "lejepa": 1e-6}  # LeJEPA computes in float32
+Found = dict[str, tuple[float, list[torch.Tensor]]]
+
+
+def relatives(net: nn.Module, x1: torch.Tensor, x2: torch.Tensor) -> Found:
+    """Loss and gradients of every method with statistics of a batch."""
+    found: Found = {}
+    for name in RELATIVES:
+        method = create(name, {}, (3, 16, 16))
+        assert isinstance(method, JointEmbedding)
+        net.zero_grad()
+        loss, _ = method.views_loss([net(x1), net(x2)], torch.Generator().manual_seed(0))
+        loss.backward()
+        found[name] = float(loss.detach()), [p.grad.clone() for p in net.parameters() if p.grad is not None]
+    return found
+
+
 def worker(rank: int, world: int, port: int, out: str) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     net, x1, x2 = make()
@@ -33,7 +52,9 @@ def worker(rank: int, world: int, port: int, out: str) -> None:
     rows = slice(rank * 12 // world, (rank + 1) * 12 // world)
     loss = loss_of(wrapped, x1[rows], x2[rows])
     loss.backward()
-    torch.save({"loss": loss.detach(), "grads": [p.grad for p in net.parameters()]}, f"{out}.{rank}")
+    grads = [p.grad.clone() for p in net.parameters() if p.grad is not None]
+    others = relatives(wrapped, x1[rows], x2[rows])
+    torch.save({"loss": loss.detach(), "grads": grads, "others": others}, f"{out}.{rank}")
     dist.destroy_process_group()
 
 
@@ -53,6 +74,13 @@ def test_ranks_equal_one_process(tmp_path: Path, world: int) -> None:
         assert float(got["loss"]) == pytest.approx(float(loss.detach()), abs=1e-10)
         for mine, p in zip(got["grads"], net.parameters(), strict=True):
             torch.testing.assert_close(mine, p.grad, atol=1e-10, rtol=1e-8)
+    whole = relatives(*make())
+    for rank in range(world):
+        got = torch.load(tmp_path / f"rank.{rank}", weights_only=True)["others"]
+        for name, close in RELATIVES.items():
+            assert got[name][0] == pytest.approx(whole[name][0], abs=close, rel=close)
+            for mine, one in zip(got[name][1], whole[name][1], strict=True):
+                torch.testing.assert_close(mine, one, atol=close, rtol=100 * close)
 
 
 def test_backward_leaves_the_incoming_gradient_alone(monkeypatch: pytest.MonkeyPatch) -> None:

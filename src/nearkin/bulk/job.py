@@ -13,6 +13,7 @@ from nearkin.data.progress import file_bar
 from nearkin.embedder import embedder
 from nearkin.embeddings import PARTS
 from nearkin.errors import ConfigError, DataError, unknown
+from nearkin.ray_tasks import check_ray
 
 ENGINES = ("local", "ray")
 Results = Iterable[tuple[Part, Outcome]]
@@ -49,10 +50,7 @@ def check_engine(engine: str) -> None:
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     if engine == "ray":
-        try:
-            import ray.data  # noqa: F401
-        except ImportError as error:
-            raise ConfigError("--engine ray needs Ray: pip install 'nearkin[scale]'.") from error
+        check_ray("--engine ray")
 
 
 def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
@@ -65,6 +63,7 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
     work = job.work
     if job.rank == 0:
         _claim(work, parts)
+    _sweep(job)
     mine = parts[job.rank :: job.world]
     todo = [part for part in mine if not work.file(part).exists()]
     run: Callable[[Job, Sequence[Part]], Results] = _local
@@ -76,6 +75,7 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
         for _, outcome in run(job, todo) if todo else ():
             (bad if outcome.error else outcomes).append(outcome)
             advance()
+    _sweep(job)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(mine)} parts cannot be read; first: {bad[0].error} The others are done; "
@@ -88,6 +88,12 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
         sum(item.skipped for item in outcomes),
         next((item.first_skipped for item in outcomes if item.skipped), ""),
     )
+
+
+def _sweep(job: Job) -> None:
+    """Delete what killed workers left; not among ranks, which may be in the middle of their parts."""
+    for left in job.work.out.glob("*.parquet.*.tmp") if job.world == 1 else ():
+        left.unlink(missing_ok=True)
 
 
 def _claim(work: Work, parts: Sequence[Part]) -> None:

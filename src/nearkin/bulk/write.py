@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -74,12 +75,15 @@ def write_part(work: Work, part: Part, embed: Embed) -> Outcome:
                 writer.write_table(_table(work, batch, embed(batch.images)))
                 rows += len(batch.ids)
 
+    # A name of its own: where a cluster took a worker for dead that is not, two write the same part.
     file = work.file(part)
+    temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     try:
-        write_file(file, fill)
+        write_file(file, fill, temporary=temporary)
     except DataError as error:
-        file.with_name(file.name + ".tmp").unlink(missing_ok=True)
         return Outcome(0, error=str(error))
+    finally:
+        temporary.unlink(missing_ok=True)
     first = f"{skipped[0].path}: {skipped[0].reason}" if skipped else ""
     return Outcome(rows, len(skipped), first)
 

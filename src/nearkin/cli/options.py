@@ -85,7 +85,7 @@ Index = Annotated[
     str,
     typer.Option(
         "--index",
-        help="What finds neighbours: faiss (exact), faiss:KIND (e.g. faiss:HNSW32), milvus (a temporary file), a path "
+        help="What finds neighbours: faiss (exact), faiss:KIND (e.g. faiss:HNSW32), ray (exact, over a Ray cluster), milvus (a temporary file), a path "
         "ending with .db, or http(s)://HOST:PORT of a Milvus server (its token in MILVUS_TOKEN).",
     ),
 ]

@@ -54,7 +54,7 @@ def _read(path: Path) -> bytes:
         with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else open(path, "rb")) as handle:
             head = handle.read(_LONGEST_HEADER)
             promised = math.prod(_header(head, str(path))[0])
-            check_unpacked(path, promised)
+            check_unpacked(path, promised, path.stat().st_size)
             return head + handle.read(promised + 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,14 +17,13 @@ _LABELS = ("label", "labels", "class")
 
 
 def open_parquet(source: Path | IO[bytes], where: str) -> Any:
-    """A ``pyarrow.parquet.ParquetFile``. Raises DataError when it is none, and for a decompression bomb on disk."""
+    """A ``pyarrow.parquet.ParquetFile``. Raises DataError when it is none, and for a decompression bomb."""
     import pyarrow.parquet as pq
 
     with reading(f"{where} is not a readable Parquet file: it"):
-        if not isinstance(source, Path):
-            return pq.ParquetFile(source)
-        file = pq.ParquetFile(regular(source))
-        check_parquet(source, file.metadata)
+        size = regular(source).stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
+        file = pq.ParquetFile(source)
+        check_parquet(where, file.metadata, size)
         return file
 
 

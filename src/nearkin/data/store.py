@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from nearkin.atomic import check_parquet, regular
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import SIZES, choose_size
 from nearkin.data.imageset import Dataset, Skipped, parts_by_name
 from nearkin.data.npyfile import NpyWriter
 from nearkin.data.progress import file_bar
 from nearkin.data.shards import Shard, list_shards, read_shard, sizes
-from nearkin.errors import DataError, OutputError
+from nearkin.errors import DataError, OutputError, reading
 
 _META = "store.json"
 _VERSION = 1
@@ -100,18 +101,18 @@ def open_store(folder: Path) -> Dataset:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading(f"the store {folder} is damaged: it", "Make it again with 'nearkin data ingest'."):
         meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
         version, source, digest = int(meta["version"]), str(meta["source"]), str(meta["fingerprint"])
         skipped = tuple(Skipped(str(item["path"]), str(item["reason"])) for item in meta["skipped"])
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        table = pq.read_table(folder / "index.parquet", columns=["id", "label", "split"])
-        ids = np.array(table["id"].to_pylist(), dtype=np.str_)
-        names, split = table["label"].to_pylist(), np.array(table["split"].to_pylist())
-    except (OSError, ValueError, KeyError, TypeError, EOFError, pa.ArrowException) as error:
-        raise DataError(
-            f"the store {folder} is damaged ({error}). Make it again with 'nearkin data ingest'."
-        ) from error
+        index = regular(folder / "index.parquet")
+        check_parquet(index, pq.read_metadata(index), index.stat().st_size)
+        table = pq.read_table(index, columns=["id", "label", "split"])
+        texts = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))  # a crafted file has others
+        texts.validate(full=True)
+        ids = np.array(texts["id"].to_pylist(), dtype=np.str_)
+        names, split = texts["label"].to_pylist(), np.array(texts["split"].to_pylist(), dtype=np.str_)
     if version != _VERSION or images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(ids):
         raise DataError(
             f"the store {folder} is of another version or cut off. Make it again with 'nearkin data ingest'."

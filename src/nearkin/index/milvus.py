@@ -36,8 +36,10 @@ TOKEN = "MILVUS_TOKEN"
 _METRICS = {"cosine": "COSINE", "l2": "L2"}
 _BYTES = 8 << 20  # of vectors per call; a server takes messages of up to 64 MiB
 _PER_CALL = 1000  # rows, queries or ids per call
+_ANSWERS = 200_000  # neighbours per call; a server sends at most 100 MB, ids included
 _MOST = 16_384  # neighbours that Milvus returns at most
 _WAIT = 10.0  # seconds until a server that does not answer is given up
+_CALL = 300.0  # seconds for one call, retries included, that moves data; building an index may take hours
 _PREFIX = "m_"  # of metadata fields: no word of the expression language begins so
 _TEXT = {"max_length": 65_535}
 _open_files: Counter[str] = Counter()
@@ -102,7 +104,8 @@ class MilvusIndex:
         if not self._width:
             return 0
         with _told(self._uri):
-            return int(self._client.query(self._name, filter="", output_fields=["count(*)"])[0]["count(*)"])
+            found = self._client.query(self._name, filter="", output_fields=["count(*)"], timeout=_CALL)
+            return int(found[0]["count(*)"])
 
     def build(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
         """See :class:`nearkin.index.VectorIndex`."""
@@ -132,7 +135,8 @@ class MilvusIndex:
         names = [str(name) for name in ids]
         with _told(self._uri):
             for start in range(0, len(names) if self._width else 0, _PER_CALL):
-                self._client.delete(self._name, filter=within("id", names[start : start + _PER_CALL]))
+                condition = within("id", names[start : start + _PER_CALL])
+                self._client.delete(self._name, filter=condition, timeout=_CALL)
 
     def search(self, queries: NDArray[np.float32], k: int, where: Where | None = None) -> Hits:
         """See :class:`nearkin.index.VectorIndex`. At most 16,384 neighbours: ConfigError."""
@@ -146,11 +150,16 @@ class MilvusIndex:
         own = {"ef": max(128, 2 * k)} if self._kind == "HNSW" else {}
         params = {"metric_type": _METRICS[self.metric], "params": own if self._search is None else self._search}
         asked = np.ascontiguousarray(queries, dtype=np.float32)
-        step = min(_PER_CALL, max(1, _BYTES // (4 * self._width)))
+        step = max(1, min(_PER_CALL, _BYTES // (4 * self._width), _ANSWERS // k))
         for start in range(0, len(asked), step):
             with _told(self._uri):
                 answers = self._client.search(
-                    self._name, asked[start : start + step], filter=condition, limit=k, search_params=params
+                    self._name,
+                    asked[start : start + step],
+                    filter=condition,
+                    limit=k,
+                    search_params=params,
+                    timeout=_CALL,
                 )
             for row, answer in enumerate(answers, start):
                 hits.ids[row, : len(answer)] = [hit["id"] for hit in answer]
@@ -200,14 +209,16 @@ class MilvusIndex:
             records = [dict(zip(names, values, strict=True)) for values in zip(*texts, strict=True)]
             for record, vector in zip(records, rows.Z[part], strict=True):
                 record["vector"] = vector
-            self._client.upsert(self._name, records)
+            self._client.upsert(self._name, records, timeout=_CALL)
 
     def _ready(self) -> None:
         """Flush, index and load; what is done already is not done again."""
         self._client.flush(self._name)
         if not self._client.list_indexes(self._name, field_name="vector"):
             params = self._client.prepare_index_params()
-            params.add_index("vector", index_type=self._kind, metric_type=_METRICS[self.metric], params=self._build)
+            # Nested once more, as pymilvus 2 sent them: servers read both, milvus-lite (3.2) only this.
+            nested = {"params": self._build} if self._build else {}
+            params.add_index("vector", index_type=self._kind, metric_type=_METRICS[self.metric], params=nested)
             self._client.create_index(self._name, params)
         self._client.load_collection(self._name)
 
@@ -219,7 +230,8 @@ class MilvusIndex:
                 f"index {self._uri}: collection '{self._name}' was not made by nearkin; name another one."
             )
         self._ready()
-        known = self._client.describe_index(self._name, "vector")["metric_type"]
+        (named,) = self._client.list_indexes(self._name, field_name="vector")
+        known = self._client.describe_index(self._name, named)["metric_type"]
         if known != _METRICS[self.metric]:
             raise ConfigError(f"index {self._uri}: '{self._name}' is an index by {known}, not by {self.metric}.")
         self._width = int(fields["vector"]["params"]["dim"])
@@ -239,10 +251,10 @@ def _connect(uri: str) -> Any:
             raise ConfigError(f"index {uri}: there is no folder {Path(uri).parent}.")
     else:
         parts = urlsplit(uri)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"index {uri}: a server is named as http://HOST:PORT or https://HOST:PORT.")
         if "@" in parts.netloc:  # it would stand in the list of processes and in what is written
             raise ConfigError(f"index: no credentials in the address of {parts.hostname}; put the token into {TOKEN}.")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _port_is_legal(uri):
+            raise ConfigError(f"index {uri}: a server is named as http://HOST:PORT or https://HOST:PORT.")
     try:
         from pymilvus import MilvusClient
     except ImportError as error:
@@ -253,17 +265,33 @@ def _connect(uri: str) -> Any:
         return MilvusClient(uri, token="" if is_file(uri) else os.environ.get(TOKEN, ""), timeout=_WAIT)
 
 
+def _port_is_legal(uri: str) -> bool:
+    try:
+        return urlsplit(uri).port != 0
+    except ValueError:
+        return False
+
+
 @contextmanager
 def _told(uri: str) -> Iterator[None]:
-    """Errors of the client as one line of ours."""
+    """Errors of the client as one line of ours. What the server refuses by a status of its transport (a wrong token, a
+    call that took too long, a message that is too large) pymilvus hands on as gRPC's own error.
+    """
+    import grpc
     from pymilvus.exceptions import MilvusException
 
     try:
         yield
-    except MilvusException as error:
+    except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+        if isinstance(error, MilvusException):
+            reason = str(error.message)
+        elif isinstance(error, grpc.Call):
+            reason = f"{error.code().name} {error.details() or ''}"
+        else:
+            reason = str(error) or type(error).__name__
         hint = (
             "is another process using it, or is it no folder of milvus-lite?"
             if is_file(uri)
             else f"is the server up, and the token in {TOKEN}?"
         )
-        raise DataError(f"index {uri}: {' '.join(str(error.message).split())[:300]} ({hint})") from error
+        raise DataError(f"index {uri}: {' '.join(reason.split())[:300]} ({hint})") from error

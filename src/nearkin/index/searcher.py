@@ -13,20 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.errors import unknown
+from nearkin.errors import ConfigError, unknown
 from nearkin.index.base import VectorIndex
 from nearkin.index.flat import FaissIndex
 from nearkin.index.milvus import MilvusIndex
+from nearkin.index.over_ray import OverRay
 from nearkin.index.recall import recall
 from nearkin.neighbors import Neighbors, Search, check_search, drop_own, exact_distances, knn
 
+_EXACT = ("faiss", "ray")
+# Milvus wants parameters of building and of searching apart; these belong to the search, by its documentation of indexes.
+_OF_SEARCH = ("ef", "nprobe", "search_list", "reorder_k", "refine_k")
 SAMPLE = 100  # queries that are also searched exactly
 
 
 @dataclass(frozen=True)
 class Searcher:
     """Attributes:
-    find: the search. engine: as named by the user; "faiss" is exact.
+    find: the search. engine: as named by the user; "faiss" and "ray" are exact.
     measured: one entry per set searched in, JSON-able: {"vectors", "metric", "k", "queries", "recall"}.
     """
 
@@ -37,7 +41,7 @@ class Searcher:
     @property
     def exact(self) -> bool:
         """Whether every neighbour is found."""
-        return self.engine == "faiss"
+        return self.engine in _EXACT
 
     @property
     def how(self) -> str:
@@ -62,23 +66,45 @@ def searcher(engine: str = "faiss") -> Iterator[Searcher]:
     """Open an engine for the searches of one command.
 
     Args:
-        engine: "faiss": exact, :func:`nearkin.neighbors.knn` itself. "faiss:KIND": :class:`FaissIndex` of that kind.
-            "milvus": milvus-lite in a temporary file. A path ending with .db: the same, kept. http(s)://HOST:PORT: a
-            Milvus server. What is kept is found again by the vectors' own digest, so it is built once.
+        engine: "faiss": exact, :func:`nearkin.neighbors.knn` itself. "ray": the same over a Ray cluster, :class:`OverRay`.
+            "faiss:KIND": :class:`FaissIndex` of that kind. "milvus": milvus-lite in a temporary file. A path ending with .db: the same, kept. http(s)://HOST:PORT: a
+            Milvus server; with a kind and its parameters after blanks ("http://HOST:19530 IVF_FLAT nlist=1024 nprobe=32")
+            instead of HNSW. What is kept is found again by the vectors' own digest, so it is built once.
     Raises:
         ConfigError and DataError as the engines do.
     """
-    if not (engine in ("faiss", "milvus") or engine.startswith("faiss:") or engine.endswith(".db") or "://" in engine):
-        raise unknown("index", engine, ("faiss", "faiss:KIND", "milvus", "PATH.db", "http://HOST:PORT"))
+    if not (engine in (*_EXACT, "milvus") or engine.startswith("faiss:") or engine.endswith(".db") or "://" in engine):
+        raise unknown("index", engine, ("faiss", "faiss:KIND", "milvus", "ray", "PATH.db", "http://HOST:PORT"))
     if engine == "faiss":
         yield Searcher(engine, knn)
         return
     with ExitStack() as stack:
+        if engine == "ray":
+            yield Searcher(engine, OverRay(stack))
+            return
         uri = engine
         if engine == "milvus":
             uri = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nearkin-"))) / "index.db")
         by_index = _ByIndex(uri, stack)
         yield Searcher(engine, by_index, by_index.measured)
+
+
+def with_kind(engine: str) -> tuple[str, dict[str, Any]]:
+    """A server's address without what stands behind it, and that as arguments of :class:`MilvusIndex`.
+
+    Raises:
+        ConfigError: a parameter that is no NAME=INTEGER.
+    """
+    if "://" not in engine or " " not in engine.strip():
+        return engine, {}
+    uri, kind, *pairs = engine.split()
+    params: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not value.isdecimal():
+            raise ConfigError(f"--index {engine}: '{pair}' is no NAME=INTEGER, e.g. IVF_FLAT nlist=1024 nprobe=32.")
+        params[name in _OF_SEARCH][name] = int(value)
+    return uri, {"kind": kind, "build_params": params[0], "search_params": params[1]}
 
 
 class _ByIndex:
@@ -121,8 +147,9 @@ class _ByIndex:
 
     def _index_of(self, base: NDArray[np.float32], metric: str) -> tuple[VectorIndex, bool]:
         """The index of a base, built where it is not yet whole; and whether it was not used before."""
+        uri, kind = with_kind(self._uri)
         digest = hashlib.blake2b(np.ascontiguousarray(base).tobytes(), digest_size=16)
-        digest.update(f"{base.shape} {metric}".encode())
+        digest.update(f"{base.shape} {metric}{kind.get('kind', '')}{kind.get('build_params', '')}".encode())
         name = f"nearkin_{digest.hexdigest()}"
         if name in self._open:
             return self._open[name], False
@@ -130,7 +157,7 @@ class _ByIndex:
         if self._uri.startswith("faiss:"):
             index = FaissIndex(metric=metric, kind=self._uri.removeprefix("faiss:"))
         else:
-            index = MilvusIndex(self._uri, name=name, metric=metric)
+            index = MilvusIndex(uri, name=name, metric=metric, **kind)
         self._stack.callback(index.close)
         if len(index) != len(base):  # upsert: another process may be filling it, or a build was cut off
             index.upsert([str(row) for row in range(len(base))], base)
