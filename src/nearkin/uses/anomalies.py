@@ -103,6 +103,7 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, 
         embed = embedder(run.folder, inside.train.images.shape[1:], layer=run.layer, device=device)
         vectors = {item.name: embed(item.items.images) for item in sets}
     train, test = made.part("train"), made.part("test")
+    del made  # its vectors, pixels above all, would stay beside their copies
     # What evaluation and the tables search, too.
     known = {
         ("l2", TEST): run.find(test.Z, train.Z, K_LOF, metric="l2"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,35 +58,43 @@ def fit_gaussian(train: NDArray[np.float32]) -> Gaussian:
     """
     n, d = train.shape
     mean = train.mean(axis=0, dtype=np.float64)
-    centred = train.astype(np.float64) - mean
+    widest, squares = 0.0, 0.0
+    for centred in _centred(train, mean):
+        widest = max(widest, float(np.abs(centred).max()))
+        squares += float(np.square(centred).sum())
     # A cloud no wider than float32's rounding of its own position is one point.
-    top = float(np.abs(train).max())
-    if not float(np.abs(centred).max()) > 1e-6 * top:
+    if not widest > 1e-6 * max(float(train.max()), -float(train.min())):
         return Gaussian(mean, np.eye(d), n, 1.0)
     # The closed form needs no scale, but its products of fourth order do: tiny vectors would underflow.
-    scale = float(centred.std())
-    centred /= scale
-    if d == 1:
-        covariance, shrinkage = np.atleast_2d(np.square(centred).mean()), 0.0
-    else:
-        covariance, shrinkage = _shrunk(centred)
+    scale = float(np.sqrt(squares / (n * d)))
+    covariance, fourth = np.zeros((d, d)), 0.0
+    for centred in _centred(train, mean):
+        centred /= scale
+        covariance += centred.T @ centred
+        fourth += float(np.square(np.square(centred).sum(axis=1)).sum())
+    covariance, shrinkage = _shrunk(covariance / n, fourth / n, n) if d > 1 else (covariance / n, 0.0)
     values, vectors = np.linalg.eigh(covariance)
     values = np.maximum(values, 1e-12 * values[-1])
     return Gaussian(mean, vectors / np.sqrt(values) / scale, n, float(shrinkage))
 
 
-def _shrunk(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Ledoit and Wolf's covariance (D, D) of centred rows (N, D), and its shrinkage, in [0, 1].
+def _centred(train: NDArray[np.float32], mean: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """The rows minus their mean, some at a time: in float64 all of them would be the largest array of a study."""
+    for start in range(0, len(train), _CHUNK):
+        yield train[start : start + _CHUNK] - mean
+
+
+def _shrunk(covariance: NDArray[np.float64], fourth: float, n: int) -> tuple[NDArray[np.float64], float]:
+    """Ledoit and Wolf's covariance (D, D) from that of N rows, and its shrinkage, in [0, 1]. ``fourth``: mean |x|^4.
 
     With C = X'X / N and m = tr(C) / D: the share is the smaller of 1 and b / d, where d = |C - m I|^2 and
-    b = (sum of |x|^4 / N - |C|^2) / N (Ledoit & Wolf 2004, section 3.3), at 0 or above. The same as scikit-learn's ledoit_wolf,
+    b = (mean |x|^4 - |C|^2) / N (Ledoit & Wolf 2004, section 3.3), at 0 or above. The same as scikit-learn's ledoit_wolf,
     which takes two more products of all rows.
     """
-    n, d = centred.shape
-    covariance = centred.T @ centred / n
+    d = len(covariance)
     size, mean = float(np.square(covariance).sum()), float(np.trace(covariance)) / d
     spread = size - d * mean**2
-    noise = (float(np.square(np.square(centred).sum(axis=1)).sum()) / n - size) / n
+    noise = (fourth - size) / n
     shrinkage = min(1.0, max(0.0, noise / spread)) if spread > 0 else 0.0
     covariance *= 1 - shrinkage
     covariance.flat[:: d + 1] += shrinkage * mean
