@@ -111,6 +111,7 @@ def vector_bytes(dim: int, pq: int) -> dict[str, float]:
     out = {}
     coded = faiss.IndexIVFPQ(faiss.IndexFlatL2(dim), dim, 16, pq, 8)
     coded.pq.cp.niter = coded.cp.niter = 1  # the size does not depend on how good the codes are
+    coded.pq.cp.min_points_per_centroid = coded.cp.min_points_per_centroid = 1  # so no warnings about it
     kinds = {
         "flat": faiss.IndexFlatL2(dim),
         "HNSW": faiss.IndexHNSWFlat(dim, 32),
