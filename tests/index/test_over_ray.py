@@ -52,7 +52,9 @@ def cluster() -> Iterator[tuple[Any, Any]]:
 
 
 def same(one: Neighbors, other: Neighbors) -> bool:
-    return np.array_equal(one.indices, other.indices) and np.allclose(one.distances, other.distances, atol=1e-6)
+    """Up to rounding: two rows equally far but for the last bit may change places."""
+    swapped = float((one.indices != other.indices).mean())
+    return swapped < 1e-3 and np.allclose(one.distances, other.distances, rtol=1e-5, atol=1e-6)
 
 
 on_ray = pytest.mark.filterwarnings("ignore")  # Ray's own: sockets and processes that it leaves to the collector
