@@ -8,25 +8,22 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from nearkin.atomic import as_object, put_in_place
+from nearkin.atomic import as_object, write_file
 from nearkin.errors import DataError, OutputError, reading
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write ``tensors`` with ``meta`` (JSON-able) in the header. Raises OutputError when the disk refuses."""
-    temporary = path.with_name(path.name + ".tmp")
     payload = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    # safetensors' own writing to files goes through a name of its choice, which a kill would leave behind.
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(payload, temporary, {"nearkin": json.dumps(meta)})
-        put_in_place(temporary, path)
-    except (OSError, SafetensorError) as error:
-        if temporary.exists():
-            temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error}. Free some space, then run the same command again.") from error
+        content = save(payload, {"nearkin": json.dumps(meta)})
+    except SafetensorError as error:
+        raise OutputError(f"cannot write {path}: {error}.") from error
+    write_file(path, lambda handle: handle.write(content), "Free some space, then run the same command again.")
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -29,6 +29,7 @@ SCORES = ("knn2", "knn-norm", "mahalanobis")
 MORE_SCORES = ("iforest", "lof")
 # Codes by test-time optimisation: minutes per thousand images, and the codes of strange images mean little.
 SLOW = ("lo", "lo-naive")
+NO_ENCODER = ("free-codes",)  # codes belong to the study's own images: foreign ones have none
 _MAPPED = ("vicreg", "ngn")
 _MAP_IMAGES = 2000
 _VERSION = 4  # of what is saved
@@ -52,7 +53,7 @@ def anomaly_uses(
     entries: list[Entry] = []
     details: dict[str, Any] = {}
     first = first_seed(runs)
-    for run in _judged(runs, first):
+    for run in _judged(runs, first, bool(sets)):
         key = _key(run.digest, sets)
         path = folder / f"{run.folder.name}.json"
         saved: dict[str, Any] = read_object(path, key=str, found=dict) if path.exists() else {"key": None}
@@ -89,10 +90,11 @@ def _in_order(found: dict[str, Any], sets: list[OodSet]) -> dict[str, Any]:
     return found | {"ood": {item.name: found["ood"][item.name] for item in sets}}
 
 
-def _judged(runs: list[FinishedRun], first: list[FinishedRun]) -> list[FinishedRun]:
+def _judged(runs: list[FinishedRun], first: list[FinishedRun], foreign: bool) -> list[FinishedRun]:
     """The first run of every method, then the other seeds of those whose seeds are compared."""
     more = [run for run in runs if run.method in _MAPPED and run not in first]
-    return [run for run in (*first, *more) if run.method not in SLOW]
+    out = (*SLOW, *NO_ENCODER) if foreign else SLOW
+    return [run for run in (*first, *more) if run.method.split("@")[0] not in out]
 
 
 def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, drawn: bool) -> dict[str, Any]:
