@@ -84,3 +84,15 @@ def test_a_line_cut_off_by_a_kill_is_none_and_the_next_takes_its_place(tmp_path:
         file.write("no JSON\n")
     with pytest.raises(DataError, match="cannot be read"):
         record.read()
+
+
+def test_an_interrupted_write_leaves_only_our_own_temporary_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*paths: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nearkin.atomic.put_in_place", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(3)}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors.tmp"]

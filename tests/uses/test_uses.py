@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -248,3 +249,9 @@ def test_without_foreign_images_the_classes_are_judged(made: tuple[Path, StudyCo
     found = run_study(replace(config, ood=()), folder / "out", progress=False, say=lambda text: None)
     assert {row["set"] for row in found["uses"]["anomalies"]["rows"]} == {"held-out class", "one-class"}
     assert sum("cannot be decided" in text for text in found["uses"]["anomalies"]["verdict"]["text"]) == 1
+
+
+def test_methods_without_an_encoder_are_not_asked_about_foreign_images() -> None:
+    runs: list[Any] = [SimpleNamespace(method=name) for name in ("vicreg", "free-codes", "free-codes@code_lr=1", "lo")]
+    assert [run.method for run in anomalies._judged(runs, runs, foreign=True)] == ["vicreg"]
+    assert len(anomalies._judged(runs, runs, foreign=False)) == 3
