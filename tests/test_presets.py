@@ -6,7 +6,7 @@ import pytest
 
 from nearkin.errors import ConfigError
 from nearkin.methods import METHODS, create, known_settings, method_info
-from nearkin.presets import GROUPS, PRESETS, expand_methods, get_preset, without_repeats
+from nearkin.presets import GROUPS, PRESETS, expand_methods, get_preset
 from nearkin.study import method_settings
 
 
@@ -40,10 +40,3 @@ def test_the_reference_is_shortened_on_a_cpu_only() -> None:
 def test_unknown_preset() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'quick'"):
         get_preset("quik")
-
-
-def test_a_variant_that_changes_nothing_is_run_once() -> None:
-    names = ("lo", "lo@batch_size=256", "lo@batch_size=64", "lo-naive@batch_size=256", "lo@batch_size=256+lr=1e-3")
-    left = ("lo", "lo@batch_size=64", "lo-naive", "lo@batch_size=256+lr=1e-3")
-    assert without_repeats(names, {"batch_size": 256}) == left
-    assert without_repeats(names, {}) == names

@@ -72,10 +72,14 @@ def open_run(run: Path, shape: tuple[int, ...], *, layer: str | None = None, dev
 
 def embedder(run: Path, shape: tuple[int, ...], *, layer: str | None = None, device: str = "auto") -> Embed:
     """:func:`open_run` as a function: images uint8 (N, *shape) -> one layer's vectors float32 (N, D)."""
-    model, chosen = open_run(run, shape, layer=layer, device=device)
+    return one_layer(*open_run(run, shape, layer=layer, device=device))
+
+
+def one_layer(model: Any, layer: str) -> Embed:
+    """What :func:`open_run` returns as a function."""
 
     def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = model.embed(images, (chosen,))[chosen]
+        vectors: NDArray[np.float32] = model.embed(images, (layer,))[layer]
         return vectors
 
     return embed

@@ -25,7 +25,7 @@ from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import Watch
 from nearkin.data.shards import is_shards
 from nearkin.data.single import read_images
-from nearkin.embedder import Beside, embedder, image_size, open_run, read_config
+from nearkin.embedder import Beside, embedder, image_size, one_layer, open_run, read_config
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create
@@ -135,11 +135,7 @@ def embed_run(
     """Embed a set with a finished run and save one layer as Parquet. What must be decoded is embedded meanwhile."""
     config, size = read_config(run), image_size(run)
     model, chosen = open_run(run, (3, size, size), layer=layer, device=device)
-
-    def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = model.embed(images, (chosen,))[chosen]
-        return vectors
-
+    embed = one_layer(model, chosen)
     with Beside(embed) as beside:
         # Not where images are left out after they have been decoded, nor where what is embedded together matters.
         apart = subset is None and isinstance(model, JointEmbedding)

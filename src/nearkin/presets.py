@@ -45,17 +45,6 @@ def expand_methods(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in parts for name in GROUPS.get(part, (part,))))
 
 
-def without_repeats(names: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, ...]:
-    """The methods, where a variant whose values are the study's own ``settings`` anyway is the method itself, once."""
-
-    def plain(name: str) -> str:
-        base, _, tail = name.partition("@")
-        pairs = [part.partition("=")[::2] for part in tail.split("+")]
-        return base if all(key in settings and str(settings[key]) == value for key, value in pairs) else name
-
-    return tuple(dict.fromkeys(map(plain, names)))
-
-
 @dataclass(frozen=True)
 class Preset:
     """Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, one_line, unknown
 from nearkin.evaluate.protocol import evaluate
 from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
-from nearkin.methods.plan import planned_runs, with_needs
+from nearkin.methods.plan import planned_runs, with_needs, without_repeats
 from nearkin.neighbors import Search, knn
 from nearkin.remembered import NEAREST, Remembered
 from nearkin.results import collect
@@ -91,6 +91,7 @@ def run_study(
 def _run_study(
     config: StudyConfig, out: Path, fresh: bool, progress: bool, say: Say, tensorboard: bool
 ) -> dict[str, Any]:
+    config = replace(config, methods=without_repeats(config.methods, config.settings))
     if (out / "config.json").exists() and not (out / "study.json").exists():
         raise ConfigError(f"{out} is the folder of a run of 'nearkin fit', not of a study. Choose another -o.")
     # Where nothing has been trained, as after a mistyped setting, there is nothing to lose.

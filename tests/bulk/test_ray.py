@@ -28,16 +28,22 @@ ray = pytest.importorskip("ray", reason="pip install 'nearkin[scale]'")
 
 
 @dataclass(frozen=True)
-class Deadly:
-    """A part whose worker is killed in the middle of it, once; it notes which processes have begun it."""
+class Wrapped:
+    """A part of the same name."""
 
     part: Part
-    notes: Path
 
     @property
     def name(self) -> str:
         """That of the part."""
         return self.part.name
+
+
+@dataclass(frozen=True)
+class Deadly(Wrapped):
+    """A part whose worker is killed in the middle of it, once; it notes which processes have begun it."""
+
+    notes: Path
 
     def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
         """Those of the part."""
@@ -50,17 +56,11 @@ class Deadly:
 
 
 @dataclass(frozen=True)
-class Doomed:
+class Doomed(Wrapped):
     """A part that is never done on one of the nodes, and waits elsewhere until that node has begun some part."""
 
-    part: Part
     node: str
     mark: Path
-
-    @property
-    def name(self) -> str:
-        """That of the part."""
-        return self.part.name
 
     def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
         """Those of the part."""

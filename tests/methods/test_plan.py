@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from nearkin.methods.plan import planned_runs
+from nearkin.methods.plan import planned_runs, without_repeats
 
 
 def test_planned_runs() -> None:
     assert planned_runs(("ngn", "pca"), (0, 3)) == [
         ("vicreg", 0), ("ngn", 0), ("pca", 0), ("vicreg", 3), ("ngn", 3),
     ]  # fmt: skip
+
+
+def test_a_variant_that_changes_nothing_is_run_once() -> None:
+    names = ("lo", "lo@batch_size=256", "lo@batch_size=64", "lo-naive@batch_size=256", "lo@batch_size=256+lr=1e-3")
+    left = ("lo", "lo@batch_size=64", "lo-naive", "lo@batch_size=256+lr=1e-3")
+    assert without_repeats(names, {"batch_size": 256}) == left
+    assert without_repeats(names, {}) == names
+
+
+def test_a_variant_of_what_the_method_fixes_is_kept() -> None:
+    names = ("vicreg-novar", "vicreg-novar@variance_weight=25", "lo-naive@code_per=view")
+    assert without_repeats(names, {"variance_weight": 25}) == (*names[:2], "lo-naive")

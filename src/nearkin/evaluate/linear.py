@@ -14,7 +14,7 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _SGD_LR, _SGD_BATCH = 0.1, 256
 _CHUNK = 4096
-# After a few iterations the validation accuracy lies within half a percentage point of the final one (tests on CIFAR-10); a
+# After a few iterations the validation accuracy lies within half a percentage point of the final one (seen on CIFAR-10); a
 # penalty further than this below the best, and by more than a few images, is not worth the rest.
 _HOPELESS, _HOPELESS_IMAGES = 0.02, 10
 

@@ -129,7 +129,7 @@ class SpectralEmbedding:
         count, labels = components(graph)
         while components(graph)[0] > 1:  # one round joins each component to another; a few rounds join all
             graph = _join(graph, components(graph)[1], Z, metric)
-        values, vectors = _smallest(graph, dim + 1, seed)
+        values, vectors = smallest(graph, dim + 1, seed)
         return cls(Z, vectors[:, 1:], values[1:], count, k, metric, weights, scale)
 
     def transform(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -145,17 +145,22 @@ class SpectralEmbedding:
         return out
 
 
-def _smallest(graph: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def scaled(graph: sparse.csr_array) -> tuple[sparse.csr_array, NDArray[np.float64]]:
+    """D^-1/2 W D^-1/2 (N, N), whose largest eigenvalues are 1 minus the smallest of L f = lambda D f; and D^1/2 (N,)."""
+    root = np.sqrt(np.asarray(graph.sum(axis=1)).ravel())
+    return sparse.diags_array(1 / root) @ graph @ sparse.diags_array(1 / root), root
+
+
+def smallest(graph: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The ``count`` smallest solutions of L f = lambda D f, ascending, columns of mean square 1 and fixed sign."""
     n = graph.shape[0]
-    root = np.sqrt(np.asarray(graph.sum(axis=1)).ravel())
-    scaled = sparse.diags_array(1 / root) @ graph @ sparse.diags_array(1 / root)
+    S, root = scaled(graph)
     if count >= n - 1 or n <= 500:
-        mu, u = np.linalg.eigh(scaled.toarray())
+        mu, u = np.linalg.eigh(S.toarray())
         mu, u = mu[::-1][:count], u[:, ::-1][:, :count]
     else:
         start = np.random.default_rng(seed).normal(size=n)
-        mu, u = sparse.linalg.eigsh(scaled, k=count, which="LA", v0=start, tol=1e-6, maxiter=20 * n)
+        mu, u = sparse.linalg.eigsh(S, k=count, which="LA", v0=start, tol=1e-6, maxiter=20 * n)
         order = np.argsort(-mu)
         mu, u = mu[order], u[:, order]
     f = u / root[:, None]

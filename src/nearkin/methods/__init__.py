@@ -22,6 +22,7 @@ class MethodInfo:
         uses_labels: whether training reads labels (upper bounds only).
         needs: methods whose runs (of the same seed) this one reads; a study trains them first.
         weights: whether a run keeps a weights.safetensors.
+        encodes: whether a finished run embeds images that are not its study's.
     """
 
     name: str
@@ -35,6 +36,7 @@ class MethodInfo:
     uses_labels: bool = False
     needs: tuple[str, ...] = ()
     weights: bool = True
+    encodes: bool = True
 
 
 _VICREG = "vicreg:VICReg"
@@ -120,6 +122,7 @@ _INFOS = (
         "a code per image, VICReg's terms on neighbours, no encoder",
         "free_codes:FreeCodes",
         needs=("vicreg",),
+        encodes=False,
     ),
     MethodInfo("barlow", "Barlow Twins", True, "cross-correlation towards the identity", "barlow:BarlowTwins"),
     MethodInfo("simclr", "SimCLR", True, "contrast with the rest of the batch", "simclr:SimCLR"),

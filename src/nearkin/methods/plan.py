@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nearkin.methods import method_info
+
+
+def without_repeats(names: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, ...]:
+    """The methods, where a variant that has the very values which its method has under ``settings`` is that method, once."""
+
+    def plain(name: str) -> str:
+        base = method_info(name.partition("@")[0])
+        has = {**settings, **base.overrides}
+        own = method_info(name).overrides.items()
+        return base.name if all(key in has and str(has[key]) == str(value) for key, value in own) else name
+
+    return tuple(dict.fromkeys(map(plain, names)))
 
 
 def with_needs(names: tuple[str, ...]) -> tuple[str, ...]:

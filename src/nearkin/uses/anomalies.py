@@ -22,6 +22,7 @@ from nearkin.data import Splits
 from nearkin.data.fingerprint import fingerprint
 from nearkin.embedder import embedder
 from nearkin.embeddings import Embeddings
+from nearkin.methods import method_info
 from nearkin.uses.runs import FinishedRun, first_seed
 
 SCORES = ("knn2", "knn-norm", "mahalanobis")
@@ -29,7 +30,6 @@ SCORES = ("knn2", "knn-norm", "mahalanobis")
 MORE_SCORES = ("iforest", "lof")
 # Codes by test-time optimisation: minutes per thousand images, and the codes of strange images mean little.
 SLOW = ("lo", "lo-naive")
-NO_ENCODER = ("free-codes",)  # codes belong to the study's own images: foreign ones have none
 _MAPPED = ("vicreg", "ngn")
 _MAP_IMAGES = 2000
 _VERSION = 4  # of what is saved
@@ -93,8 +93,8 @@ def _in_order(found: dict[str, Any], sets: list[OodSet]) -> dict[str, Any]:
 def _judged(runs: list[FinishedRun], first: list[FinishedRun], foreign: bool) -> list[FinishedRun]:
     """The first run of every method, then the other seeds of those whose seeds are compared."""
     more = [run for run in runs if run.method in _MAPPED and run not in first]
-    out = (*SLOW, *NO_ENCODER) if foreign else SLOW
-    return [run for run in (*first, *more) if run.method.split("@")[0] not in out]
+    asked = [run for run in (*first, *more) if run.method.split("@")[0] not in SLOW]
+    return [run for run in asked if not foreign or method_info(run.method).encodes]
 
 
 def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, drawn: bool) -> dict[str, Any]:

@@ -50,19 +50,18 @@ def study(
 
     Interrupted? Run the same command again: it continues where it was.
     """
-    from nearkin.presets import expand_methods, get_preset, without_repeats
+    from nearkin.presets import expand_methods, get_preset
     from nearkin.study import StudyConfig, run_study
     from nearkin.train.device import pick_device
 
     chosen = get_preset(preset)
     settings, usual_subset = chosen.on(pick_device(device))
-    settings |= options.overrides(set_, epochs)
     config = StudyConfig(
         data=data,
         preset=preset,
-        methods=without_repeats(expand_methods(methods) if methods is not None else chosen.methods, settings),
+        methods=expand_methods(methods) if methods is not None else chosen.methods,
         seeds=_seeds(seeds, chosen.seeds),
-        settings=settings,
+        settings=settings | options.overrides(set_, epochs),
         subset=subset if subset is not None else usual_subset,
         size=size,
         labels=str(labels) if labels else None,
