@@ -5,7 +5,7 @@
     python benchmarks/costs.py --table [docs/scale.json]       # the table, from measured constants
 
 Measured, one run: images per second of embedding and seconds per training step of VICReg in the preset (the first tenth of
-the steps is not counted), bytes per vector of FAISS indexes (what serialising adds per vector, so that codebooks do not
+the steps is not counted), floating-point operations of both, counted, for the estimate of a GPU's hours, bytes per vector of FAISS indexes (what serialising adds per vector, so that codebooks do not
 count), bytes per image as uint8, PNG and WebP (lossless). The formulas are those of cost().
 """
 
@@ -32,6 +32,7 @@ from nearkin.presets import get_preset
 SIZES = (10**7, 10**8, 10**9)
 DEGREE, SECTOR = 64, 4096  # of a DiskANN graph; bytes read from the disk at once
 CONSTANTS = Path(__file__).parents[1] / "docs" / "scale.json"
+GPU_RATE = 1e14  # operations per second that the estimate assumes: a tenth of an H100's peak in bf16, 9.9e14
 _VECTORS = 2048
 
 
@@ -55,7 +56,7 @@ def main() -> None:
     found: dict[str, Any] = {"data": Path(a.data).name, "preset": a.preset, "side": int(images.shape[-1])}
     found |= {"device": None, "embed_images_per_s": None, "step_seconds": None, "batch": None, "dim": a.dim}
     if not a.sizes:
-        found |= speeds(images, a.preset, a.device)
+        found |= speeds(images, a.preset, a.device) | operations(images, a.preset)
     found |= {"pq": a.pq, "image_bytes": image_bytes(images[:1000]), "vector_bytes": vector_bytes(found["dim"], a.pq)}
     text = json.dumps(found, indent=1)
     print(text)
@@ -90,6 +91,29 @@ def speeds(images: NDArray[np.uint8], preset: str, device: str) -> dict[str, Any
         "batch": settings["batch_size"],
         "dim": int(Z.shape[1]),
     }
+
+
+def operations(images: NDArray[np.uint8], preset: str) -> dict[str, float]:
+    """Floating-point operations per image of embedding and of a training step with two views, counted by torch.
+
+    A multiplication and an addition are two; only matrix products and convolutions count, the optimiser's not.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from nearkin import VICReg
+    from nearkin.study import method_settings
+
+    settings = method_settings("vicreg", get_preset(preset).settings | {"epochs": 1})
+    some = images[: 2 * settings["batch_size"]]
+    with tempfile.TemporaryDirectory() as folder:
+        model = VICReg(**settings, validation_fraction=0.1, random_state=0, device="cpu", run_dir=folder).fit(some)
+        counted = []
+        for layer in ("backbone", "projector"):
+            with FlopCounterMode(display=False) as counter:
+                model.method_.embed(some, (layer,))
+            counted.append(counter.get_total_flops() / len(some))
+    # Backward costs twice what forward does.
+    return {"embed_operations": counted[0], "train_operations": 2 * 3 * counted[1]}
 
 
 def image_bytes(images: NDArray[np.uint8]) -> dict[str, float]:
@@ -128,9 +152,10 @@ def vector_bytes(dim: int, pq: int) -> dict[str, float]:
 
 
 def cost(n: int, c: dict[str, Any]) -> dict[str, float | None]:
-    """What n images cost, from constants c. Hours of the device measured; bytes.
+    """What n images cost, from constants c. Hours of the device measured, and of a GPU by estimate; bytes.
 
     training, one epoch = n step_seconds / batch / 3600        embedding = n / embed_images_per_s / 3600
+    on a GPU = n train_operations / GPU_RATE / 3600 and n embed_operations / GPU_RATE / 3600
     images = n image_bytes        vectors = 4 n dim        flat and HNSW = n vector_bytes
     IVF-PQ = n vector_bytes + 4 dim (lists + 256), lists = 4 sqrt(n): centroids of the lists, and codebooks
     DiskANN, memory = n pq: one code per vector        DiskANN, disk: a node of 4 dim + 4 + 4 DEGREE bytes (vector, number
@@ -143,6 +168,10 @@ def cost(n: int, c: dict[str, Any]) -> dict[str, float | None]:
     return {
         "training, one epoch": n * c["step_seconds"] / c["batch"] / 3600 if measured else None,
         "embedding": n / c["embed_images_per_s"] / 3600 if measured else None,
+        **{
+            f"{kind}, on a GPU (estimate)": n * c[name] / GPU_RATE / 3600 if name in c else None
+            for kind, name in (("training, one epoch", "train_operations"), ("embedding", "embed_operations"))
+        },
         **{f"images, {name}": n * size for name, size in c["image_bytes"].items()},
         "vectors, float32": 4.0 * n * dim,
         "index, flat": n * c["vector_bytes"]["flat"],
@@ -158,7 +187,7 @@ def table(c: dict[str, Any]) -> str:
     columns = [cost(n, c) for n in SIZES]
     lines = ["| | " + " | ".join(f"{n // 10**6:,} M" for n in SIZES) + " |", "|---" * (len(SIZES) + 1) + "|"]
     for name in columns[0]:
-        hours = name in ("training, one epoch", "embedding")
+        hours = name.startswith(("training", "embedding"))
         cells = [_shown(column[name], hours) for column in columns]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

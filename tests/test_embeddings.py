@@ -34,6 +34,25 @@ def test_round_trip(tmp_path: Path, labelled: bool) -> None:
     assert (a.labels is None) == (b.labels is None) and (a.labels is None or a.labels.tolist() == b.labels.tolist())  # type: ignore[union-attr]
 
 
+def test_groups_of_rows_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = make()
+    monkeypatch.setattr("nearkin.embeddings._GROUP_BYTES", 2 * a.Z[0].nbytes + 1)
+    a.save(tmp_path / "e.parquet")
+    assert pq.read_metadata(tmp_path / "e.parquet").num_row_groups == 3
+    b = Embeddings.load(tmp_path / "e.parquet")
+    assert np.array_equal(a.Z, b.Z) and a.ids.tolist() == b.ids.tolist() and a.provenance == b.provenance
+
+
+def test_rows_that_lie_together_are_not_copied() -> None:
+    Z = np.arange(12, dtype=np.float32).reshape(6, 2)
+    split = np.array(["train", "train", "val", "test", "val", "test"])
+    whole = Embeddings(Z, np.arange(6).astype(str), np.arange(6), split, tuple("abcdef"))
+    train, val, none = whole.part("train"), whole.part("val"), whole.part("extra")
+    assert np.shares_memory(train.Z, Z) and train.ids.tolist() == ["0", "1"] and train.Z.tolist() == Z[:2].tolist()
+    assert not np.shares_memory(val.Z, Z) and val.ids.tolist() == ["2", "4"] and val.Z.tolist() == Z[[2, 4]].tolist()
+    assert len(none) == 0
+
+
 def test_schema_that_others_can_read(tmp_path: Path) -> None:
     make().save(tmp_path / "e.parquet")
     schema = pq.read_schema(tmp_path / "e.parquet")

@@ -32,6 +32,10 @@ def test_formulas_by_hand(costs: Any) -> None:
     found = costs.cost(10**8, constants)
     assert found["training, one epoch"] == pytest.approx(55.5556, rel=1e-4)  # 400,000 steps
     assert found["embedding"] == pytest.approx(27.7778, rel=1e-4)
+    assert found["training, one epoch, on a GPU (estimate)"] is None
+    counted = costs.cost(10**8, constants | {"train_operations": 7.2e9, "embed_operations": 3.6e8})
+    assert counted["training, one epoch, on a GPU (estimate)"] == pytest.approx(2.0)
+    assert counted["embedding, on a GPU (estimate)"] == pytest.approx(0.1)
     assert found["images, uint8"] == 307.2e9 and found["vectors, float32"] == found["index, flat"] == 38.4e9
     assert found["index, IVF-PQ"] == 2.4e9 + 384 * (40_000 + 256)
     assert found["DiskANN, memory"] == 1.6e9

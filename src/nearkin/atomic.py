@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nearkin.errors import DataError, OutputError, reading
 
+_BATCH_VALUES = 2**23
 MOST_UNPACKED = 4 * 1024**3
 _MOST_RATIO = 200  # images and vectors shrink by less than 20; DEFLATE reaches 1032, Parquet's runs more
 
@@ -80,6 +81,7 @@ def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
         DataError: with ``missing`` when there is no file; it is no readable Parquet; two columns share a name; a
             decompression bomb.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
@@ -88,9 +90,25 @@ def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
     with reading(f"{path} is not a readable Parquet file: it", fix):
         for file in files:
             check_parquet(file, pq.read_metadata(regular(file)), file.stat().st_size)
-        table = pq.read_table(files if path.is_dir() else path)
+        table = pa.concat_tables([_read_table(file) for file in files], promote_options="default")
         table.validate(full=True)  # text that is not UTF-8 and offsets that lead nowhere would fail much later
         return table
+
+
+def _read_table(file: Path) -> Any:
+    """By batches: levels and offsets of lists, decoded for a whole group of rows, take more than twice their values."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as opened:
+        about = opened.metadata
+        values = sum(
+            about.row_group(g).column(c).num_values
+            for g in range(about.num_row_groups)
+            for c in range(about.num_columns)
+        )
+        rows = min(2**16, max(2**8, _BATCH_VALUES * about.num_rows // max(1, values)))
+        return pa.Table.from_batches(opened.iter_batches(rows), opened.schema_arrow)
 
 
 def regular(path: Path) -> Path:

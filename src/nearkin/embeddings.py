@@ -25,6 +25,7 @@ _METADATA_KEY = b"nearkin"
 _MAP_ROWS = 400
 _BELOW = ("embeddings/*.parquet", "runs/*/embeddings/*.parquet")  # where a run and a study keep theirs
 _SHOWN = 8  # names in a message
+_GROUP_BYTES = 2**26
 PARTS = "_parts.json"  # in a folder of embeddings: the names of the files that it has when it is whole
 
 
@@ -72,11 +73,13 @@ class Embeddings:
         return side if isinstance(side, int) and 8 <= side <= 1024 else None
 
     def part(self, split: str) -> Embeddings:
-        """Return the rows of one split, in stored order (possibly none)."""
-        return self.take(np.flatnonzero(self.split == split))
+        """Return the rows of one split, in stored order (possibly none). Rows that lie together share the memory of ``Z``."""
+        rows = np.flatnonzero(self.split == split)
+        together = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        return self.take(slice(int(rows[0]), int(rows[-1]) + 1) if together else rows)
 
-    def take(self, index: NDArray[np.int64]) -> Embeddings:
-        """Return the rows at ``index`` (int64 (M,))."""
+    def take(self, index: NDArray[np.int64] | slice) -> Embeddings:
+        """Return the rows at ``index`` (int64 (M,), or a slice, which copies nothing)."""
         return Embeddings(
             self.Z[index],
             self.ids[index],
@@ -89,7 +92,9 @@ class Embeddings:
     def save(self, path: Path) -> None:
         """Write Parquet by atomic rename. Raises OutputError when the folder cannot be written."""
         table = self.to_arrow()
-        write_file(path, lambda handle: pq.write_table(table, handle))
+        # A group of rows is encoded as a whole, in memory.
+        rows = max(1, _GROUP_BYTES // max(1, self.Z[:1].nbytes))
+        write_file(path, lambda handle: pq.write_table(table, handle, row_group_size=rows))
 
     def names(self) -> list[str | None]:
         """The class name of each row, None where unknown."""
@@ -209,7 +214,10 @@ class Embeddings:
                     "Run the same 'nearkin embed' again to finish it."
                 )
         table = read_parquet(path, missing, "Embeddings are read from .parquet, .npy and .npz.")
-        return _from_table(table, str(path))
+        made = _from_table(table, str(path))
+        del table
+        pa.default_memory_pool().release_unused()  # as much memory as the vectors themselves
+        return made
 
 
 def rows_of(split: NDArray[np.str_], wanted: str) -> NDArray[np.int64]:
@@ -227,7 +235,7 @@ def _from_table(table: pa.Table, path: str) -> Embeddings:
         found = ", ".join([*table.column_names[:_SHOWN], *["..."] * (len(table.column_names) > _SHOWN)])
         raise DataError(f"{path} has no column 'embedding', a list of numbers per row; found: {found}.")
     with reading(path):
-        flat = matrix(table.column("embedding").combine_chunks(), path)
+        flat = matrix(table.column("embedding"), path)
         n = len(flat)
         columns = {
             name: table.column(name).to_pylist() for name in ("id", "split", "label") if name in table.column_names

@@ -63,11 +63,18 @@ class Search(Protocol):
 
 def unit_rows(Z: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows of ``Z`` (N, D) scaled to length 1; a zero row stays zero."""
-    # Dividing by the largest entry first keeps the squares of very small or large rows inside float32.
-    top = np.abs(Z).max(axis=1, keepdims=True, initial=0)
-    out: NDArray[np.float32] = (Z / np.where(top > 0, top, 1)).astype(np.float32)
-    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1)
+    out = np.empty(Z.shape, dtype=np.float32)
+    _fill_unit(out, Z)
     return out
+
+
+def _fill_unit(out: NDArray[np.float32], Z: NDArray[np.float32]) -> None:
+    for start in range(0, len(Z), CHUNK):  # by chunks: what is in between would be several arrays as large
+        part, to = Z[start : start + CHUNK], out[start : start + CHUNK]
+        # Dividing by the largest entry first keeps the squares of very small or large rows inside float32.
+        top = np.abs(part).max(axis=1, keepdims=True, initial=0)
+        to[:] = part / np.where(top > 0, top, 1)
+        to /= np.maximum(np.linalg.norm(to, axis=1, keepdims=True), 1)
 
 
 class Index:
@@ -82,11 +89,12 @@ class Index:
     def __init__(self, base: NDArray[np.float32], *, metric: str = "cosine") -> None:
         _check_base(base, metric)
         self.metric, self._width = metric, base.shape[1]
-        directions = _directions(base) if metric == "cosine" else base
+        directions = _directions(base) if metric == "cosine" else np.array(base, dtype=np.float32, order="C")
         # Distances do not change when everything moves, but |a|^2 + |b|^2 - 2ab in float32 loses small distances
         # between long vectors: a collapsed embedding is a tiny cloud far from 0.
         self._centre = np.asarray(directions.mean(axis=0, dtype=np.float64), dtype=np.float32)
-        self._base: NDArray[np.float32] = np.ascontiguousarray(directions - self._centre, dtype=np.float32)
+        directions -= self._centre
+        self._base: NDArray[np.float32] = directions
         self._short: Shortlist | None = None
 
     def __len__(self) -> int:
@@ -139,8 +147,11 @@ class Index:
         _check_numbers(len(self) if queries is None else len(queries), len(self), k, own)
         if queries is None:
             return self._base
-        directions = _directions(queries) if self.metric == "cosine" else queries
-        return np.ascontiguousarray(directions - self._centre, dtype=np.float32)
+        if self.metric == "l2":
+            return np.ascontiguousarray(queries - self._centre, dtype=np.float32)
+        directions = _directions(queries)
+        directions -= self._centre
+        return directions
 
     def _nearest(self, asked: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Squared distances and rows (M, k): by a short list where that is cheaper, and by a full search for the rest."""
@@ -281,9 +292,10 @@ def _check_finite(Z: NDArray[np.float32]) -> None:
 
 def _directions(Z: NDArray[np.float32]) -> NDArray[np.float32]:
     """Unit rows (N, D + 1): a zero row becomes the unit vector of an axis of its own, orthogonal to all others."""
-    unit = unit_rows(Z)
-    zero: NDArray[np.float32] = np.asarray(~unit.any(axis=1), dtype=np.float32)
-    return np.concatenate([unit, zero.reshape(-1, 1)], axis=1)
+    out = np.empty((len(Z), Z.shape[1] + 1), dtype=np.float32)
+    _fill_unit(out[:, :-1], Z)
+    out[:, -1] = ~out[:, :-1].any(axis=1)
+    return out
 
 
 def drop_own(

@@ -121,9 +121,9 @@ def _run_study(
     if fresh:
         _clear(out)
     _start(config, dataset, splits, foreign, out, say)
-    del foreign
     for message in nd.remarks(dataset):
         say(f"note: {one_line(message)}")
+    del foreign, dataset  # its training images were copied into train and val
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"
@@ -256,6 +256,7 @@ def embed_splits(
     """Embed train, val and test (``embed``: vectors by layer); save one Parquet per layer in ``folder``, if given."""
     sets = {"train": splits.train, "val": splits.val, "test": splits.test}
     parts = {name: embed(items) for name, items in sets.items()}
+    vectors = {layer: _joined([part.pop(layer) for part in parts.values()]) for layer in list(parts["train"])}
     ids = np.concatenate([items.ids for items in sets.values()])
     split = np.concatenate([np.full(len(items), name) for name, items in sets.items()])
     labels = None
@@ -263,11 +264,21 @@ def embed_splits(
         labels = np.concatenate([items.known_labels() for items in sets.values()])
     classes = splits.train.classes or splits.test.classes
     out = {}
-    for layer in parts["train"]:
-        Z = np.concatenate([parts[name][layer] for name in sets])
+    for layer, Z in vectors.items():
         out[layer] = Embeddings(Z, ids, labels, split, classes, provenance | {"layer": layer})
         if folder is not None:
             out[layer].save(folder / f"{layer}.parquet")
+    return out
+
+
+def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """All rows in one array; the list is emptied, so that rows of many pixels are not there twice."""
+    out = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype=parts[0].dtype)
+    done = 0
+    while parts:
+        part = parts.pop(0)
+        out[done : done + len(part)] = part
+        done += len(part)
     return out
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from nearkin.errors import DataError
 
+_CHUNK = 4096
+
 
 def matrix(column: Any, path: str) -> NDArray[np.float32]:
     """A list column -> float32 (N, D). Raises DataError for anything but equally long vectors of numbers."""
@@ -19,19 +21,35 @@ def matrix(column: Any, path: str) -> NDArray[np.float32]:
     if not listed or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         raise DataError(f"{path}: column 'embedding' must hold lists of numbers; it holds {kind}.")
     n = len(column)
-    lengths = set(pc.list_value_length(column).to_pylist())
+    lengths = set(pc.unique(pc.list_value_length(column)).to_pylist())
     if n == 0 or len(lengths) != 1 or lengths <= {0, None}:
         raise DataError(f"{path}: column 'embedding' must hold one vector of equal length per row.")
-    return finite(column.flatten().to_numpy(zero_copy_only=False).reshape(n, -1), path)
+    out = np.empty((n, lengths.pop()), dtype=np.float32)
+    done = 0
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        part = chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), out.shape[1])
+        with np.errstate(over="ignore"):
+            out[done : done + len(chunk)] = part
+        done += len(chunk)
+    return _checked(out, path)
 
 
 def finite(values: NDArray[Any], path: str) -> NDArray[np.float32]:
     """In float32. Raises DataError for what is not finite then."""
     with np.errstate(over="ignore"):
-        Z = values.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(Z).all(axis=1))
+        return _checked(values.astype(np.float32), path)
+
+
+def _checked(Z: NDArray[np.float32], path: str) -> NDArray[np.float32]:
+    bad = np.flatnonzero(~_finite_rows(Z))
     if len(bad):
         raise DataError(
             f"{path}: {len(bad)} of {len(Z)} vectors hold NaN or infinity, first in row {bad[0]}. Leave those rows out."
         )
     return Z
+
+
+def _finite_rows(Z: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """bool (N,): which rows of (N, D) hold finite numbers only. By chunks: a mask of all entries can be large."""
+    parts = [np.isfinite(Z[start : start + _CHUNK]).all(axis=1) for start in range(0, len(Z), _CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.bool_)

@@ -99,6 +99,18 @@ def test_lists_of_the_classes_give_what_a_search_among_all_gives() -> None:
     assert a["most_in"] == b["most_in"]
 
 
+def test_vectors_of_a_set_are_asked_for_once() -> None:
+    vectors, asked = near_oracle(), []
+
+    class Counted(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getitem__(name)
+
+    judge_embeddings(vectors["train"], vectors["test"], Counted(vectors), INSIDE, SETS)
+    assert asked == [item.name for item in SETS]
+
+
 def test_the_pixel_control_is_the_score_of_raw_pixels() -> None:
     parts = {"train": INSIDE.train, "test": INSIDE.test} | {item.name: item.items for item in SETS}
     vectors = {name: pixels(items.images) for name, items in parts.items()}

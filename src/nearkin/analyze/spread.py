@@ -13,6 +13,7 @@ from nearkin.errors import DataError
 
 _SHOWN = 10
 _MOST = 25_000
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,18 @@ def moments(Z: NDArray[np.float32], seed: int = 0) -> Moments:
     """
     if Z.ndim != 2 or len(Z) < 2:
         raise DataError(f"a variance needs at least 2 images, (N, D); got {Z.shape}.")
-    rows = np.random.default_rng(seed).permutation(len(Z))[:_MOST]
-    z = Z[np.sort(rows)].astype(np.float64)
     length = float(np.linalg.norm(Z, axis=1).mean(dtype=np.float64))
-    top = float(np.abs(z).max())
-    mean = z.mean(axis=0)
-    z -= mean
-    if not float(np.abs(z).max()) > 1e-6 * top:
-        return Moments(mean, np.zeros((z.shape[1], z.shape[1])), length)
-    return Moments(mean, z.T @ z / len(z), length)
+    if len(Z) > _MOST:
+        Z = Z[np.sort(np.random.default_rng(seed).permutation(len(Z))[:_MOST])]
+    mean, top, widest = Z.mean(axis=0, dtype=np.float64), float(np.abs(Z).max()), 0.0
+    covariance = np.zeros((Z.shape[1], Z.shape[1]))
+    for start in range(0, len(Z), _CHUNK):  # float64 only by chunks
+        centred = Z[start : start + _CHUNK] - mean
+        widest = max(widest, float(np.abs(centred).max()))
+        covariance += centred.T @ centred
+    if not widest > 1e-6 * top:
+        covariance[:] = 0
+    return Moments(mean, covariance / len(Z), length)
 
 
 def spread(inside: Moments, outside: Moments) -> Spread:

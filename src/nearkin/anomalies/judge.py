@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.anomaly import SCORES, TrainLists, score_sets
+from nearkin.analyze.anomaly import SCORES, Scorer, TrainLists
 from nearkin.analyze.anomaly.knn import K_MEAN, mean_distance
 from nearkin.analyze.class_anomaly import (
     KNN_SCORES,
@@ -51,8 +51,9 @@ def judge_embeddings(
     """Measure one embedding.
 
     Args:
-        train, test: float32 (N, D), (M, D), vectors of ``inside``'s images. ood: set name -> vectors of its images.
-        scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :func:`nearkin.analyze.anomaly.score_sets`; the tables
+        train, test: float32 (N, D), (M, D), vectors of ``inside``'s images. ood: set name -> vectors of its images; each
+            is asked for once, and not kept.
+        scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :class:`nearkin.analyze.anomaly.Scorer`; the tables
             over classes keep each score's own k. curves: keep ROC and PR curves and histograms.
         find: what finds the neighbours of the scores (tables over classes and "resembled" search exactly).
         known: (metric, "test" or "train") -> that set's lists among ``train``, found already by an exact search.
@@ -68,7 +69,6 @@ def judge_embeddings(
     for item in sets:
         if item.name not in ood:
             raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
-        _same_length(item.name, ood[item.name], len(item.items))
     lists = TrainLists(train, find)
     for (metric, where), near in (known or {}).items():
         lists.add(metric, where, near)
@@ -78,18 +78,25 @@ def judge_embeddings(
         for name in [name for name in scores if name in KNN_SCORES]:
             metric, length = KNN_SCORES[name]
             near_classes = class_neighbors(lists.index(metric), a, test, len(classes), score=name)
+            lists.release(metric)
             distances = class_distances(near_classes, score=name)
             classwise[name] = one_class_scores(distances, score=name), held_out_scores(distances, score=name)
             if lists.exact and (a >= 0).all() and lists.known(metric, TEST, length) is None:
                 lists.add(metric, TEST, merged(near_classes, length))
-    asked = {TEST: test} | {item.name: ood[item.name] for item in sets}
-    found = score_sets(train, asked, scores, k=k, seed=seed, lists=lists)
-    out = _shape(found, classwise, inside, sets, curves)
-    out["dim"] = int(train.shape[1])
-    out["resembled"] = {item.name: _resembled(lists, item.name, ood[item.name], inside, seed) for item in sets}
+    scorer = Scorer(train, scores, k=k, seed=seed, lists=lists)
+    found: Scores = {name: {TEST: values} for name, values in scorer.score(TEST, test).items()}
     own = moments(test, seed)
-    out["spread"] = {item.name: spread(own, moments(ood[item.name], seed)).to_dict() for item in sets}
-    return out
+    nearest: dict[str, Any] = {}
+    wide: dict[str, Any] = {}
+    for item in sets:
+        Z = ood[item.name]
+        _same_length(item.name, Z, len(item.items))
+        for name, values in scorer.score(item.name, Z).items():
+            found[name][item.name] = values
+        nearest[item.name] = _resembled(lists, item.name, Z, inside, seed)
+        wide[item.name] = spread(own, moments(Z, seed)).to_dict()
+    more = {"dim": int(train.shape[1]), "resembled": nearest, "spread": wide}
+    return _shape(found, classwise, inside, sets, curves) | more
 
 
 def judge_trivial(inside: InSet, sets: Sequence[OodSet], *, seed: int = 0, curves: bool = True) -> dict[str, Any]:

@@ -85,9 +85,10 @@ def health(Z: NDArray[np.float32]) -> Health:
     z = _sample(Z, RANKME_IMAGES).astype(np.float64)
     n, d = z.shape
     mean = z.mean(axis=0)
-    scale = float(np.sqrt(np.square(z).mean()))
+    # Sums of products instead of means of squares: those would need another array as large.
+    scale = float(np.sqrt(np.vdot(z, z) / z.size))
     z -= mean
-    std = np.sqrt(np.square(z).mean(axis=0))
+    std = np.sqrt(np.einsum("nd,nd->d", z, z) / n)
     # One product serves the covariance and RankMe: Z'Z = Zc'Zc + n m m', and, for wide matrices,
     # |Zc'Zc| = |ZcZc'| (Frobenius), so that nothing larger than min(N, D) squared is built.
     if d <= n:

@@ -26,6 +26,8 @@ MAP_IMAGES = 10_000
 def _labelled(part: Embeddings) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     labels = part.labels if part.labels is not None else np.full(len(part), -1)
     known = labels >= 0
+    if known.all():
+        return part.Z, labels  # a mask would copy
     return part.Z[known], labels[known]
 
 

@@ -6,7 +6,7 @@ Without out-of-distribution images the table still holds what the set's own clas
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from nearkin.anomalies import TEST, Entry, InSet, OodSet, compare, joint_map, ju
 from nearkin.atomic import read_object, write_json
 from nearkin.data import Splits
 from nearkin.data.fingerprint import fingerprint
-from nearkin.embedder import embedder
+from nearkin.embedder import Embed, embedder
 from nearkin.embeddings import Embeddings
 from nearkin.methods import method_info
 from nearkin.uses.runs import FinishedRun, first_seed
@@ -100,12 +100,11 @@ def _judged(runs: list[FinishedRun], first: list[FinishedRun], foreign: bool) ->
 def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, drawn: bool) -> dict[str, Any]:
     """What :func:`nearkin.anomalies.judge_embeddings` finds; ``drawn``: with more scores, curves, histograms, a joint map."""
     made = run.embeddings()
-    vectors: dict[str, NDArray[np.float32]] = {}
+    vectors: Mapping[str, NDArray[np.float32]] = {}
     if sets:
         embed = embedder(run.folder, inside.train.images.shape[1:], layer=run.layer, device=device)
-        vectors = {item.name: embed(item.items.images) for item in sets}
+        vectors = _Embedded(sets, embed, keep={item.of for item in sets} if drawn else set())
     train, test = made.part("train"), made.part("test")
-    del made  # its vectors, pixels above all, would stay beside their copies
     # What evaluation and the tables search, too.
     known = {
         ("l2", TEST): run.find(test.Z, train.Z, K_LOF, metric="l2"),
@@ -121,7 +120,35 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, 
     return found
 
 
-def _map(test: Embeddings, vectors: dict[str, NDArray[np.float32]], sets: list[OodSet]) -> dict[str, Any]:
+class _Embedded(Mapping[str, NDArray[np.float32]]):
+    """Vectors of foreign sets by name, embedded when they are asked for: pixels of all sets would be a gigabyte.
+
+    keep: sets whose vectors are asked for again.
+    """
+
+    def __init__(self, sets: list[OodSet], embed: Embed, keep: set[str]) -> None:
+        self._images, self._embed = {item.name: item.items.images for item in sets}, embed
+        self._keep, self._kept = keep, dict[str, NDArray[np.float32]]()
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        if name in self._kept:
+            return self._kept[name]
+        made = self._embed(self._images[name])
+        if name in self._keep:
+            self._kept[name] = made
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._images
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+
+def _map(test: Embeddings, vectors: Mapping[str, NDArray[np.float32]], sets: list[OodSet]) -> dict[str, Any]:
     """A joint map of the test images and what every source holds as it was loaded."""
     sources = sorted({item.of for item in sets})
     return joint_map({"test": test.Z} | {name: vectors[name] for name in sources}, most=_MAP_IMAGES).to_dict()

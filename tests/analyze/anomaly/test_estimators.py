@@ -23,6 +23,7 @@ from nearkin.analyze.anomaly import (
     LOFAnomaly,
     MahalanobisAnomaly,
     NormalizedKNNAnomaly,
+    TrainLists,
     score_sets,
 )
 from nearkin.analyze.anomaly.base import AnomalyDetector
@@ -207,6 +208,20 @@ def test_bad_input_to_estimators() -> None:
         KNNAnomaly(50).fit(cloud(50))
     with pytest.raises(ConfigError, match=r"contamination is 0.7.*\(0, 0.5\]"):
         KNNAnomaly(contamination=0.7).fit(cloud(50))
+
+
+def test_one_large_index_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, sets = cloud(60), {"a": cloud(9, seed=1), "b": cloud(8, seed=2)}
+    usual = score_sets(train, sets, ["knn2", "knn-norm"], k=3)
+    monkeypatch.setattr("nearkin.analyze.anomaly.lists._LARGE", 0)
+    lists = TrainLists(train)
+    first = lists.index("l2")
+    assert lists.index("l2") is first and lists.index("cosine") is lists.index("cosine")
+    assert lists.index("l2") is not first
+    found = score_sets(train, sets, ["knn2", "knn-norm"], k=3, lists=lists)
+    for name, scores in usual.items():
+        for where, values in scores.items():
+            assert np.array_equal(values, found[name][where])
 
 
 def test_bad_input_to_score_sets() -> None:

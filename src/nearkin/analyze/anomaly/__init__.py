@@ -1,6 +1,6 @@
 """Anomaly scores of vectors: how unlike the training vectors is each one? Higher = more anomalous, everywhere.
 
-One algorithm per file. :func:`score_sets` computes several scores of several sets and shares the neighbours among them;
+One algorithm per file. :class:`Scorer` computes several scores and shares the neighbours among them, :func:`score_sets` those of several sets;
 the classes are scikit-learn estimators (there ``decision_function`` keeps that library's sign: lower = more anomalous).
 """
 
@@ -9,7 +9,7 @@ from nearkin.analyze.anomaly.knn import KNNAnomaly, NormalizedKNNAnomaly
 from nearkin.analyze.anomaly.lists import OWN, TrainLists
 from nearkin.analyze.anomaly.lof import LOFAnomaly
 from nearkin.analyze.anomaly.mahalanobis import MahalanobisAnomaly
-from nearkin.analyze.anomaly.scores import SCORES, score_sets
+from nearkin.analyze.anomaly.scores import SCORES, Scorer, score_sets
 
 __all__ = [
     "OWN",
@@ -19,6 +19,7 @@ __all__ = [
     "LOFAnomaly",
     "MahalanobisAnomaly",
     "NormalizedKNNAnomaly",
+    "Scorer",
     "TrainLists",
     "score_sets",
 ]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from nearkin.neighbors import Index, Neighbors, Search, knn
 
 OWN = "train"
+_LARGE = 2**28  # bytes of training vectors
 
 
 class TrainLists:
@@ -30,8 +31,14 @@ class TrainLists:
     def index(self, metric: str) -> Index:
         """The training vectors, ready for an exact search."""
         if metric not in self._indexes:
+            if self.train.nbytes > _LARGE:
+                self._indexes.clear()  # making one again takes seconds; having both takes twice the vectors' memory
             self._indexes[metric] = Index(self.train, metric=metric)
         return self._indexes[metric]
+
+    def release(self, metric: str) -> None:
+        """Drop that index; it is made again when it is needed. It holds as much memory as the training vectors."""
+        self._indexes.pop(metric, None)
 
     def known(self, metric: str, name: str, k: int) -> Neighbors | None:
         """The first k of a list that is there and long enough."""

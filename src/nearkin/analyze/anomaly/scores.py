@@ -1,8 +1,10 @@
-"""Several scores of several sets at once: the expensive part, the neighbours, is found once per metric and set."""
+"""Several scores of several sets: what they learn from the training vectors, and neighbours, are found once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from nearkin.analyze.anomaly.knn import K_MEAN, K_NORM, kth_unit_distance, mean_
 from nearkin.analyze.anomaly.lists import OWN, TrainLists
 from nearkin.analyze.anomaly.lof import K as K_LOF
 from nearkin.analyze.anomaly.lof import fit_lof, lof, own_lof
-from nearkin.analyze.anomaly.mahalanobis import fit_gaussian
+from nearkin.analyze.anomaly.mahalanobis import Gaussian, fit_gaussian
 from nearkin.errors import ConfigError, DataError, unknown
 
 SCORES: dict[str, str] = {
@@ -26,6 +28,91 @@ DEFAULT_K = {"knn2": K_MEAN, "knn-norm": K_NORM, "lof": K_LOF}
 Scored = dict[str, dict[str, NDArray[np.float64]]]
 
 
+class Scorer:
+    """Anomaly scores against training vectors, higher = more anomalous; a set at a time, so that one need be in memory.
+
+    Args:
+        train: float32 (N, D), the vectors that count as normal.
+        names: of :data:`SCORES`. k: neighbours instead of each score's own number (Mahalanobis and forest have none).
+        own: whether :meth:`own` will be asked for.
+        lists: neighbours among ``train``; what is missing is found and kept there. Default: an exact search.
+    Raises:
+        ConfigError: unknown score; k outside 1..N (1..N-1 with ``own`` and for LOF); k given where no score has one.
+        DataError: fewer than 2 training vectors, values that are not finite.
+    """
+
+    def __init__(
+        self,
+        train: NDArray[np.float32],
+        names: Sequence[str],
+        *,
+        own: bool = False,
+        k: int | None = None,
+        seed: int = 0,
+        lists: TrainLists | None = None,
+    ) -> None:
+        for name in names:
+            if name not in SCORES:
+                raise unknown("score", name, SCORES)
+        if k is not None and not set(names) & set(DEFAULT_K):
+            raise ConfigError(
+                f"--k has no meaning for {', '.join(names)}; only {', '.join(DEFAULT_K)} look at neighbours."
+            )
+        if train.ndim != 2 or len(train) < 2:
+            raise DataError(f"an anomaly score needs at least 2 training vectors (N, D); got shape {train.shape}.")
+        _check(OWN, train, train.shape[1])
+        self._ks = {name: DEFAULT_K[name] if k is None else k for name in names if name in DEFAULT_K}
+        for name, number in self._ks.items():
+            most = len(train) - int(own or name == "lof")
+            if not 1 <= number <= most:
+                raise ConfigError(
+                    f"score {name}: k is {number}; with {len(train)} training vectors it must lie between 1 and {most}. Set --k."
+                )
+        self._train, self._names, self._seed = train, tuple(names), seed
+        self._lists = TrainLists(train) if lists is None else lists
+        self._longest = max((number for name, number in self._ks.items() if name != "knn-norm"), default=0)
+
+    def score(self, where: str, Z: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+        """score -> float64 (M,) of vectors (M, D), none of them in ``train``; ``where`` names them in the lists.
+
+        Raises:
+            ConfigError: a name that stands for the training rows. DataError: other widths, values that are not finite.
+        """
+        if where == OWN:
+            raise ConfigError(f"the name '{OWN}' stands for the training rows; call the set something else.")
+        _check(where, Z, self._train.shape[1])
+        return {name: self._score(name, where, Z) for name in self._names}
+
+    def own(self) -> dict[str, NDArray[np.float64]]:
+        """score -> float64 (N,) of the training rows, each without itself (the forest keeps it)."""
+        return {name: self._score(name, OWN, None) for name in self._names}
+
+    def _score(self, name: str, where: str, Z: NDArray[np.float32] | None) -> NDArray[np.float64]:
+        if name == "knn2":
+            return mean_distance(self._lists.of("l2", where, Z, self._longest), self._ks[name])
+        if name == "knn-norm":
+            return kth_unit_distance(self._lists.of("cosine", where, Z, self._ks[name]), self._ks[name])
+        if name == "lof":
+            if Z is None:
+                return own_lof(self._lof)
+            return lof(self._lof, self._lists.of("l2", where, Z, self._longest), self._ks[name])
+        if name == "mahalanobis":
+            return self._gaussian.own_distance(self._train) if Z is None else self._gaussian.distance(Z)
+        return forest_score(self._forest, self._train if Z is None else Z)
+
+    @cached_property
+    def _lof(self) -> Any:
+        return fit_lof(self._lists.of("l2", OWN, None, self._longest), self._ks["lof"])
+
+    @cached_property
+    def _gaussian(self) -> Gaussian:
+        return fit_gaussian(self._train)
+
+    @cached_property
+    def _forest(self) -> Any:
+        return fit_forest(self._train, self._seed)
+
+
 def score_sets(
     train: NDArray[np.float32],
     sets: Mapping[str, NDArray[np.float32]],
@@ -36,67 +123,18 @@ def score_sets(
     seed: int = 0,
     lists: TrainLists | None = None,
 ) -> Scored:
-    """Anomaly scores, higher = more anomalous.
-
-    Args:
-        train: float32 (N, D), the vectors that count as normal. sets: name -> float32 (M, D), none of them in ``train``.
-        names: of :data:`SCORES`. k: neighbours instead of each score's own number (Mahalanobis and forest have none).
-        lists: neighbours among ``train``; what is missing is found and kept there. Default: an exact search.
-        own: also score the training rows, under the name "train", each without itself (the forest keeps it).
-    Returns:
-        score -> set -> float64 (M,).
-    Raises:
-        ConfigError: unknown score; k outside 1..N (1..N-1 with ``own`` and for LOF); k given where no score has one.
-        DataError: fewer than 2 training vectors, other widths, values that are not finite.
-    """
-    for name in names:
-        if name not in SCORES:
-            raise unknown("score", name, SCORES)
-    if k is not None and not set(names) & set(DEFAULT_K):
-        raise ConfigError(f"--k has no meaning for {', '.join(names)}; only {', '.join(DEFAULT_K)} look at neighbours.")
-    _check(train, sets)
-    ks = {name: DEFAULT_K[name] if k is None else k for name in names if name in DEFAULT_K}
-    for name, number in ks.items():
-        most = len(train) - int(own or name == "lof")
-        if not 1 <= number <= most:
-            raise ConfigError(
-                f"score {name}: k is {number}; with {len(train)} training vectors it must lie between 1 and {most}. Set --k."
-            )
-    if OWN in sets:
-        raise ConfigError(f"the name '{OWN}' stands for the training rows; call the set something else.")
-    near = TrainLists(train) if lists is None else lists
-    everyone: dict[str, NDArray[np.float32] | None] = dict(sets) | ({OWN: None} if own else {})
-    longest = max((number for name, number in ks.items() if name != "knn-norm"), default=0)
-    out: Scored = {}
-    for name in names:
-        if name == "knn2":
-            out[name] = {w: mean_distance(near.of("l2", w, Z, longest), ks[name]) for w, Z in everyone.items()}
-        elif name == "knn-norm":
-            out[name] = {w: kth_unit_distance(near.of("cosine", w, Z, ks[name]), ks[name]) for w, Z in everyone.items()}
-        elif name == "lof":
-            model = fit_lof(near.of("l2", OWN, None, longest), ks[name])
-            out[name] = {w: lof(model, near.of("l2", w, Z, longest), ks[name]) for w, Z in sets.items()}
-            out[name] |= {OWN: own_lof(model)} if own else {}
-        elif name == "mahalanobis":
-            gaussian = fit_gaussian(train)
-            out[name] = {w: gaussian.distance(Z) for w, Z in sets.items()}
-            out[name] |= {OWN: gaussian.own_distance(train)} if own else {}
-        else:
-            forest = fit_forest(train, seed)
-            out[name] = {w: forest_score(forest, Z) for w, Z in sets.items()}
-            out[name] |= {OWN: forest_score(forest, train)} if own else {}
-    return out
+    """:class:`Scorer` of several sets: score -> set -> float64 (M,). ``own``: also the training rows, under "train"."""
+    scorer = Scorer(train, names, own=own, k=k, seed=seed, lists=lists)
+    found = {where: scorer.score(where, Z) for where, Z in sets.items()} | ({OWN: scorer.own()} if own else {})
+    return {name: {where: scores[name] for where, scores in found.items()} for name in names}
 
 
-def _check(train: NDArray[np.float32], sets: Mapping[str, NDArray[np.float32]]) -> None:
-    if train.ndim != 2 or len(train) < 2:
-        raise DataError(f"an anomaly score needs at least 2 training vectors (N, D); got shape {train.shape}.")
-    for name, Z in {OWN: train, **sets}.items():
-        if Z.ndim != 2 or Z.shape[1] != train.shape[1]:
-            width = Z.shape[1] if Z.ndim == 2 else Z.shape
-            raise DataError(
-                f"'{name}' has vectors of {width} dimensions, the training vectors have {train.shape[1]}. "
-                "Embed both with the same run and layer."
-            )
-        if not np.isfinite(Z).all():
-            raise DataError(f"'{name}' holds vectors that are not finite; the run that made them diverged.")
+def _check(name: str, Z: NDArray[np.float32], wide: int) -> None:
+    if Z.ndim != 2 or Z.shape[1] != wide:
+        width = Z.shape[1] if Z.ndim == 2 else Z.shape
+        raise DataError(
+            f"'{name}' has vectors of {width} dimensions, the training vectors have {wide}. "
+            "Embed both with the same run and layer."
+        )
+    if not np.isfinite(Z).all():
+        raise DataError(f"'{name}' holds vectors that are not finite; the run that made them diverged.")
