@@ -25,7 +25,7 @@ from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import Watch
 from nearkin.data.shards import is_shards
 from nearkin.data.single import read_images
-from nearkin.embedder import Beside, embedder, image_size, one_layer, open_run, read_config
+from nearkin.embedder import OPENVINO, Beside, embedder, image_size, one_layer, open_run, read_config
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create
@@ -135,7 +135,7 @@ def embed_run(
     """Embed a set with a finished run and save one layer as Parquet. What must be decoded is embedded meanwhile."""
     config, size = read_config(run), image_size(run)
     model, chosen = open_run(run, (3, size, size), layer=layer, device=device)
-    embed = one_layer(model, chosen)
+    embed = one_layer(model, chosen, device=device)
     with Beside(embed) as beside:
         # Not where images are left out after they have been decoded, nor where what is embedded together matters.
         apart = subset is None and isinstance(model, JointEmbedding)
@@ -146,10 +146,15 @@ def embed_run(
             known = beside.vectors(items.ids)
             return {chosen: embed(items.images) if known is None else known}
 
-        made = embed_splits(of, splits, {**config, "run": run.name}, None)[chosen]
+        made = embed_splits(of, splits, {**config, "run": run.name, **_runtime(device)}, None)[chosen]
     claim(out.parent)
     made.save(out)
     return made
+
+
+def _runtime(device: str) -> dict[str, str]:
+    """What provenance says of vectors that PyTorch did not compute: they differ by rounding."""
+    return {"runtime": OPENVINO} if device == OPENVINO else {}
 
 
 def embed_bulk(
@@ -180,9 +185,9 @@ def embed_bulk(
     source = Source(found, labels and labels.absolute(), size, strict, subset, progress and here == 0)
     if is_shards(data) and (labels is not None or subset is not None):
         raise ConfigError(f"--labels and --subset are for sets without shards; {data} brings its own labels.")
-    _, chosen = open_run(run, (3, size, size), layer=layer, device="cpu")
+    _, chosen = open_run(run, (3, size, size), layer=layer, device=device if device == OPENVINO else "cpu")
     weights = run / WEIGHTS
-    identity = read_config(run) | {"run": run.name, "layer": chosen}
+    identity = read_config(run) | {"run": run.name, "layer": chosen} | _runtime(device)
     identity["weights"] = file_digest(weights) if weights.exists() else None
     if not is_shards(data):
         identity |= {"embedded": data, "subset": subset}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearkin.bulk.parts import Part
 from nearkin.bulk.write import Outcome, Work, write_part
-from nearkin.embedder import Embed, embedder
+from nearkin.embedder import OPENVINO, Embed, embedder
 from nearkin.errors import ConfigError, NearkinError
 from nearkin.ray_tasks import connected, spread
 
@@ -45,7 +45,8 @@ def run_on_ray(job: Job, parts: Sequence[Part]) -> Iterator[tuple[Part, Outcome]
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if job.device == "cuda" and not gpus:
             raise ConfigError("device 'cuda' was asked for, but the Ray cluster has no GPU. Use --device cpu or auto.")
-        device = "cuda" if gpus and job.device != "cpu" else "cpu"
+        named = job.device in ("cpu", OPENVINO)
+        device = job.device if named else "cuda" if gpus else "cpu"
         by_name = {part.name: part for part in parts}
         for row in spread(_task, parts, {"work": job.work, "device": device}, gpu=device == "cuda"):
             yield by_name[row.pop("name")], Outcome(**row)

@@ -18,7 +18,9 @@ def embed(
     labels: options.Labels = None,
     subset: options.Subset = None,
     strict: options.Strict = False,
-    device: options.Device = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, or openvino: the CPU by OpenVINO, faster for large sets.")
+    ] = "auto",
     engine: Annotated[str, typer.Option("--engine", help="local, or ray: on the cores of a Ray cluster.")] = "local",
     quiet: options.Quiet = False,
 ) -> None:
