@@ -16,7 +16,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "vicreg", "vicreg-novar", "ngn", "lo", "free-codes", "le-vicreg", "le-random", "le-pixels", *_BASELINES,
     ),
     "ablations": ("vicreg", "vicreg-noinv", "vicreg-novar", "vicreg-nocov"),
-    "neighbours": ("ngn", "ngn-cosine", "ngn-augmented", "ngn-pixels", "ngn-oracle", "ngn@refresh_epochs=3"),
+    "neighbours": (
+        "ngn", "ngn-cosine", "ngn-augmented", "ngn-pixels", "ngn-filtered", "ngn-oracle", "ngn@refresh_epochs=3",
+    ),  # fmt: skip
     "relatives": ("barlow", "simclr", "byol", "simsiam", "wmse", "lejepa", "vicreg-4views"),
     "ceilings": ("hog", "supervised"),
     "weights": tuple(

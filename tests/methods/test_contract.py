@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
     "predictor_hidden": 8,
     "slices": 16,
 }
-USES_LABELS = {"ngn-oracle", "supervised"}
+USES_LABELS = {"ngn-filtered", "ngn-oracle", "supervised"}
 
 
 def make_splits(labelled: bool = True) -> Splits:

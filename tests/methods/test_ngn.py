@@ -11,7 +11,7 @@ import torch
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, DataError
 from nearkin.methods import create
-from nearkin.methods.neighborhood import purity, same_class, train_neighbors
+from nearkin.methods.neighborhood import purity, same_class, train_neighbors, train_neighbors_in_class
 from nearkin.train.device import make_fabric
 from tests.methods.test_contract import TINY, make_splits
 
@@ -40,6 +40,21 @@ def test_oracle_neighbours_share_the_class_and_are_others() -> None:
     lonely = ImageSet(items.images[:3], items.ids[:3], np.array([0, 0, 1]), ("a", "b"))
     with pytest.raises(DataError, match="one image"):
         same_class(lonely, 1, seed=0)
+
+
+def test_the_nearest_of_the_class() -> None:
+    rng = np.random.default_rng(0)
+    y = np.array([0, 1, 2] * 10)
+    Z = rng.normal(size=(30, 3)).astype(np.float32)
+    items = ImageSet(np.zeros((30, 3, 8, 8), np.uint8), np.arange(30).astype(str), y, ("a", "b", "c"))
+    d = np.square(Z[:, None] - Z[None]).sum(2)
+    d[(y[:, None] != y[None]) | np.eye(30, dtype=bool)] = np.inf
+    assert np.array_equal(train_neighbors_in_class(Z, 4, "l2", items), np.argsort(d, axis=1)[:, :4])
+    assert purity(train_neighbors_in_class(Z, 9, "cosine", items), y) == 1
+    with pytest.raises(DataError, match="class 'a' has 10 images; 10 neighbours need more than 10"):
+        train_neighbors_in_class(Z, 10, "l2", items)
+    with pytest.raises(DataError, match="neighbors_same_class=true.* need a label for every training image"):
+        train_neighbors_in_class(Z, 2, "l2", ImageSet(items.images, items.ids))
 
 
 def test_second_view_is_a_neighbour_unaugmented(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
         return None
     rows: list[dict[str, Any]] = [vicreg]
     variants = sorted({run["method"] for run in runs if run["method"].startswith("ngn") and "@" in run["method"]})
-    for method in ("ngn", "ngn-cosine", "ngn-pixels", "ngn-oracle", "ngn-augmented", *variants):
+    for method in ("ngn", "ngn-cosine", "ngn-pixels", "ngn-filtered", "ngn-oracle", "ngn-augmented", *variants):
         cell = mean_cell(runs, method)
         if cell:
             shares = [run["neighbor_purity"] for run in runs if run["method"] == method and run.get("neighbor_purity")]
@@ -28,8 +28,10 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
     text += "."
     if "ngn-cosine" in by:
         text += f" Cosine instead of L2 neighbours: {gap(by['ngn-cosine'], base)}."
+    if "ngn-filtered" in by:
+        text += f" Pure and alike (the nearest of the image's class, by its label): {gap(by['ngn-filtered'], base)}."
     if "ngn-oracle" in by:
-        text += f" Perfectly pure neighbours (an oracle that reads labels): {gap(by['ngn-oracle'], base)}."
+        text += f" Pure only (any images of the class): {gap(by['ngn-oracle'], base)}."
     if "ngn-augmented" in by:
         text += f" Augmentations added back: {gap(by['ngn-augmented'], base)}."
     for method in variants:
@@ -37,6 +39,7 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
     return {
         "question": "Does NGN fall short because neighbours are wrong, or because invariance is no longer taught?",
         "statement": text,
-        "caveat": "The oracle teaches classes, not only invariance: it bounds what purer neighbours could give.",
+        "caveat": "Oracles read labels. The one with the nearest images of the class bounds what purer neighbours could give; any "
+        "images of the class are as pure and less alike, so where they read less, likeness counts and not purity alone.",
         "rows": rows,
     }

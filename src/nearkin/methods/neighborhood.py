@@ -64,6 +64,24 @@ def train_neighbors(features: NDArray[np.float32], k: int, metric: str) -> NDArr
     return ranks.collect(knn(features[mine], features, k, metric=metric, own=own).indices, len(features))
 
 
+def train_neighbors_in_class(features: NDArray[np.float32], k: int, metric: str, train: ImageSet) -> NDArray[np.int64]:
+    """The k exact nearest of every training image among the others of its class: int64 (N, k). Needs labels.
+
+    Raises:
+        DataError: images without labels, or a class with k images or fewer.
+    """
+    labels = _every_label(train, "neighbours of the image's class (neighbors_same_class=true)")
+    out = np.empty((len(features), k), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) <= k:
+            raise DataError(
+                f"class '{train.classes[label]}' has {len(rows)} images; {k} neighbours need more than {k}."
+            )
+        out[rows] = rows[train_neighbors(features[rows], k, metric)]
+    return out
+
+
 def shared_features(features: Features, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Features (N, D) of all images; each rank computes its share of them."""
     return ranks.collect(features(images[ranks.share(len(images))]), len(images))
@@ -75,18 +93,23 @@ def same_class(train: ImageSet, k: int, seed: int) -> NDArray[np.int64]:
     Raises:
         DataError: images without labels, or a class with fewer than 2 images.
     """
-    if train.labels is None or (train.labels < 0).any():
-        raise DataError("oracle neighbours (neighbors_from=labels) need a label for every training image.")
+    labels = _every_label(train, "oracle neighbours (neighbors_from=labels)")
     rng = np.random.default_rng([seed, 7])
     out = np.empty((len(train), k), dtype=np.int64)
-    for label in np.unique(train.labels):
-        rows = np.flatnonzero(train.labels == label)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
         if len(rows) < 2:
             raise DataError(f"class '{train.classes[label]}' has one image; an oracle's neighbour needs another.")
         # A random step of 1 .. n-1 around the circle of the class never lands on the image itself.
         step = rng.integers(1, len(rows), (len(rows), k))
         out[rows] = rows[(np.arange(len(rows))[:, None] + step) % len(rows)]
     return out
+
+
+def _every_label(train: ImageSet, what: str) -> NDArray[np.int64]:
+    if train.labels is None or (train.labels < 0).any():
+        raise DataError(f"{what} need a label for every training image.")
+    return train.labels
 
 
 def purity(neighbors: NDArray[np.int64], labels: NDArray[np.int64] | None) -> float | None:

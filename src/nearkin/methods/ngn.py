@@ -6,7 +6,8 @@ in each step one of them, at random, is the second view. Nothing is augmented. T
 
 Two things change at once against VICReg: positives may be of another class (neighbour purity says how often), and no
 invariance to crop, colour and flip is taught. The options separate them: ``augment`` adds the augmentations back,
-``neighbors_from=labels`` (an oracle) makes the purity 1, ``neighbors_from=pixels`` needs no trained net,
+``neighbors_same_class`` and ``neighbors_from=labels`` (oracles) make the purity 1, with the nearest images of the class and with
+any of them, ``neighbors_from=pixels`` needs no trained net,
 ``neighbors_metric`` is the study's suspect (L2) against cosine, ``refresh_epochs`` renews the neighbours under the net
 that is being trained.
 
@@ -35,6 +36,7 @@ from nearkin.methods.neighborhood import (
     same_class,
     shared_features,
     train_neighbors,
+    train_neighbors_in_class,
 )
 from nearkin.methods.vicreg import VICReg
 from nearkin.neighbors import METRICS, knn
@@ -51,7 +53,8 @@ class NGN(VICReg):
     """NGN. Settings: VICReg's, and the following.
 
     neighbors_from: "vicreg" (the study's run), a run folder, "pixels" or "labels". neighbors_k: k (3 in the study).
-    neighbors_metric: "l2" or "cosine". augment: also augment both images. refresh_epochs: 0 = never.
+    neighbors_metric: "l2" or "cosine". neighbors_same_class: the nearest of the image's own class (reads labels).
+    augment: also augment both images. refresh_epochs: 0 = never.
     """
 
     most_views = 2
@@ -59,6 +62,7 @@ class NGN(VICReg):
         "neighbors_from": "vicreg",
         "neighbors_k": 3,
         "neighbors_metric": "l2",
+        "neighbors_same_class": False,
         "augment": False,
         "refresh_epochs": 0,
     }
@@ -134,6 +138,8 @@ class NGN(VICReg):
             layer = self.primary_layer
             features = shared_features(lambda images: self.embed(images, (layer,))[layer], self._train.images)
             self.net.train()
+        if s["neighbors_same_class"]:
+            return train_neighbors_in_class(features, s["neighbors_k"], s["neighbors_metric"], self._train)
         return train_neighbors(features, s["neighbors_k"], s["neighbors_metric"])
 
     def _views(self, images: Tensor, others: Tensor, rng: torch.Generator) -> list[Tensor]:
