@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,16 +36,21 @@ def engines(net: nn.Module, batch: int, threads: int, folder: Path) -> dict[str,
     """Functions of a batch float32 (B, 3, S, S), by name."""
     net = net.eval().to(memory_format=torch.channels_last)
 
-    def torch_engine(precision: torch.dtype) -> Engine:
+    def torch_engine(run: Callable[[torch.Tensor], torch.Tensor], precision: torch.dtype) -> Engine:
         @torch.inference_mode()
         def work(images: NDArray[np.float32]) -> NDArray[np.float32]:
             x = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-                return np.asarray(net(x).float().numpy())
+                return np.asarray(run(x).float().numpy())
 
         return work
 
-    out: dict[str, Engine] = {"PyTorch fp32": torch_engine(torch.float32), "PyTorch bf16": torch_engine(torch.bfloat16)}
+    out: dict[str, Engine] = {
+        "PyTorch fp32": torch_engine(net, torch.float32),
+        "PyTorch bf16": torch_engine(net, torch.bfloat16),
+    }
+    if shutil.which("g++") is not None:
+        out["PyTorch bf16 compiled"] = torch_engine(torch.compile(net, dynamic=False), torch.bfloat16)
     if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript")):
         return out
     path = folder / "net.onnx"

@@ -16,7 +16,6 @@ from nearkin.atomic import read_object
 from nearkin.errors import ConfigError, DataError, reading, unknown
 from nearkin.methods import create, needed_runs
 
-OPENVINO = "openvino"  # instead of a device: the CPU, through OpenVINO
 _LARGEST = 1024  # pixels; what nearkin.data loads
 _BATCH, _WAITING = 512, 2  # images embedded at once beside decoding, and batches of them that may wait
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -57,36 +56,37 @@ def open_run(run: Path, shape: tuple[int, ...], *, layer: str | None = None, dev
 
     Args:
         shape: (3, H, W) of the images, as large as those the run was trained on (:func:`image_size`).
-        device: "auto", "cpu", "cuda", or "openvino", which PyTorch serves on the CPU until :func:`one_layer`.
     Raises:
-        ConfigError: no such layer, or a method that OpenVINO cannot embed with. DataError: no run there, or a damaged one.
+        ConfigError: no such layer. DataError: no run there, or a damaged one.
     """
     config = read_config(run)
     with reading(f"the run {run}", f"See what is wrong with 'nearkin doctor {run}'."):
         model = create(config["method"], config["settings"], (shape[0], shape[1], shape[2]))
         model.use_runs(needed_runs(config["method"], config["seed"], run.parent))
-        model.load(run, "cpu" if device == OPENVINO else device)
+        model.load(run, device)
     chosen = layer or model.primary_layer
     if chosen not in model.layers:
         raise unknown("layer", chosen, model.layers)
-    if device == OPENVINO:
-        from nearkin.inference import check_openvino
-
-        check_openvino(model)
     return model, chosen
 
 
-def embedder(run: Path, shape: tuple[int, ...], *, layer: str | None = None, device: str = "auto") -> Embed:
+def embedder(
+    run: Path, shape: tuple[int, ...], *, layer: str | None = None, device: str = "auto", compiled: bool = False
+) -> Embed:
     """:func:`open_run` as a function: images uint8 (N, *shape) -> one layer's vectors float32 (N, D)."""
-    return one_layer(*open_run(run, shape, layer=layer, device=device), device=device)
+    return one_layer(*open_run(run, shape, layer=layer, device=device), compiled=compiled)
 
 
-def one_layer(model: Any, layer: str, *, device: str = "auto") -> Embed:
-    """What :func:`open_run` returns for a device as a function."""
-    if device == OPENVINO:
-        from nearkin.inference import openvino_layer
+def one_layer(model: Any, layer: str, *, compiled: bool = False) -> Embed:
+    """What :func:`open_run` returns as a function; ``compiled``: after seconds of compiling, a faster one.
 
-        return openvino_layer(model, layer)
+    Raises:
+        ConfigError: nothing to compile, or the compiler fails.
+    """
+    if compiled:
+        if not hasattr(model, "compile_embedding"):
+            raise ConfigError("--compile is for methods with an encoder; leave it out.")
+        model.compile_embedding(layer)
 
     def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = model.embed(images, (layer,))[layer]

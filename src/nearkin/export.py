@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearkin import __version__
 from nearkin.atomic import write_file
 from nearkin.embedder import image_size, open_run, read_config
 from nearkin.errors import ConfigError, DataError
 from nearkin.methods.joint import JointEmbedding
-from nearkin.nets.pixels import PixelEncoder
 
 FORMATS = (".onnx", ".pt2")
 _TOLERANCE = 1e-3  # of the vectors' largest value; other kernels round differently
@@ -63,6 +62,26 @@ def difference(found: NDArray[np.float32], method: JointEmbedding, layer: str, w
     return worst
 
 
+class _Pixels(nn.Module):
+    """uint8 (B, 3, S, S) -> float32 (B, D): normalisation, encoder, one layer."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, method: JointEmbedding, layer: str) -> None:
+        super().__init__()
+        # Archives hold plain arrays: weights laid out channels-last would be written as slices of something larger.
+        self.net = method.joint.to(memory_format=torch.contiguous_format)
+        self.layer = layer
+        self.register_buffer("mean", torch.tensor(method.recipe.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(method.recipe.std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = (images.to(torch.float32) / 255 - self.mean) / self.std
+        out: Tensor = self.net.layers(x)[self.layer]
+        return out
+
+
 def export_run(run: Path, out: Path, *, layer: str | None = None) -> float:
     """Write the encoder of a finished run as ``out`` (.onnx or .pt2), any batch size, and compare it with the run.
 
@@ -82,7 +101,7 @@ def export_run(run: Path, out: Path, *, layer: str | None = None) -> float:
         if missing:
             raise ConfigError(f"export to ONNX needs {', '.join(missing)}: pip install 'nearkin[export]'.")
     method, chosen = open_encoder(run, layer=layer)
-    net = PixelEncoder(method.joint, chosen, method.recipe.mean, method.recipe.std).eval()
+    net = _Pixels(method, chosen).eval()
     images = torch.from_numpy(random_images(method))
     config = read_config(run)
     about = {"nearkin": __version__, "method": str(config["method"]), "seed": str(config["seed"]), "layer": chosen}

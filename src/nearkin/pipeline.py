@@ -25,7 +25,7 @@ from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import Watch
 from nearkin.data.shards import is_shards
 from nearkin.data.single import read_images
-from nearkin.embedder import OPENVINO, Beside, embedder, image_size, one_layer, open_run, read_config
+from nearkin.embedder import Beside, embedder, image_size, one_layer, open_run, read_config
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.methods import create
@@ -130,12 +130,13 @@ def embed_run(
     strict: bool,
     device: str,
     progress: bool,
+    compiled: bool = False,
     say: Say = print,
 ) -> Embeddings:
     """Embed a set with a finished run and save one layer as Parquet. What must be decoded is embedded meanwhile."""
     config, size = read_config(run), image_size(run)
     model, chosen = open_run(run, (3, size, size), layer=layer, device=device)
-    embed = one_layer(model, chosen, device=device)
+    embed = one_layer(model, chosen, compiled=compiled)
     with Beside(embed) as beside:
         # Not where images are left out after they have been decoded, nor where what is embedded together matters.
         apart = subset is None and isinstance(model, JointEmbedding)
@@ -146,15 +147,11 @@ def embed_run(
             known = beside.vectors(items.ids)
             return {chosen: embed(items.images) if known is None else known}
 
-        made = embed_splits(of, splits, {**config, "run": run.name, **_runtime(device)}, None)[chosen]
+        about = {**config, "run": run.name} | ({"compiled": True} if compiled else {})
+        made = embed_splits(of, splits, about, None)[chosen]
     claim(out.parent)
     made.save(out)
     return made
-
-
-def _runtime(device: str) -> dict[str, str]:
-    """What provenance says of vectors that PyTorch did not compute: they differ by rounding."""
-    return {"runtime": OPENVINO} if device == OPENVINO else {}
 
 
 def embed_bulk(
@@ -169,6 +166,7 @@ def embed_bulk(
     device: str,
     engine: str,
     progress: bool,
+    compiled: bool = False,
 ) -> Summary:
     """Embed a set of any size into a folder of Parquet files, a part each; parts that are there stay.
 
@@ -185,16 +183,18 @@ def embed_bulk(
     source = Source(found, labels and labels.absolute(), size, strict, subset, progress and here == 0)
     if is_shards(data) and (labels is not None or subset is not None):
         raise ConfigError(f"--labels and --subset are for sets without shards; {data} brings its own labels.")
-    _, chosen = open_run(run, (3, size, size), layer=layer, device=device if device == OPENVINO else "cpu")
+    _, chosen = open_run(run, (3, size, size), layer=layer, device="cpu")
     weights = run / WEIGHTS
-    identity = read_config(run) | {"run": run.name, "layer": chosen} | _runtime(device)
+    identity = read_config(run) | {"run": run.name, "layer": chosen}
+    if compiled:  # its vectors differ by rounding: parts of one folder are made alike
+        identity["compiled"] = True
     identity["weights"] = file_digest(weights) if weights.exists() else None
     if not is_shards(data):
         identity |= {"embedded": data, "subset": subset}
     if any((out / name).exists() for name in ("config.json", "study.json")):
         raise ConfigError(f"{out} is the folder of a run or study; vectors need one of their own. Choose another -o.")
     work = Work(run.resolve(), out.resolve(), chosen, size, identity, strict)
-    job = Job(work, device, engine, here, ranks.launched(), progress)
+    job = Job(work, device, engine, here, ranks.launched(), progress, compiled)
     with exclusive(out) if here == 0 else nullcontext():  # the other ranks' parts are their own
         return embed_parts(job, parts_of(source))
 

@@ -23,7 +23,7 @@ Results = Iterable[tuple[Part, Outcome]]
 class Job:
     """Attributes:
     work: run, layer, folder. device: "auto", "cpu" or "cuda". engine: one of ENGINES. rank, world: this process among
-    those that torchrun started; each takes every ``world``-th part.
+    those that torchrun started; each takes every ``world``-th part. compiled: as in :func:`nearkin.embedder.one_layer`.
     """
 
     work: Work
@@ -32,6 +32,7 @@ class Job:
     rank: int = 0
     world: int = 1
     progress: bool = True
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,6 @@ def _claim(work: Work, parts: Sequence[Part]) -> None:
 
 def _local(job: Job, parts: Sequence[Part]) -> Results:
     size = job.work.size
-    embed = embedder(job.work.run, (3, size, size), layer=job.work.layer, device=job.device)
+    embed = embedder(job.work.run, (3, size, size), layer=job.work.layer, device=job.device, compiled=job.compiled)
     for part in parts:
         yield part, write_part(job.work, part, embed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearkin.bulk.parts import Part
 from nearkin.bulk.write import Outcome, Work, write_part
-from nearkin.embedder import OPENVINO, Embed, embedder
+from nearkin.embedder import Embed, embedder
 from nearkin.errors import ConfigError, NearkinError
 from nearkin.ray_tasks import connected, spread
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(run: Path, layer: str, size: int, device: str) -> Embed:
+def _opened(run: Path, layer: str, size: int, device: str, compiled: bool) -> Embed:
     """The run, kept by the worker's process for its next task."""
-    return embedder(run, (3, size, size), layer=layer, device=device)
+    return embedder(run, (3, size, size), layer=layer, device=device, compiled=compiled)
 
 
-def _task(row: dict[str, Any], work: Work, device: str) -> dict[str, Any]:
+def _task(row: dict[str, Any], work: Work, device: str, compiled: bool) -> dict[str, Any]:
     """Runs on the cluster."""
     part: Part = row["item"]
     try:
-        outcome = write_part(work, part, _opened(work.run, work.layer, work.size, device))
+        outcome = write_part(work, part, _opened(work.run, work.layer, work.size, device, compiled))
     except NearkinError as error:  # as a value: as an exception, Ray would wrap it in pages of its own
         outcome = Outcome(0, error=str(error))
     return {"name": part.name} | asdict(outcome)
@@ -45,8 +45,9 @@ def run_on_ray(job: Job, parts: Sequence[Part]) -> Iterator[tuple[Part, Outcome]
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if job.device == "cuda" and not gpus:
             raise ConfigError("device 'cuda' was asked for, but the Ray cluster has no GPU. Use --device cpu or auto.")
-        named = job.device in ("cpu", OPENVINO)
-        device = job.device if named else "cuda" if gpus else "cpu"
+        device = "cuda" if gpus and job.device != "cpu" else "cpu"
         by_name = {part.name: part for part in parts}
-        for row in spread(_task, parts, {"work": job.work, "device": device}, gpu=device == "cuda"):
+        for row in spread(
+            _task, parts, {"work": job.work, "device": device, "compiled": job.compiled}, gpu=device == "cuda"
+        ):
             yield by_name[row.pop("name")], Outcome(**row)

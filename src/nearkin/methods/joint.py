@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin.data.imageset import ImageSet, Splits
-from nearkin.errors import ConfigError, TrainingError
+from nearkin.errors import ConfigError, TrainingError, one_line
 from nearkin.evaluate.health import alignment, health
 from nearkin.methods.base import Method
 from nearkin.methods.settings import resolve, train_config
@@ -77,6 +78,7 @@ class JointEmbedding(Method):
             legal = "at least 2" if most is None else f"{most}, which is what {type(self).__name__}'s loss is made for"
             raise ConfigError(f"n_views is {n_views}; it must be {legal}.")
         self.image_size = image_shape[1]
+        self._compiled: dict[bool, Callable[[Tensor], dict[str, Tensor]]] = {}
         self._build(seed=0)
 
     def _build(self, seed: int) -> None:
@@ -183,20 +185,44 @@ class JointEmbedding(Method):
         self.net.to(self._fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.eval()
 
+    def compile_embedding(self, layer: str) -> None:
+        """Compile what :meth:`embed` runs for ``layer`` (torch.compile), which takes seconds; vectors differ by rounding.
+
+        Raises:
+            ConfigError: the compiler fails; on a CPU it needs a C++ compiler.
+        """
+        projector = layer == "projector"
+        self._compiled[projector] = torch.compile(self._layers(projector), dynamic=False)
+        try:
+            self.embed(np.zeros((1, 3, self.image_size, self.image_size), dtype=np.uint8), (layer,))
+        except Exception as error:  # whatever a compiler may raise
+            raise ConfigError(
+                f"--compile failed ({one_line(error)[:200]}). On a CPU it needs a C++ compiler; without --compile embedding is slower."
+            ) from error
+
+    def _layers(self, projector: bool) -> Callable[[Tensor], dict[str, Tensor]]:
+        """Images (B, 3, H, W) -> vectors by layer, compiled if that was asked for; the projector's only on demand."""
+        plain = self.joint.layers if projector else self.joint.encoder.layers
+        return self._compiled.get(projector, plain)
+
     @torch.no_grad()
     def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
         """uint8 (N, 3, H, W) -> {layer: float32 (N, width)}, one un-augmented view, net in eval mode."""
         wanted = layers or self.layers
         self.net.eval()
-        named_layers = self.joint.layers if "projector" in wanted else self.joint.encoder.layers
+        named_layers = self._layers("projector" in wanted)
         out: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
         for start in range(0, len(images), _EMBED_BATCH):
-            batch = torch.from_numpy(np.array(images[start : start + _EMBED_BATCH])).to(self._fabric.device)
+            part = np.array(images[start : start + _EMBED_BATCH])
+            size = len(part)
+            if self._compiled:  # for one size: another would be compiled anew
+                part = np.concatenate([part, np.zeros((_EMBED_BATCH - size, *part.shape[1:]), dtype=np.uint8)])
+            batch = torch.from_numpy(part).to(self._fabric.device)
             x = normalize(batch, self.recipe).contiguous(memory_format=torch.channels_last)
             with self._fabric.autocast():
                 named = named_layers(x)
             for name in wanted:
-                out[name].append(named[name].float().cpu().numpy())
+                out[name].append(named[name][:size].float().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in out.items()}
 
     @torch.no_grad()

@@ -34,19 +34,13 @@ def native_bf16(device: str) -> bool:
     return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
 
 
-def uses_bf16(device: str, precision: str) -> bool:
-    """Whether a ``precision`` as in TrainConfig means bf16 on such a device."""
-    return precision == "bf16" or (precision == "auto" and native_bf16(device))
-
-
 def make_fabric(device: str, precision: str) -> Fabric:
     """A Lightning Fabric on one device of the given kind. ``precision`` as in TrainConfig."""
     device = pick_device(device)
     # It would announce its precision on stderr once per run; the run's config says it already.
     for name in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    use_bf16 = precision == "bf16" or (precision == "auto" and native_bf16(device))
     # Under torchrun each process has its own GPU; without, the first.
     devices: int | list[int] = [torch.cuda.current_device()] if device == "cuda" and launched() > 1 else 1
-    return Fabric(
-        accelerator=device, devices=devices, precision="bf16-mixed" if uses_bf16(device, precision) else "32-true"
-    )
+    return Fabric(accelerator=device, devices=devices, precision="bf16-mixed" if use_bf16 else "32-true")

@@ -18,10 +18,11 @@ def embed(
     labels: options.Labels = None,
     subset: options.Subset = None,
     strict: options.Strict = False,
-    device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, or openvino: the CPU by OpenVINO, faster for large sets.")
-    ] = "auto",
+    device: options.Device = "auto",
     engine: Annotated[str, typer.Option("--engine", help="local, or ray: on the cores of a Ray cluster.")] = "local",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the encoder first: pays for several 100,000 images.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Embed every image of a set: Parquet with the columns id, label, split, embedding.
@@ -37,7 +38,7 @@ def embed(
     from nearkin.pipeline import embed_bulk, embed_run
 
     asked: dict[str, Any] = {"layer": layer, "labels": labels, "subset": subset, "strict": strict, "device": device}
-    asked["progress"] = not quiet
+    asked |= {"progress": not quiet, "compiled": compiled}
     if out.suffix != ".parquet":
         parts = embed_bulk(run, data, out, engine=engine, **asked)
         if parts.skipped:
