@@ -34,7 +34,12 @@ def latent_codes(runs: list[Run]) -> dict[str, Any] | None:
     distilled = mean_cell(runs, "lo", "distilled")
     if distilled:
         rows.append(distilled | {"title": f"{distilled['title']}, distilled encoder"})
-        text += f" The encoder distilled from them reads {points(distilled['mean'])} %."
+        text += f" The encoder distilled from them reads {points(distilled['mean'])} %"
+        features = mean_cell(runs, "lo", "distilled-backbone")
+        if features:
+            rows.append(features | {"title": f"{features['title']}, features of the distilled encoder"})
+            text += f", its features {points(features['mean'])} %"
+        text += "."
     if "lo-naive" in by:
         text += (
             f" A free code per view reads {points(by['lo-naive']['mean'])} %, std {by['lo-naive']['std']:.2f}: nothing "

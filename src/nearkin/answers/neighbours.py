@@ -32,6 +32,8 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
         text += f" Pure and alike (the nearest of the image's class, by its label): {gap(by['ngn-filtered'], base)}."
     if "ngn-oracle" in by:
         text += f" Pure only (any images of the class): {gap(by['ngn-oracle'], base)}."
+    if "ngn-pixels" in by:
+        text += f" Neighbours of raw pixels, which no augmentation helped to choose: {gap(by['ngn-pixels'], base)}."
     if "ngn-augmented" in by:
         text += f" Augmentations added back: {gap(by['ngn-augmented'], base)}."
     for method in variants:

@@ -50,7 +50,7 @@ def _accuracies(table: list[dict[str, Any]], data: dict[str, Any]) -> list[dict[
 
 def _sentence(row: dict[str, Any], best: dict[str, Any] | None, chance: float) -> dict[str, str]:
     accuracy = row["linear"]["mean"]
-    labels = " Its training reads labels: an upper bound." if row["uses_labels"] else ""
+    labels = " Its training reads labels: no competitor." if row["uses_labels"] else ""
     text = (
         f"{row['title']}: {100 * accuracy:.1f} % linear probe (layer {row['layer']}, {row['dim']} dimensions), "
         f"chance {chance:.1f} %"
