@@ -5,7 +5,7 @@
     python benchmarks/costs.py --table [docs/scale.json]       # the table, from measured constants
 
 Measured, one run: images per second of embedding and seconds per training step of VICReg in the preset (the first tenth of
-the steps is not counted), floating-point operations of both, counted, for the estimate of a GPU's hours, bytes per vector of FAISS indexes (what serialising adds per vector, so that codebooks do not
+the steps is not counted), floating-point operations, counted forward, for the estimate of a GPU's hours, bytes per vector of FAISS indexes (what serialising adds per vector, so that codebooks do not
 count), bytes per image as uint8, PNG and WebP (lossless). The formulas are those of cost().
 """
 
@@ -94,9 +94,10 @@ def speeds(images: NDArray[np.uint8], preset: str, device: str) -> dict[str, Any
 
 
 def operations(images: NDArray[np.uint8], preset: str) -> dict[str, float]:
-    """Floating-point operations per image of embedding and of a training step with two views, counted by torch.
+    """Floating-point operations per image of embedding, counted by torch, and of a training step with two views, six times
+    the forward pass with projector.
 
-    A multiplication and an addition are two; only matrix products and convolutions count, the optimiser's not.
+    A multiplication and an addition are two; only matrix products and convolutions of the net count.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

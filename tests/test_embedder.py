@@ -70,12 +70,12 @@ def test_parts_of_a_folder_are_made_alike(run: Path, tmp_path: Path, sizes: list
     assert made[0].ids.tolist() == made[1].ids.tolist() and np.allclose(made[0].Z, made[1].Z, atol=1e-5)
     embed_bulk(run, "shapes", tmp_path / "parts", engine="local", compiled=True, **more)
     assert len(Embeddings.load(tmp_path / "parts")) == len(made[0])
-    with pytest.raises(ConfigError, match="holds vectors of another run"):
+    with pytest.raises(ConfigError, match="was begun with --compile; go on with it"):
         embed_bulk(run, "shapes", tmp_path / "parts", engine="local", **more)
 
 
 def test_what_cannot_be_compiled(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="--compile is for methods with an encoder"):
+    with pytest.raises(ConfigError, match="this method has nothing to compile"):
         embedder(make_run(tmp_path, "raw-pixels"), SHAPE, compiled=True)
 
     def fails(function: Any, **options: Any) -> Any:

@@ -43,14 +43,35 @@ def test_groups_of_rows_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert np.array_equal(a.Z, b.Z) and a.ids.tolist() == b.ids.tolist() and a.provenance == b.provenance
 
 
-def test_rows_that_lie_together_are_not_copied() -> None:
+def test_rows_that_lie_together_need_no_copy() -> None:
     Z = np.arange(12, dtype=np.float32).reshape(6, 2)
     split = np.array(["train", "train", "val", "test", "val", "test"])
     whole = Embeddings(Z, np.arange(6).astype(str), np.arange(6), split, tuple("abcdef"))
-    train, val, none = whole.part("train"), whole.part("val"), whole.part("extra")
+    train, val, none = (whole.part(name, copy=False) for name in ("train", "val", "extra"))
     assert np.shares_memory(train.Z, Z) and train.ids.tolist() == ["0", "1"] and train.Z.tolist() == Z[:2].tolist()
     assert not np.shares_memory(val.Z, Z) and val.ids.tolist() == ["2", "4"] and val.Z.tolist() == Z[[2, 4]].tolist()
-    assert len(none) == 0
+    assert len(none) == 0 and not np.shares_memory(whole.part("train").Z, Z)
+
+
+def test_many_batches_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearkin.atomic._BATCH_VALUES", 1)  # so 256 rows
+    a = make(900)
+    a.save(tmp_path / "e.parquet")
+    b = Embeddings.load(tmp_path / "e.parquet")
+    assert np.array_equal(a.Z, b.Z) and a.ids.tolist() == b.ids.tolist() and b.labels is not None
+    assert a.labels is not None and a.labels.tolist() == b.labels.tolist() and a.provenance == b.provenance
+
+
+def test_a_folder_whose_files_differ_in_types(tmp_path: Path) -> None:
+    for name, kind, label in (("a", pa.float32(), pa.int64()), ("b", pa.float64(), pa.int32())):
+        columns = {
+            "id": pa.array([name]),
+            "label": pa.array([3], label),
+            "embedding": pa.array([[1.0, 2.0]], pa.list_(kind)),
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    found = Embeddings.load(tmp_path)
+    assert found.Z.tolist() == [[1, 2], [1, 2]] and found.ids.tolist() == ["a", "b"] and found.classes == ("3",)
 
 
 def test_schema_that_others_can_read(tmp_path: Path) -> None:

@@ -138,3 +138,12 @@ def test_an_index_of_some_rows_is_that_of_these_rows(metric: str) -> None:
 def test_no_vectors_have_no_index() -> None:
     with pytest.raises(DataError, match="too few"):
         Index(np.zeros((0, 3), dtype=np.float32))
+
+
+def test_a_tiny_cloud_far_away_in_float64() -> None:
+    """Rounded to float32 before it is centred, it would have no distances left."""
+    Z = 1e4 + 1e-3 * np.random.default_rng(0).normal(size=(50, 4))
+    d = np.linalg.norm(Z[:, None] - Z[None], axis=2)
+    found = knn(Z.copy(), Z, 3, metric="l2")  # type: ignore[arg-type]
+    assert np.array_equal(found.indices[:, 0], np.arange(50))
+    assert np.array_equal(found.indices, np.argsort(d, axis=1)[:, :3])

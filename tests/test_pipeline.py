@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from nearkin import embedder
+from nearkin.atomic import read_json, write_json
 from nearkin.errors import ConfigError
 from nearkin.pipeline import embed_run, fit_run
 from nearkin.train.loop import CHECKPOINT, WEIGHTS
@@ -42,6 +43,25 @@ def test_a_repeated_fit_says_whether_it_continues(tmp_path: Path) -> None:
     assert fit(data, run) == [f"the run in {run} is finished already"]
     (run / WEIGHTS).rename(run / CHECKPOINT)
     assert fit(data, run) == [f"continuing the run in {run}"]
+
+
+def test_a_setting_that_came_later_is_no_other_configuration(tmp_path: Path) -> None:
+    data, run = images(tmp_path / "set"), tmp_path / "run"
+
+    def again(**settings: Any) -> list[str]:
+        told: list[str] = []
+        tiny = {"encoder": "fast-mini", "projector": (8, 8), "epochs": 1, "batch_size": 8, "neighbors_from": "pixels"}
+        fit_run(data, run, "ngn", tiny | settings, seed=0, subset=None, size=None, say=told.append, **SHARED)
+        return told
+
+    again()
+    config = read_json(run / "config.json")
+    assert config["settings"].pop("neighbors_same_class") is False
+    write_json(run / "config.json", config)
+    assert again() == [f"the run in {run} is finished already"]
+    write_json(run / "config.json", config)
+    with pytest.raises(ConfigError, match=r"another configuration \(settings\)"):
+        again(neighbors_k=2)
 
 
 def test_other_images_of_the_same_name_are_refused(tmp_path: Path) -> None:

@@ -81,7 +81,6 @@ def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
         DataError: with ``missing`` when there is no file; it is no readable Parquet; two columns share a name; a
             decompression bomb.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
@@ -90,7 +89,7 @@ def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
     with reading(f"{path} is not a readable Parquet file: it", fix):
         for file in files:
             check_parquet(file, pq.read_metadata(regular(file)), file.stat().st_size)
-        table = pa.concat_tables([_read_table(file) for file in files], promote_options="default")
+        table = _read_table(path) if path.is_file() else pq.read_table(files)
         table.validate(full=True)  # text that is not UTF-8 and offsets that lead nowhere would fail much later
         return table
 

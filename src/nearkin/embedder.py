@@ -85,7 +85,7 @@ def one_layer(model: Any, layer: str, *, compiled: bool = False) -> Embed:
     """
     if compiled:
         if not hasattr(model, "compile_embedding"):
-            raise ConfigError("--compile is for methods with an encoder; leave it out.")
+            raise ConfigError("--compile: this method has nothing to compile; leave it out.")
         model.compile_embedding(layer)
 
     def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:

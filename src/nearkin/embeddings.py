@@ -72,10 +72,13 @@ class Embeddings:
         side = self.provenance.get("image_size")
         return side if isinstance(side, int) and 8 <= side <= 1024 else None
 
-    def part(self, split: str) -> Embeddings:
-        """Return the rows of one split, in stored order (possibly none). Rows that lie together share the memory of ``Z``."""
+    def part(self, split: str, *, copy: bool = True) -> Embeddings:
+        """Return the rows of one split, in stored order (possibly none).
+
+        copy: False lets rows that lie together share the memory of ``Z``, which stays as long as they do.
+        """
         rows = np.flatnonzero(self.split == split)
-        together = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        together = not copy and len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
         return self.take(slice(int(rows[0]), int(rows[-1]) + 1) if together else rows)
 
     def take(self, index: NDArray[np.int64] | slice) -> Embeddings:

@@ -89,11 +89,14 @@ class Index:
     def __init__(self, base: NDArray[np.float32], *, metric: str = "cosine") -> None:
         _check_base(base, metric)
         self.metric, self._width = metric, base.shape[1]
-        directions = _directions(base) if metric == "cosine" else np.array(base, dtype=np.float32, order="C")
+        directions = _directions(base) if metric == "cosine" else np.array(base, order="C")
         # Distances do not change when everything moves, but |a|^2 + |b|^2 - 2ab in float32 loses small distances
         # between long vectors: a collapsed embedding is a tiny cloud far from 0.
         self._centre = np.asarray(directions.mean(axis=0, dtype=np.float64), dtype=np.float32)
-        directions -= self._centre
+        if directions.dtype == np.float32:
+            directions -= self._centre
+        else:  # rounded to float32 first, a cloud far from 0 would lose its distances
+            directions = (directions - self._centre).astype(np.float32)
         self._base: NDArray[np.float32] = directions
         self._short: Shortlist | None = None
 

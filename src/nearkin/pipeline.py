@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nearkin import data as nd
 from nearkin.analyze.maps import K, draw_maps
 from nearkin.analyze.stability import map_stability
-from nearkin.atomic import file_digest, read_json, write_json
+from nearkin.atomic import as_object, file_digest, read_json, write_json
 from nearkin.bulk import Job, Summary, check_engine, embed_parts, parts_of
 from nearkin.bulk.parts import Source
 from nearkin.bulk.write import Work
@@ -28,7 +28,7 @@ from nearkin.data.single import read_images
 from nearkin.embedder import Beside, embedder, image_size, one_layer, open_run, read_config
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.methods import create
+from nearkin.methods import create, filled
 from nearkin.methods.joint import JointEmbedding
 from nearkin.runfolder import claim, exclusive
 from nearkin.study import Say, _jsonable, embed_splits, method_settings
@@ -103,6 +103,8 @@ def fit_run(
         # Where nothing has been trained, as after a mistyped method, there is nothing to lose.
         begun = (out / WEIGHTS).exists() or (out / CHECKPOINT).exists()
         before = read_json(out / "config.json") if begun and (out / "config.json").exists() else {}
+        if "settings" in before:
+            before["settings"] = _jsonable(filled(method, as_object(before["settings"])))
         changed = ", ".join(name for name in config if name in before and before[name] != config[name])
         if changed:
             raise ConfigError(f"{out} holds a run with another configuration ({changed}). Choose another -o.")

@@ -114,6 +114,10 @@ def test_labels_are_read_only_where_it_says_so() -> None:
     with pytest.raises(DataError, match="expected"):
         tiny(nearkin.Supervised).fit(X, Y[:3])
     assert tiny(nearkin.NGN, neighbors_from="labels").fit_transform(X, Y).shape[0] == 48
+    with pytest.raises(DataError, match="learns from labels"):
+        tiny(nearkin.NGN, neighbors_from="pixels", neighbors_same_class=True).fit(X)
+    filtered = tiny(nearkin.NGN, neighbors_from="pixels", neighbors_same_class=True).fit_transform(X, np.arange(48) % 2)
+    assert not np.array_equal(filtered, tiny(nearkin.NGN, neighbors_from="pixels").fit_transform(X))
 
 
 def test_in_a_pipeline_and_a_grid_search() -> None:

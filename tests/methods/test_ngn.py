@@ -10,7 +10,7 @@ import torch
 
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, DataError
-from nearkin.methods import create
+from nearkin.methods import create, method_info
 from nearkin.methods.neighborhood import purity, same_class, train_neighbors, train_neighbors_in_class
 from nearkin.train.device import make_fabric
 from tests.methods.test_contract import TINY, make_splits
@@ -51,10 +51,20 @@ def test_the_nearest_of_the_class() -> None:
     d[(y[:, None] != y[None]) | np.eye(30, dtype=bool)] = np.inf
     assert np.array_equal(train_neighbors_in_class(Z, 4, "l2", items), np.argsort(d, axis=1)[:, :4])
     assert purity(train_neighbors_in_class(Z, 9, "cosine", items), y) == 1
-    with pytest.raises(DataError, match="class 'a' has 10 images; 10 neighbours need more than 10"):
-        train_neighbors_in_class(Z, 10, "l2", items)
+    few = train_neighbors_in_class(Z[:6], 3, "l2", items.take(np.arange(6)))  # two of each class
+    assert few.tolist() == [[3] * 3, [4] * 3, [5] * 3, [0] * 3, [1] * 3, [2] * 3]
+    with pytest.raises(DataError, match="class 'c' has one image"):
+        train_neighbors_in_class(Z[:5], 2, "l2", items.take(np.arange(5)))
     with pytest.raises(DataError, match="neighbors_same_class=true.* need a label for every training image"):
         train_neighbors_in_class(Z, 2, "l2", ImageSet(items.images, items.ids))
+
+
+def test_an_oracle_is_one_also_as_a_variant() -> None:
+    for name in ("ngn@neighbors_same_class=true", "ngn@neighbors_from=labels", "ngn-filtered"):
+        assert method_info(name).uses_labels
+    assert not method_info("ngn@neighbors_k=5").uses_labels
+    with pytest.raises(ConfigError, match="choose one"):
+        create("ngn-oracle", SETTINGS | {"neighbors_same_class": True}, (3, 16, 16))
 
 
 def test_second_view_is_a_neighbour_unaugmented(tmp_path: Path) -> None:

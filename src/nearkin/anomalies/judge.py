@@ -78,7 +78,7 @@ def judge_embeddings(
         for name in [name for name in scores if name in KNN_SCORES]:
             metric, length = KNN_SCORES[name]
             near_classes = class_neighbors(lists.index(metric), a, test, len(classes), score=name)
-            lists.release(metric)
+            lists.trim()
             distances = class_distances(near_classes, score=name)
             classwise[name] = one_class_scores(distances, score=name), held_out_scores(distances, score=name)
             if lists.exact and (a >= 0).all() and lists.known(metric, TEST, length) is None:

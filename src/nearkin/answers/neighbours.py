@@ -41,7 +41,9 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
     return {
         "question": "Does NGN fall short because neighbours are wrong, or because invariance is no longer taught?",
         "statement": text,
-        "caveat": "Oracles read labels. The one with the nearest images of the class bounds what purer neighbours could give; any "
+        "caveat": "Neighbours come from a trained VICReg, so they inherit what augmentations taught it."
+        if not {"ngn-filtered", "ngn-oracle"} & set(by)
+        else "Oracles read labels. The one with the nearest images of the class bounds what purer neighbours could give; any "
         "images of the class are as pure and less alike, so where they read less, likeness counts and not purity alone.",
         "rows": rows,
     }

@@ -103,7 +103,11 @@ def _claim(work: Work, parts: Sequence[Part]) -> None:
     names = [part.name for part in parts]
     if path.exists():
         before: dict[str, Any] = read_json(path)
-        if before.get("provenance") != work.provenance:
+        made: dict[str, Any] = before.get("provenance") or {}
+        if made.get("compiled") != work.provenance.get("compiled"):
+            how = "with" if made.get("compiled") else "without"
+            raise ConfigError(f"{work.out} was begun {how} --compile; go on {how} it, or choose another -o.")
+        if made != work.provenance:
             raise ConfigError(f"{work.out} holds vectors of another run, layer or set. Choose another -o.")
         names = list(dict.fromkeys([*before["parts"], *names]))
     write_json(path, {"provenance": work.provenance, "parts": names})

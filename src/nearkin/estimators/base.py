@@ -15,12 +15,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from nearkin.atomic import read_json, write_json
+from nearkin.atomic import as_object, read_json, write_json
 from nearkin.data import ImageSet, Splits, check_trainable
 from nearkin.data.fingerprint import fingerprint
 from nearkin.errors import ConfigError, unknown
 from nearkin.estimators.images import InputError, check_images
-from nearkin.methods import create, default_settings, known_settings, method_info
+from nearkin.methods import create, default_settings, filled, known_settings, method_info, reads_labels
 from nearkin.runfolder import claim
 from nearkin.train.events import need_tensorboard, write_events
 from nearkin.train.record import Record
@@ -75,7 +75,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Args:
             X: uint8 (N, 3, S, S) or (N, S, S, 3), 0..255.
-            y: (N,) labels. Read only by Supervised and with neighbors_from="labels"; ignored otherwise.
+            y: (N,) labels. Read only by Supervised and with neighbors_from="labels" or neighbors_same_class; ignored otherwise.
         Raises:
             InputError: X or y of another type or shape. ConfigError: an illegal parameter, or another fit in run_dir.
             TrainingError: the loss is not finite.
@@ -135,7 +135,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _labels(self, y: Any, n: int, settings: dict[str, Any]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
         """Labels for the methods that say that they use them, and for no other."""
-        if not (method_info(self.method).uses_labels or settings.get("neighbors_from") == "labels"):
+        if not reads_labels(self.method, settings):
             return None, ()
         if y is None:
             raise InputError(f"{type(self).__name__} learns from labels here; give y with one label per image.")
@@ -177,7 +177,8 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         }
         claim(folder)
         path = folder / "config.json"
-        if path.exists() and read_json(path) != config:
+        before = read_json(path) if path.exists() else config
+        if before | {"settings": filled(method, as_object(before.get("settings")))} != config:
             raise ConfigError(
                 f"run_dir {folder} holds a run with other parameters, random_state or images. Choose another."
             )

@@ -13,6 +13,7 @@ class NGN(ImageEmbedding, method="ngn"):
     """VICReg whose positives are nearest neighbours instead of augmentations.
 
     neighbors_from: "vicreg" (one is trained first, with the same settings), "pixels", a run folder, or "labels" (needs y).
+    neighbors_same_class: only neighbours of the image's class (needs y).
     """
 
 

@@ -51,7 +51,7 @@ def evaluate(
     Raises:
         DataError: no test rows, or non-finite vectors.
     """
-    train, val, test = (embeddings.part(name) for name in ("train", "val", "test"))
+    train, val, test = (embeddings.part(name, copy=False) for name in ("train", "val", "test"))
     if len(test) < 2:
         raise DataError("embeddings hold fewer than 2 rows with split 'test'; nothing can be evaluated.")
     if not np.isfinite(embeddings.Z).all():

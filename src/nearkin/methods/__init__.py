@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ class MethodInfo:
         seeded: whether results depend on the seed.
         overrides: settings fixed by the name, e.g. the ablation's weight of 0.
         baseline: whether it learns nothing, or next to nothing: what the others have to beat.
-        uses_labels: whether training reads labels (upper bounds only).
+        uses_labels: whether training reads labels; such a method is no competitor.
         needs: methods whose runs (of the same seed) this one reads; a study trains them first.
         weights: whether a run keeps a weights.safetensors.
         encodes: whether a finished run embeds images that are not its study's.
@@ -231,7 +232,19 @@ def method_info(name: str) -> MethodInfo:
         raise ConfigError(f"method '{name}': a variant is written NAME@SETTING=VALUE, several joined by '+'.")
     overrides = {key: value for key, _, value in pairs}
     title = f"{info.title}, " + ", ".join(f"{key} {value}" for key, value in overrides.items())
-    return replace(info, name=name, title=title, overrides={**info.overrides, **overrides})
+    labels = reads_labels(base, overrides)
+    return replace(info, name=name, title=title, overrides={**info.overrides, **overrides}, uses_labels=labels)
+
+
+def reads_labels(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether the method reads labels in training, by itself or by such settings (values, or their text)."""
+    same_class = str(settings.get("neighbors_same_class", False)).lower() == "true"
+    return method_info(name).uses_labels or settings.get("neighbors_from") == "labels" or same_class
+
+
+def filled(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a run was recorded with, and the defaults of those that came into being since."""
+    return {**default_settings(name), **method_info(name).overrides, **settings}
 
 
 def rank(name: str) -> tuple[int, str]:

@@ -78,13 +78,13 @@ class JointEmbedding(Method):
             legal = "at least 2" if most is None else f"{most}, which is what {type(self).__name__}'s loss is made for"
             raise ConfigError(f"n_views is {n_views}; it must be {legal}.")
         self.image_size = image_shape[1]
-        self._compiled: dict[bool, Callable[[Tensor], dict[str, Tensor]]] = {}
         self._build(seed=0)
 
     def _build(self, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "init"))
             self.net: nn.Module = self.make_net()
+        self._compiled: dict[bool, Callable[[Tensor], dict[str, Tensor]]] = {}
 
     def make_net(self) -> JointNet:
         """The net with fresh random weights."""
@@ -196,6 +196,7 @@ class JointEmbedding(Method):
         try:
             self.embed(np.zeros((1, 3, self.image_size, self.image_size), dtype=np.uint8), (layer,))
         except Exception as error:  # whatever a compiler may raise
+            del self._compiled[projector]
             raise ConfigError(
                 f"--compile failed ({one_line(error)[:200]}). On a CPU it needs a C++ compiler; without --compile embedding is slower."
             ) from error
@@ -210,12 +211,13 @@ class JointEmbedding(Method):
         """uint8 (N, 3, H, W) -> {layer: float32 (N, width)}, one un-augmented view, net in eval mode."""
         wanted = layers or self.layers
         self.net.eval()
-        named_layers = self._layers("projector" in wanted)
+        projector = "projector" in wanted
+        named_layers = self._layers(projector)
         out: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
         for start in range(0, len(images), _EMBED_BATCH):
             part = np.array(images[start : start + _EMBED_BATCH])
             size = len(part)
-            if self._compiled:  # for one size: another would be compiled anew
+            if projector in self._compiled and size < _EMBED_BATCH:  # another size would be compiled anew
                 part = np.concatenate([part, np.zeros((_EMBED_BATCH - size, *part.shape[1:]), dtype=np.uint8)])
             batch = torch.from_numpy(part).to(self._fabric.device)
             x = normalize(batch, self.recipe).contiguous(memory_format=torch.channels_last)

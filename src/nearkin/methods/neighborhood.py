@@ -67,18 +67,18 @@ def train_neighbors(features: NDArray[np.float32], k: int, metric: str) -> NDArr
 def train_neighbors_in_class(features: NDArray[np.float32], k: int, metric: str, train: ImageSet) -> NDArray[np.int64]:
     """The k exact nearest of every training image among the others of its class: int64 (N, k). Needs labels.
 
+    In a class of k images or fewer an image's neighbours are all others, in turns.
+
     Raises:
-        DataError: images without labels, or a class with k images or fewer.
+        DataError: images without labels, or a class with fewer than 2 images.
     """
     labels = _every_label(train, "neighbours of the image's class (neighbors_same_class=true)")
     out = np.empty((len(features), k), dtype=np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        if len(rows) <= k:
-            raise DataError(
-                f"class '{train.classes[label]}' has {len(rows)} images; {k} neighbours need more than {k}."
-            )
-        out[rows] = rows[train_neighbors(features[rows], k, metric)]
+        _need_two(rows, train.classes[label])
+        near = train_neighbors(features[rows], min(k, len(rows) - 1), metric)
+        out[rows] = rows[near[:, np.arange(k) % near.shape[1]]]
     return out
 
 
@@ -98,12 +98,16 @@ def same_class(train: ImageSet, k: int, seed: int) -> NDArray[np.int64]:
     out = np.empty((len(train), k), dtype=np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        if len(rows) < 2:
-            raise DataError(f"class '{train.classes[label]}' has one image; an oracle's neighbour needs another.")
+        _need_two(rows, train.classes[label])
         # A random step of 1 .. n-1 around the circle of the class never lands on the image itself.
         step = rng.integers(1, len(rows), (len(rows), k))
         out[rows] = rows[(np.arange(len(rows))[:, None] + step) % len(rows)]
     return out
+
+
+def _need_two(rows: NDArray[np.int64], name: str) -> None:
+    if len(rows) < 2:
+        raise DataError(f"class '{name}' has one image; an oracle's neighbour needs another.")
 
 
 def _every_label(train: ImageSet, what: str) -> NDArray[np.int64]:

@@ -74,6 +74,10 @@ class NGN(VICReg):
             raise unknown("neighbors_metric", s["neighbors_metric"], METRICS)
         if s["neighbors_k"] < 1 or s["refresh_epochs"] < 0:
             raise ConfigError("neighbors_k must be at least 1 and refresh_epochs at least 0.")
+        if s["neighbors_same_class"] and s["neighbors_from"] == "labels":
+            raise ConfigError(
+                "neighbors_from=labels takes any images of the class, neighbors_same_class the nearest; choose one."
+            )
         self._features: Features = pixel_features
 
     def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:

@@ -104,7 +104,8 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, 
     if sets:
         embed = embedder(run.folder, inside.train.images.shape[1:], layer=run.layer, device=device)
         vectors = _Embedded(sets, embed, keep={item.of for item in sets} if drawn else set())
-    train, test = made.part("train"), made.part("test")
+    train, test = made.part("train", copy=False), made.part("test", copy=False)
+    del made  # what was copied would be there twice
     # What evaluation and the tables search, too.
     known = {
         ("l2", TEST): run.find(test.Z, train.Z, K_LOF, metric="l2"),

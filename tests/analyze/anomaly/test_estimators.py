@@ -23,12 +23,14 @@ from nearkin.analyze.anomaly import (
     LOFAnomaly,
     MahalanobisAnomaly,
     NormalizedKNNAnomaly,
+    Scorer,
     TrainLists,
     score_sets,
 )
 from nearkin.analyze.anomaly.base import AnomalyDetector
 from nearkin.analyze.anomaly.mahalanobis import Gaussian, fit_gaussian
 from nearkin.errors import ConfigError, DataError
+from nearkin.neighbors import Index
 
 ESTIMATORS = [
     KNNAnomaly(),
@@ -214,14 +216,22 @@ def test_one_large_index_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     train, sets = cloud(60), {"a": cloud(9, seed=1), "b": cloud(8, seed=2)}
     usual = score_sets(train, sets, ["knn2", "knn-norm"], k=3)
     monkeypatch.setattr("nearkin.analyze.anomaly.lists._LARGE", 0)
-    lists = TrainLists(train)
-    first = lists.index("l2")
-    assert lists.index("l2") is first and lists.index("cosine") is lists.index("cosine")
-    assert lists.index("l2") is not first
+    lists, made = TrainLists(train), []
+    monkeypatch.setattr(
+        "nearkin.analyze.anomaly.lists.Index", lambda Z, metric: made.append(metric) or Index(Z, metric=metric)
+    )
     found = score_sets(train, sets, ["knn2", "knn-norm"], k=3, lists=lists)
     for name, scores in usual.items():
         for where, values in scores.items():
             assert np.array_equal(values, found[name][where])
+    assert made == ["l2", "cosine", "l2"]  # the second set begins with the index that is there
+
+
+def test_a_name_that_meant_other_vectors_is_searched_again() -> None:
+    scorer = Scorer(cloud(40), ["knn2"], k=3)
+    a, b = cloud(9, seed=1), cloud(5, seed=2)
+    scorer.score("x", a)
+    assert np.array_equal(scorer.score("x", b)["knn2"], Scorer(cloud(40), ["knn2"], k=3).score("x", b)["knn2"])
 
 
 def test_bad_input_to_score_sets() -> None:

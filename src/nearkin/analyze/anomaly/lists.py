@@ -29,16 +29,20 @@ class TrainLists:
         return self._find is knn
 
     def index(self, metric: str) -> Index:
-        """The training vectors, ready for an exact search."""
+        """The training vectors, ready for an exact search. Of a large set one metric's at a time."""
         if metric not in self._indexes:
-            if self.train.nbytes > _LARGE:
-                self._indexes.clear()  # making one again takes seconds; having both takes twice the vectors' memory
+            self.trim()
             self._indexes[metric] = Index(self.train, metric=metric)
         return self._indexes[metric]
 
-    def release(self, metric: str) -> None:
-        """Drop that index; it is made again when it is needed. It holds as much memory as the training vectors."""
-        self._indexes.pop(metric, None)
+    def holds(self, metric: str) -> bool:
+        """Whether that index is there already."""
+        return metric in self._indexes
+
+    def trim(self) -> None:
+        """Drop the indexes of a large set; they are made again when they are needed, which takes seconds."""
+        if self.train.nbytes > _LARGE:  # each holds as much memory as the vectors
+            self._indexes.clear()
 
     def known(self, metric: str, name: str, k: int) -> Neighbors | None:
         """The first k of a list that is there and long enough."""
@@ -52,10 +56,12 @@ class TrainLists:
     def of(self, metric: str, name: str, Z: NDArray[np.float32] | None, k: int) -> Neighbors:
         """The k nearest of the set ``name``, vectors Z (M, D), or None: of the training rows, each without itself.
 
+        A name stands for one set: what was found for it is found again.
+
         Raises what :func:`nearkin.neighbors.knn` raises.
         """
         known = self.known(metric, name, k)
-        if known is not None:
+        if known is not None and len(known.indices) == len(self.train if Z is None else Z):
             return known
         if self.exact:
             found = self.index(metric).search(Z, k, own=np.arange(len(self.train)) if Z is None else None)

@@ -24,6 +24,7 @@ SCORES: dict[str, str] = {
     "iforest": "isolation forest, 100 trees",
     "lof": "local outlier factor, 20 neighbours",
 }
+METRIC = {"knn2": "l2", "lof": "l2", "knn-norm": "cosine"}  # of the neighbours that a score looks at
 DEFAULT_K = {"knn2": K_MEAN, "knn-norm": K_NORM, "lof": K_LOF}
 Scored = dict[str, dict[str, NDArray[np.float64]]]
 
@@ -73,19 +74,29 @@ class Scorer:
         self._longest = max((number for name, number in self._ks.items() if name != "knn-norm"), default=0)
 
     def score(self, where: str, Z: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        """score -> float64 (M,) of vectors (M, D), none of them in ``train``; ``where`` names them in the lists.
+        """score -> float64 (M,) of vectors (M, D), none of them in ``train``; ``where`` names them, and no others, in the lists.
 
         Raises:
             ConfigError: a name that stands for the training rows. DataError: other widths, values that are not finite.
         """
+        self.check(where, Z)
+        return self._scores(where, Z)
+
+    def check(self, where: str, Z: NDArray[np.float32]) -> None:
+        """Refuse what :meth:`score` refuses."""
         if where == OWN:
             raise ConfigError(f"the name '{OWN}' stands for the training rows; call the set something else.")
         _check(where, Z, self._train.shape[1])
-        return {name: self._score(name, where, Z) for name in self._names}
 
     def own(self) -> dict[str, NDArray[np.float64]]:
         """score -> float64 (N,) of the training rows, each without itself (the forest keeps it)."""
-        return {name: self._score(name, OWN, None) for name in self._names}
+        return self._scores(OWN, None)
+
+    def _scores(self, where: str, Z: NDArray[np.float32] | None) -> dict[str, NDArray[np.float64]]:
+        # First those whose index is there: where only one fits into memory, it is made once per set.
+        order = sorted(self._names, key=lambda name: not self._lists.holds(METRIC.get(name, "")))
+        found = {name: self._score(name, where, Z) for name in order}
+        return {name: found[name] for name in self._names}
 
     def _score(self, name: str, where: str, Z: NDArray[np.float32] | None) -> NDArray[np.float64]:
         if name == "knn2":
@@ -125,6 +136,8 @@ def score_sets(
 ) -> Scored:
     """:class:`Scorer` of several sets: score -> set -> float64 (M,). ``own``: also the training rows, under "train"."""
     scorer = Scorer(train, names, own=own, k=k, seed=seed, lists=lists)
+    for where, Z in sets.items():  # before the first is scored
+        scorer.check(where, Z)
     found = {where: scorer.score(where, Z) for where, Z in sets.items()} | ({OWN: scorer.own()} if own else {})
     return {name: {where: scores[name] for where, scores in found.items()} for name in names}
 
