@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
         "remembered",
     },
     "study": {
+        "cores",
         "data",
         "embeddings",
         "evaluate",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nearkin import data as nd
 from nearkin.atomic import as_object, json_digest, read_json, read_object, write_json, write_npz
+from nearkin.cores import return_memory
 from nearkin.data import Dataset, ImageSet, Splits
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, one_line, unknown
@@ -204,6 +205,7 @@ def _run(
     method.tensorboard = tensorboard
     method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
     if method_info(name).trained:
+        return_memory()
         say("  test losses, embeddings")
     method.test_losses(splits.test, folder, seed=seed)
     embedded = embed_splits(lambda items: method.embed(items.images), splits, config, folder / "embeddings")
@@ -228,6 +230,7 @@ def _run(
     }
     write_json(folder / "evaluation.json", evaluation)
     write_json(folder / "done.json", {"digest": json_digest(evaluation)})
+    return_memory()
 
 
 def method_settings(name: str, settings: dict[str, Any]) -> dict[str, Any]:

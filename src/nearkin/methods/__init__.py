@@ -100,7 +100,7 @@ _INFOS = (
     ),
     MethodInfo(
         "ngn-oracle",
-        "NGN, any of the class (oracle)",
+        "NGN, same class (oracle)",
         True,
         "NGN with any images of the class for neighbours: uses labels",
         "ngn:NGN",
