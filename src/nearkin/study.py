@@ -216,7 +216,9 @@ def _run(
         primary = layer == method.primary_layer
         # The uses ask for neighbours in that layer again.
         find: Search = Remembered(folder / NEAREST) if primary else knn
-        found, drawn = evaluate(embedded[layer], seed=seed, maps=primary, find=find)
+        found, drawn = evaluate(
+            embedded[layer], seed=seed, maps=primary, on_step=lambda step: return_memory(), find=find
+        )
         layers[layer] = found
         for kind, (ids, labels, item) in drawn.items():
             maps |= {f"{layer}/{kind}": item.coords, f"{layer}/ids": ids, f"{layer}/labels": labels}
