@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
         "analyze",
         "anomalies",
         "atomic",
+        "cores",
         "data",
         "embedder",
         "embeddings",

@@ -18,6 +18,7 @@ from nearkin.analyze.anomaly.knn import K_NORM
 from nearkin.analyze.anomaly.lof import K as K_LOF
 from nearkin.anomalies import TEST, Entry, InSet, OodSet, compare, joint_map, judge_embeddings, judge_trivial
 from nearkin.atomic import read_object, write_json
+from nearkin.cores import return_memory
 from nearkin.data import Splits
 from nearkin.data.fingerprint import fingerprint
 from nearkin.embedder import Embed, embedder
@@ -106,6 +107,7 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, 
         vectors = _Embedded(sets, embed, keep={item.of for item in sets} if drawn else set())
     train, test = made.part("train", copy=False), made.part("test", copy=False)
     del made  # what was copied would be there twice
+    return_memory()
     # What evaluation and the tables search, too.
     known = {
         ("l2", TEST): run.find(test.Z, train.Z, K_LOF, metric="l2"),
@@ -115,6 +117,7 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, 
     if drawn:
         scores += MORE_SCORES
         known["l2", OWN] = run.find(train.Z, train.Z, K_LOF, metric="l2", exclude_self=True)
+    return_memory()
     found = judge_embeddings(train.Z, test.Z, vectors, inside, sets, scores=scores, curves=drawn, known=known)
     if drawn and sets:
         found["map"] = _map(test, vectors, sets)
