@@ -5,8 +5,9 @@
     python benchmarks/costs.py --table [docs/scale.json]       # the table, from measured constants
 
 Measured, one run: images per second of embedding and seconds per training step of VICReg in the preset (the first tenth of
-the steps is not counted), floating-point operations, counted forward, for the estimate of a GPU's hours, bytes per vector of FAISS indexes (what serialising adds per vector, so that codebooks do not
-count), bytes per image as uint8, PNG and WebP (lossless). The formulas are those of cost().
+the steps is not counted), floating-point operations, counted forward, for the estimate of a GPU's hours, bytes per vector of
+FAISS indexes (what serialising adds per vector, so that codebooks do not count), bytes per image as uint8, PNG and WebP
+(lossless). The formulas are those of cost().
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def main() -> None:
         print(f"task       encoder {a.encoder}, {a.images:,} images of {SIDE} x {SIDE}, batch {a.batch}")
         for name, seconds in best.items():
             ratio = best["PyTorch fp32"] / seconds
-            print(f"{name:<18} {a.images / seconds:9.0f} images/s   ratio to PyTorch fp32 {ratio:5.2f}")
+            print(f"{name:<21} {a.images / seconds:9.0f} images/s   ratio to PyTorch fp32 {ratio:5.2f}")
         winner = min(best, key=lambda name: best[name])
         paths = [Path(folder) / f"{i:06d}.jpg" for i in range(a.images)]
         for path in paths:
@@ -140,8 +140,8 @@ def main() -> None:
         with ThreadPoolExecutor(a.threads) as pool:
             serial = min(seconds_of(lambda: in_turn(batches, made[winner], pool)) for _ in range(a.turns))
             beside = min(seconds_of(lambda: side_by_side(batches, made[winner], pool)) for _ in range(a.turns))
-    print(f"files, in turn     {a.images / serial:9.0f} images/s   ({winner})")
-    print(f"files, in parallel {a.images / beside:9.0f} images/s   ratio to in turn {serial / beside:5.2f}")
+    print(f"files, in turn        {a.images / serial:9.0f} images/s   ({winner})")
+    print(f"files, in parallel    {a.images / beside:9.0f} images/s   ratio to in turn {serial / beside:5.2f}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from nearkin.analyze.anomaly.lof import K as K_LOF
 from nearkin.analyze.anomaly.lof import fit_lof, lof, own_lof
 from nearkin.analyze.anomaly.mahalanobis import Gaussian, fit_gaussian
 from nearkin.errors import ConfigError, DataError, unknown
+from nearkin.neighbors import Neighbors
 
 SCORES: dict[str, str] = {
     "knn2": "mean L2 distance to the 2 nearest training vectors (the reference study's)",
@@ -71,7 +72,6 @@ class Scorer:
                 )
         self._train, self._names, self._seed = train, tuple(names), seed
         self._lists = TrainLists(train) if lists is None else lists
-        self._longest = max((number for name, number in self._ks.items() if name != "knn-norm"), default=0)
 
     def score(self, where: str, Z: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
         """score -> float64 (M,) of vectors (M, D), none of them in ``train``; ``where`` names them, and no others, in the lists.
@@ -100,20 +100,23 @@ class Scorer:
 
     def _score(self, name: str, where: str, Z: NDArray[np.float32] | None) -> NDArray[np.float64]:
         if name == "knn2":
-            return mean_distance(self._lists.of("l2", where, Z, self._longest), self._ks[name])
+            return mean_distance(self._near(name, where, Z), self._ks[name])
         if name == "knn-norm":
-            return kth_unit_distance(self._lists.of("cosine", where, Z, self._ks[name]), self._ks[name])
+            return kth_unit_distance(self._near(name, where, Z), self._ks[name])
         if name == "lof":
-            if Z is None:
-                return own_lof(self._lof)
-            return lof(self._lof, self._lists.of("l2", where, Z, self._longest), self._ks[name])
+            return own_lof(self._lof) if Z is None else lof(self._lof, self._near(name, where, Z), self._ks[name])
         if name == "mahalanobis":
             return self._gaussian.own_distance(self._train) if Z is None else self._gaussian.distance(Z)
         return forest_score(self._forest, self._train if Z is None else Z)
 
+    def _near(self, name: str, where: str, Z: NDArray[np.float32] | None) -> Neighbors:
+        """As long as any of the scores that share the metric needs it."""
+        longest = max(k for other, k in self._ks.items() if METRIC[other] == METRIC[name])
+        return self._lists.of(METRIC[name], where, Z, longest)
+
     @cached_property
     def _lof(self) -> Any:
-        return fit_lof(self._lists.of("l2", OWN, None, self._longest), self._ks["lof"])
+        return fit_lof(self._near("lof", OWN, None), self._ks["lof"])
 
     @cached_property
     def _gaussian(self) -> Gaussian:
