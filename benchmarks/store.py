@@ -57,8 +57,8 @@ def one_side(store: Path, how: str, steps: int, method: str, encoder: str) -> di
 
     from nearkin import data as nd
     from nearkin.methods import create
+    from nearkin.train.batches import Batches
     from nearkin.train.device import make_fabric
-    from nearkin.train.loop import device_images
     from nearkin.train.seeding import epoch_order, generator
 
     peak, done = [anonymous()], threading.Event()
@@ -77,15 +77,14 @@ def one_side(store: Path, how: str, steps: int, method: str, encoder: str) -> di
     device = model._fabric.device
     model.net.to(device, memory_format=torch.channels_last)
     optimizers = model.optimizers()
-    fetch = device_images(images, device)
     batch = model.config.batch_size
     order, warm = epoch_order(len(images), 0, 0), max(1, steps // 10)
-    for step in range(warm + steps):
+    indexes = [np.take(order, np.arange(k * batch, (k + 1) * batch), mode="wrap") for k in range(warm + steps)]
+    for step, (index, made) in enumerate(zip(indexes, Batches(images, device).in_turn(indexes), strict=True)):
         if step == warm:
             started = time.perf_counter()
-        index = np.take(order, np.arange(step * batch, (step + 1) * batch), mode="wrap")
         rows = torch.from_numpy(index).to(device)
-        loss, _ = model.loss(fetch(index), rows, generator(device, 0, "views", step))
+        loss, _ = model.loss(made, rows, generator(device, 0, "views", step))
         model.net.zero_grad()
         loss.backward()
         for optimizer in optimizers:

@@ -10,10 +10,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.ahead import read_ahead
 from nearkin.atomic import write_file
 from nearkin.bulk.parts import Batch, Part
 from nearkin.data import Skipped
-from nearkin.data.ahead import read_ahead
 from nearkin.embedder import Embed
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError

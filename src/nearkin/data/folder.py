@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.data.ahead import map_ahead
+from nearkin.ahead import map_ahead
 from nearkin.data.cache import Cache, Index
 from nearkin.data.decode import decode, to_square
 from nearkin.data.files import Files, Unread, list_folder, list_zip

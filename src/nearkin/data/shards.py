@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from nearkin.data.ahead import map_ahead
+from nearkin.ahead import map_ahead
 from nearkin.data.decode import decode, to_square
 from nearkin.data.imageset import Skipped
 from nearkin.data.parquetshard import open_parquet, parquet_records

@@ -41,8 +41,8 @@ from nearkin.methods.neighborhood import (
 from nearkin.methods.vicreg import VICReg
 from nearkin.neighbors import METRICS, knn
 from nearkin.train import ranks
+from nearkin.train.batches import Batches
 from nearkin.train.checkpoint import load_tensors, save_tensors
-from nearkin.train.loop import device_images
 from nearkin.train.record import Record
 from nearkin.views import make_views, normalize
 
@@ -89,7 +89,7 @@ class NGN(VICReg):
                 f"neighbors_k is {s['neighbors_k']}; with {len(train)} training images it must be smaller."
             )
         self._run_dir, self._seed, self._train = run_dir, seed, train
-        self._fetch = device_images(train.images, self._fabric.device)
+        self._fetch = Batches(train.images, self._fabric.device)
         shape: tuple[int, int, int] = (3, self.image_size, self.image_size)
         if s["neighbors_from"] != "labels":
             self._features = frozen_features(s["neighbors_from"], self.runs, shape, self._fabric.device.type)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nearkin.errors import ConfigError, TrainingError, reading
 from nearkin.train import ranks
+from nearkin.train.batches import Batches
 from nearkin.train.batchnorm import globalise
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
@@ -28,7 +29,6 @@ CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots"
 ADVICE = "Try a lower lr, a longer warm-up, or precision fp32."
-_UPLOAD = 16_384  # images
 
 
 class Trainable(Protocol):
@@ -49,17 +49,6 @@ class Trainable(Protocol):
 
     def after_step(self, step: int) -> None:
         """Called after each optimiser step (moving averages and the like)."""
-
-
-def device_images(images: NDArray[np.uint8], device: torch.device) -> Callable[[NDArray[np.int64]], Tensor]:
-    """A function index -> uint8 batch on the device; the whole set moves to a GPU once if it fits in half its memory."""
-    if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
-        resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
-        for start in range(0, len(images), _UPLOAD):  # images on disk need not fit in the host's memory
-            part = slice(start, start + _UPLOAD)
-            resident[part] = torch.from_numpy(np.array(images[part])).to(device)
-        return lambda index: resident[torch.from_numpy(index).to(device, non_blocking=True)]
-    return lambda index: torch.from_numpy(images[index]).to(device)
 
 
 class _Log:
@@ -148,7 +137,7 @@ def train(
         globalise(trainable.net, device)
     optimizers = trainable.optimizers()
     parameters = [p for p in trainable.net.parameters() if p.requires_grad]
-    fetch = device_images(images, device)
+    batches = Batches(images, device)
     record = Record(run_dir / "metrics.jsonl") if lead else Unwritten(run_dir / "metrics.jsonl")
     per_epoch = n // config.batch_size
     total = config.epochs * per_epoch
@@ -178,11 +167,14 @@ def train(
             epoch = step // per_epoch
             order = epoch_order(n, seed, epoch)
             trainable.before_epoch(epoch)
-            for k in range(step % per_epoch, per_epoch):
-                index = order[k * config.batch_size : (k + 1) * config.batch_size][mine]
+            indexes = [
+                order[k * config.batch_size : (k + 1) * config.batch_size][mine]
+                for k in range(step % per_epoch, per_epoch)
+            ]
+            for index, batch in zip(indexes, batches.in_turn(indexes), strict=True):
                 lr = set_lr(optimizers, config.lr_factor(step, per_epoch))
                 rows = torch.from_numpy(index).to(device, non_blocking=True)
-                loss, terms = trainable.loss(fetch(index), rows, generator(device, seed, "views", step, *position))
+                loss, terms = trainable.loss(batch, rows, generator(device, seed, "views", step, *position))
                 for p in parameters:
                     p.grad = None
                 fabric.backward(loss)

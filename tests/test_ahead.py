@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nearkin.data.ahead import map_ahead, read_ahead
+from nearkin.ahead import map_ahead, read_ahead
 
 
 def test_order_and_bound() -> None:

@@ -1,0 +1,43 @@
+"""Batches of images on the device, from memory or from a file that is larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearkin.ahead import read_ahead
+
+_UPLOAD = 16_384  # images
+
+
+class Batches:
+    """uint8 batches (B, 3, H, W) on a device, by index; the whole set moves to a GPU once if it fits in half its memory.
+
+    Args:
+        images: uint8 (N, 3, H, W), or what stands in for it and reads rows from disk.
+    """
+
+    def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
+        self._images, self._device = images, device
+        self._resident: Tensor | None = None
+        if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
+            self._resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
+            for start in range(0, len(images), _UPLOAD):  # images on disk need not fit in the host's memory
+                part = slice(start, start + _UPLOAD)
+                self._resident[part] = torch.from_numpy(np.array(images[part])).to(device)
+
+    def __call__(self, index: NDArray[np.int64]) -> Tensor:
+        """The images of these rows (B,)."""
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(index).to(self._device, non_blocking=True)]
+        return torch.from_numpy(self._images[index]).to(self._device)
+
+    def in_turn(self, indexes: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
+        """One batch per index, in order; from disk the next one is read in a thread while the present one is used."""
+        made = (self(index) for index in indexes)
+        in_memory = isinstance(self._images, np.ndarray) and not isinstance(self._images, np.memmap)
+        return made if in_memory or self._resident is not None else read_ahead(made)
