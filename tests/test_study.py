@@ -131,3 +131,17 @@ def test_killed_study_continues_to_the_same_result(tmp_path: Path) -> None:
     assert all(np.array_equal(a[key], b[key]) for key in a)
     evaluations = [json.loads((tmp_path / d / "runs/vicreg-s0/evaluation.json").read_text()) for d in ("whole", "cut")]
     assert evaluations[0] == evaluations[1]
+
+
+def test_methods_that_need_labels_are_left_out_of_a_study_without_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "bare.npz", x_train=rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8))
+    done = nearkin("study", "bare.npz", "-o", "out", "--methods", "supervised,pca", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "note: left out, as training needs a label for every training image: supervised" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "out" / "runs").iterdir()) == ["pca-s0"]
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["config"]["methods"] == ["pca"]
+    alone = nearkin("study", "bare.npz", "-o", "alone", "--methods", "supervised", *TINY, cwd=tmp_path)
+    assert alone.returncode != 0
+    assert "Give them with --labels" in alone.stderr + alone.stdout
+    assert not (tmp_path / "alone" / "runs").exists()

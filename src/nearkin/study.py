@@ -20,7 +20,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, one_line, unknown
 from nearkin.evaluate.protocol import evaluate
 from nearkin.methods import METHODS, create, known_settings, method_info, needed_runs
-from nearkin.methods.plan import planned_runs, with_needs, without_repeats
+from nearkin.methods.plan import allowed_by_labels, planned_runs, with_needs, without_repeats
 from nearkin.neighbors import Search, knn
 from nearkin.remembered import NEAREST, Remembered
 from nearkin.results import collect
@@ -111,8 +111,12 @@ def _run_study(
     splits = nd.split(dataset, subset=config.subset)
     side = dataset.train.images.shape[-1]
     foreign = [nd.load(source, size=side, progress=progress) for source in config.ood]
-    methods = with_needs(config.methods)
-    for name in methods:  # an illegal setting or a missing package is told now, not after hours of other methods
+    allowed = allowed_by_labels(config.methods, splits.train.labels)
+    unfit = [name for name in config.methods if name not in allowed]
+    config = replace(config, methods=allowed)
+    for name in with_needs(
+        allowed
+    ):  # an illegal setting or a missing package is told now, not after hours of other methods
         made = create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
         if method_info(name).trained:
             check_batch(made.settings["batch_size"], len(splits.train))
@@ -124,6 +128,8 @@ def _run_study(
     _start(config, dataset, splits, foreign, out, say)
     for message in nd.remarks(dataset):
         say(f"note: {one_line(message)}")
+    if unfit:
+        say(f"note: left out, as training needs a label for every training image: {', '.join(unfit)}")
     del foreign, dataset  # its training images were copied into train and val
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from nearkin.methods.plan import planned_runs, without_repeats
+import numpy as np
+import pytest
+
+from nearkin.errors import DataError
+from nearkin.methods.plan import allowed_by_labels, planned_runs, without_repeats
 
 
 def test_planned_runs() -> None:
@@ -21,3 +25,12 @@ def test_a_variant_that_changes_nothing_is_run_once() -> None:
 def test_a_variant_of_what_the_method_fixes_is_kept() -> None:
     names = ("vicreg-novar", "vicreg-novar@variance_weight=25", "lo-naive@code_per=view")
     assert without_repeats(names, {"variance_weight": 25}) == (*names[:2], "lo-naive")
+
+
+def test_without_every_label_methods_that_read_them_are_left_out() -> None:
+    names = ("vicreg", "supervised", "ngn-oracle", "ngn-filtered", "ngn@neighbors_from=labels", "hog")
+    assert allowed_by_labels(names, np.array([0, 1, 0])) == names
+    for labels in (None, np.array([0, -1, 0])):
+        assert allowed_by_labels(names, labels) == ("vicreg", "hog")
+    with pytest.raises(DataError, match="supervised: training needs a label for every training image"):
+        allowed_by_labels(("supervised",), None)

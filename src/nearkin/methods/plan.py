@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nearkin.errors import DataError
 from nearkin.methods import method_info
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def without_repeats(names: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, ...]:
@@ -17,6 +22,22 @@ def without_repeats(names: tuple[str, ...], settings: dict[str, Any]) -> tuple[s
         return base.name if all(key in has and str(has[key]) == str(value) for key, value in own) else name
 
     return tuple(dict.fromkeys(map(plain, names)))
+
+
+def allowed_by_labels(names: tuple[str, ...], labels: NDArray[np.int64] | None) -> tuple[str, ...]:
+    """The methods that can train on images with these labels (-1: none): some read the label of every image.
+
+    Raises:
+        DataError: none of them can.
+    """
+    if labels is not None and (labels >= 0).all():
+        return names
+    kept = tuple(name for name in names if not method_info(name).uses_labels)
+    if not kept:
+        raise DataError(
+            f"{', '.join(names)}: training needs a label for every training image. Give them with --labels."
+        )
+    return kept
 
 
 def with_needs(names: tuple[str, ...]) -> tuple[str, ...]:
