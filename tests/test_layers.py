@@ -56,7 +56,9 @@ ALLOWED: dict[str, set[str]] = {
         "neighbors",
         "remembered",
     },
+    "thumbnails": {"atomic", "data"},
     "study": {
+        "thumbnails",
         "cores",
         "data",
         "embeddings",

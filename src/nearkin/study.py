@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin import data as nd
-from nearkin.atomic import as_object, json_digest, read_json, read_object, write_json, write_npz
+from nearkin.atomic import as_object, json_digest, read_object, write_json, write_npz
 from nearkin.cores import return_memory
 from nearkin.data import Dataset, ImageSet, Splits
 from nearkin.embeddings import Embeddings
@@ -25,6 +25,7 @@ from nearkin.neighbors import Search, knn
 from nearkin.remembered import NEAREST, Remembered
 from nearkin.results import collect
 from nearkin.runfolder import exclusive
+from nearkin.thumbnails import write_thumbnails
 from nearkin.train.device import pick_device
 from nearkin.train.events import need_tensorboard, write_events
 from nearkin.train.loop import CHECKPOINT, WEIGHTS, check_batch
@@ -32,7 +33,6 @@ from nearkin.train.ranks import launched
 from nearkin.uses import run_uses, uses_thumbnails
 
 Say = Callable[[str], None]
-_SAMPLES_PER_CLASS = 8
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,6 @@ def _run_study(
     )
     nd.check_trainable(dataset.train.images, dataset.source)
     splits = nd.split(dataset, subset=config.subset)
-    side = dataset.train.images.shape[-1]
-    foreign = [nd.load(source, size=side, progress=progress) for source in config.ood]
     allowed = allowed_by_labels(config.methods, splits.train.labels)
     unfit = [name for name in config.methods if name not in allowed]
     config = replace(config, methods=allowed)
@@ -120,9 +118,7 @@ def _run_study(
         made = create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
         if method_info(name).trained:
             check_batch(made.settings["batch_size"], len(splits.train))
-    for source, other in zip(config.ood, foreign, strict=True):
-        if other.fingerprint == dataset.fingerprint:
-            raise ConfigError(f"--ood {source} holds the study's own images. Give images that do not belong to them.")
+    foreign = _describe_foreign(config.ood, dataset, progress)
     if fresh:
         _clear(out)
     _start(config, dataset, splits, foreign, out, say)
@@ -130,7 +126,7 @@ def _run_study(
         say(f"note: {one_line(message)}")
     if unfit:
         say(f"note: left out, as training needs a label for every training image: {', '.join(unfit)}")
-    del foreign, dataset  # its training images were copied into train and val
+    del dataset  # its images were copied into the splits
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):
         folder = out / "runs" / f"{name}-s{seed}"
@@ -140,10 +136,21 @@ def _run_study(
         if tensorboard:
             write_events(folder)
     uses, sets = run_uses(out, splits, config.ood, device, progress, say)
-    _thumbnails(splits, out, *uses_thumbnails(uses, splits, sets))
+    write_thumbnails(splits, out, *uses_thumbnails(uses, splits, sets))
     results = collect(out, config.command)
     write_json(out / "results.json", results)
     return results
+
+
+def _describe_foreign(sources: tuple[str, ...], dataset: Dataset, progress: bool) -> list[dict[str, Any]]:
+    """What is in each foreign set; the images of one at a time are in memory."""
+    out = []
+    for source in sources:
+        other = nd.load(source, size=dataset.train.images.shape[-1], progress=progress)
+        if other.fingerprint == dataset.fingerprint:
+            raise ConfigError(f"--ood {source} holds the study's own images. Give images that do not belong to them.")
+        out.append(nd.describe(other))
+    return out
 
 
 def _clear(out: Path) -> None:
@@ -164,7 +171,9 @@ def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
         raise ConfigError(f"{out} holds another study ({what}). Choose another -o, or --fresh to start over.")
 
 
-def _start(config: StudyConfig, dataset: Dataset, splits: Splits, foreign: list[Dataset], out: Path, say: Say) -> None:
+def _start(
+    config: StudyConfig, dataset: Dataset, splits: Splits, foreign: list[dict[str, Any]], out: Path, say: Say
+) -> None:
     """Write study.json and data.json, or check them against what was found and say how far the study is."""
     if (out / "study.json").exists():
         before = read_object(out / "study.json", fingerprint=str)
@@ -183,7 +192,7 @@ def _start(config: StudyConfig, dataset: Dataset, splits: Splits, foreign: list[
     description = read_object(out / "data.json") if begun_before else nd.describe(dataset)
     description["study_splits"] = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
     description["subset"] = config.subset if config.subset and config.subset < len(dataset.train) else None
-    description["ood"] = [nd.describe(other) for other in foreign]
+    description["ood"] = foreign
     write_json(out / "data.json", description)
     write_json(
         out / "study.json",
@@ -291,37 +300,3 @@ def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         out[done : done + len(part)] = part
         done += len(part)
     return out
-
-
-def _thumbnails(splits: Splits, out: Path, wanted: set[str], foreign: dict[str, NDArray[np.uint8]]) -> None:
-    """The images that the report shows: samples of each class, examples of entangled pairs, what the uses found.
-
-    Args:
-        wanted: ids of more images. foreign: images that are not of the set, by the name they shall have.
-    """
-    for path in sorted(out.glob("runs/*/evaluation.json")):
-        evaluation = read_json(path)
-        mixed = evaluation["layers"][evaluation["primary_layer"]].get("entanglement")
-        for pair in mixed["pairs"] if mixed else []:
-            for example in pair["examples"]:
-                wanted |= {example["query"], example["neighbor"]}
-    test = splits.test
-    rng = np.random.default_rng(0)
-    groups = test.labels if test.labels is not None else np.zeros(len(test), dtype=np.int64)
-    samples = [rng.permutation(np.flatnonzero(groups == k))[:_SAMPLES_PER_CLASS] for k in np.unique(groups)]
-    rows = np.unique(np.concatenate([*samples, np.flatnonzero(np.isin(test.ids, list(wanted)))]).astype(np.int64))
-    known = {str(name): test.images[row] for name, row in zip(test.ids[rows], rows, strict=True)}
-    for part in (splits.train, splits.val):
-        found = np.flatnonzero(np.isin(part.ids, list(wanted)))
-        known |= {str(name): part.images[row] for name, row in zip(part.ids[found], found, strict=True)}
-    known |= foreign
-    sample_rows = np.concatenate(samples)
-    write_npz(
-        out / "thumbnails.npz",
-        {
-            "ids": np.array(list(known), dtype=np.str_),
-            "images": np.stack(list(known.values())),
-            "sample_ids": test.ids[sample_rows],
-            "sample_labels": groups[sample_rows],
-        },
-    )

@@ -11,7 +11,7 @@ from nearkin import data as nd
 from nearkin.data import rows as module
 from nearkin.data.imageset import ImageSet
 from nearkin.data.npyfile import NpyWriter
-from nearkin.data.rows import Rows, take_rows
+from nearkin.data.rows import Rows, in_memory, take_rows
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
 INDEX = np.random.default_rng(1).permutation(50)[:20]
@@ -76,3 +76,23 @@ def test_split_and_describe_are_those_of_the_array(mapped: np.memmap, monkeypatc
     assert nd.describe(nd.Dataset("x", "x", a.train, a.val, "f")) == nd.describe(
         nd.Dataset("x", "x", b.train, b.val, "f")
     )
+
+
+def test_small_sets_leave_their_file(mapped: np.memmap, monkeypatch: pytest.MonkeyPatch) -> None:
+    for images in (mapped, Rows(mapped, INDEX), IMAGES):
+        copied = in_memory(images)  # type: ignore[arg-type]
+        assert type(copied) is np.ndarray and np.array_equal(copied, np.asarray(images))
+    assert in_memory(IMAGES) is IMAGES
+    monkeypatch.setattr(module, "RESIDENT", 0)
+    assert in_memory(mapped) is mapped
+
+
+def test_splits_of_a_small_set_do_not_keep_its_file_mapped(mapped: np.memmap) -> None:
+    whole = ImageSet(mapped, np.array([str(i) for i in range(50)]))
+    split = np.array(["train"] * 40 + ["test"] * 10)
+    train, test = (whole.take(np.flatnonzero(split == name)) for name in ("train", "test"))
+    assert isinstance(test.images, np.memmap)
+    splits = nd.split(nd.Dataset("x", "x", train, test, "f"))
+    for part in (splits.train, splits.val, splits.test):
+        assert type(part.images) is np.ndarray and not isinstance(part.images.base, np.memmap)
+    assert np.array_equal(splits.test.images, IMAGES[40:])

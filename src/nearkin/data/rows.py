@@ -52,3 +52,9 @@ def take_rows(images: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np
     else:
         return images[index]
     return cast("NDArray[np.uint8]", picked) if picked.nbytes > RESIDENT else picked[:]
+
+
+def in_memory(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The images, copied out of their file where that takes no more than RESIDENT bytes."""
+    small = images.nbytes <= RESIDENT and not (isinstance(images, np.ndarray) and not isinstance(images, np.memmap))
+    return np.array(images) if small else images

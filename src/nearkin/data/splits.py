@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data.imageset import Dataset, ImageSet, Splits
+from nearkin.data.rows import in_memory
 from nearkin.errors import ConfigError, DataError
 
 
@@ -51,6 +54,8 @@ def split(
     if len(train) < 8:
         raise DataError(f"{dataset.source} has {len(train)} training images; at least 8 are needed.")
     mask = _choose(train, max(1, round(len(train) * val_fraction)), rng)
+    # Where train and val are copies, a test set that stays in the file would keep all of that mapped.
+    test = replace(test, images=in_memory(test.images))
     return Splits(train.take(np.flatnonzero(~mask)), train.take(np.flatnonzero(mask)), test)
 
 
