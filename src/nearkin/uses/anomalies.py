@@ -119,6 +119,7 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, 
         known["l2", OWN] = run.find(train.Z, train.Z, K_LOF, metric="l2", exclude_self=True)
     return_memory()
     found = judge_embeddings(train.Z, test.Z, vectors, inside, sets, scores=scores, curves=drawn, known=known)
+    return_memory()
     if drawn and sets:
         found["map"] = _map(test, vectors, sets)
     return found

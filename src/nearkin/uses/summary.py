@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.anomalies import OodSet, foreign_sets
 from nearkin.atomic import write_json
+from nearkin.cores import return_memory
 from nearkin.data import Splits
 from nearkin.uses.anomalies import anomaly_uses
 from nearkin.uses.clusters import cluster_uses
@@ -41,11 +42,17 @@ def run_uses(
     runs = finished_runs(study)
     say("uses: search, hubs, factors, clusters, near-duplicates, anomalies")
     sets = load_ood(ood, splits, progress)
-    clusters, duplicates = cluster_uses(study, runs, say), duplicate_uses(study, runs, splits, say)
+    return_memory()  # here and below: what a step has freed would lie beside what the next one needs
+    clusters = cluster_uses(study, runs, say)
+    return_memory()
+    duplicates = duplicate_uses(study, runs, splits, say)
+    return_memory()
     assigned = {item["run"]: item.pop("assigned") for item in clusters if "assigned" in item}
     connected = duplicates.pop("sets") if duplicates else None
+    neighbours = neighbour_uses(study, runs, splits.test, say)
+    return_memory()
     found: dict[str, Any] = {
-        "neighbours": neighbour_uses(study, runs, splits.test, say),
+        "neighbours": neighbours,
         "clusters": clusters,
         "duplicates": duplicates,
         "anomalies": anomaly_uses(study, runs, splits, sets, device, say),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.cores import return_memory
 from nearkin.neighbors import Index, Neighbors, Search, knn
 
 OWN = "train"
@@ -43,6 +44,7 @@ class TrainLists:
         """Drop the indexes of a large set; they are made again when they are needed, which takes seconds."""
         if self.train.nbytes > _LARGE:  # each holds as much memory as the vectors
             self._indexes.clear()
+            return_memory()
 
     def known(self, metric: str, name: str, k: int) -> Neighbors | None:
         """The first k of a list that is there and long enough."""
