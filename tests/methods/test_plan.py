@@ -13,6 +13,9 @@ def test_planned_runs() -> None:
     assert planned_runs(("ngn", "pca"), (0, 3)) == [
         ("vicreg", 0), ("ngn", 0), ("pca", 0), ("vicreg", 3), ("ngn", 3),
     ]  # fmt: skip
+    assert planned_runs(("le-pixels", "le-random"), (0, 1)) == [
+        ("le-pixels", 0), ("random-init", 0), ("le-random", 0), ("random-init", 1), ("le-random", 1),
+    ]  # fmt: skip
 
 
 def test_a_variant_that_changes_nothing_is_run_once() -> None:

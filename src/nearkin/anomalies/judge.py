@@ -95,6 +95,7 @@ def judge_embeddings(
             found[name][item.name] = values
         nearest[item.name] = _resembled(lists, item.name, Z, inside, seed)
         wide[item.name] = spread(own, moments(Z, seed)).to_dict()
+        del Z  # or it lies beside the next set's
     more = {"dim": int(train.shape[1]), "resembled": nearest, "spread": wide}
     return _shape(found, classwise, inside, sets, curves) | more
 

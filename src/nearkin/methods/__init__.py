@@ -173,6 +173,7 @@ _INFOS = (
         False,
         "eigenmaps of the neighbour graph of raw pixels",
         _LE,
+        seeded=False,
     ),
     MethodInfo(
         "hog",
