@@ -112,6 +112,19 @@ def test_many_methods_are_put_in_order_and_the_weak_are_named() -> None:
     assert texts[2].endswith("(pca): lo.")
 
 
+def test_variants_of_a_setting_are_left_to_the_table() -> None:
+    scores = {"vicreg": 0.6, "ngn": 0.5, "lo": 0.3, "byol": 0.61, "vicreg@lr=1": 0.2}
+    runs = [run(name, accuracy=a) for name, a in scores.items()] + [run("pca", trained=False, accuracy=0.4)]
+    assert not any("lr=1" in v["text"] for v in verdict(runs, _table(runs), DATA))
+
+
+def test_seeds_with_the_same_trouble_share_a_line() -> None:
+    runs = [run("vicreg", seed=seed, state=state) for seed, state in enumerate(("collapsing", "healthy", "collapsing"))]
+    runs.append(run("ngn", seed=0, state="collapsing"))
+    found = [v["text"] for v in verdict(runs, _table(runs), DATA) if "collapsing" in v["text"]]
+    assert [text.partition(":")[0] for text in found] == ["vicreg (seeds 0, 2; figures of seed 0)", "ngn (seed 0)"]
+
+
 def test_verdict_warns() -> None:
     runs = [run("vicreg", state="collapsing")]
     texts = [v["text"] for v in verdict(runs, _table(runs), DATA | {"subset": 100})]

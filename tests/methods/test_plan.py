@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nearkin.errors import DataError
+from nearkin.methods import rank
 from nearkin.methods.plan import allowed_by_labels, planned_runs, without_repeats
 
 
@@ -37,3 +38,9 @@ def test_without_every_label_methods_that_read_them_are_left_out() -> None:
         assert allowed_by_labels(names, labels) == ("vicreg", "hog")
     with pytest.raises(DataError, match="supervised: training needs a label for every training image"):
         allowed_by_labels(("supervised",), None)
+
+
+def test_variants_are_sorted_by_their_value() -> None:
+    names = ["lo", "lo@batch_size=64", "lo@batch_size=64+lr=0.01", "lo@batch_size=128", "lo@batch_size=512"]
+    names += ["lo-naive", "lo-naive@lr=0.02", "lo-naive@lr=0.1"]
+    assert sorted(reversed(names), key=rank) == names

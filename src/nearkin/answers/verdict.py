@@ -68,11 +68,16 @@ def _sentence(row: dict[str, Any], best: dict[str, Any] | None, chance: float) -
 def _order(learned: list[dict[str, Any]], best: dict[str, Any] | None) -> list[dict[str, str]]:
     """All methods in one line, best first, and those that do not beat the best baseline in another.
 
-    Semicolons, because titles hold commas.
+    Variants of a setting (NAME@...) are left to the table. Semicolons, because titles hold commas.
     """
-    ranked = sorted(learned, key=lambda row: -row["linear"]["mean"])
+    ranked = sorted((row for row in learned if "@" not in row["method"]), key=lambda row: -row["linear"]["mean"])
     line = "; ".join(f"{row['title']} {100 * row['linear']['mean']:.1f}" for row in ranked)
-    out = [{"level": "good", "text": f"Linear probe in %, best first: {line}. Intervals are in the table."}]
+    out = [
+        {
+            "level": "good",
+            "text": f"Linear probe in %, best first: {line}. Intervals and variants of a setting are in the table.",
+        }
+    ]
     behind = [row["title"] for row in ranked if best is not None and row["linear"]["mean"] <= best["linear"]["mean"]]
     if best is not None and behind:
         text = f"Not better than the best baseline ({best['title']}): {'; '.join(behind)}."
@@ -81,10 +86,16 @@ def _order(learned: list[dict[str, Any]], best: dict[str, Any] | None) -> list[d
 
 
 def _diagnoses(runs: list[dict[str, Any]]) -> list[dict[str, str]]:
-    out = []
+    """What is wrong with which runs; seeds of a method with the same trouble share a line."""
+    same: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
         found = run["diagnosis"]
         if found and found["state"] != "healthy":
-            text = f"{run['title']} (seed {run['seed']}): {found['state']}. {found['message']}"
-            out.append({"level": "warn" if found["state"] == "too short" else "bad", "text": text})
+            same.setdefault((run["title"], found["state"]), []).append(run)
+    out = []
+    for (title, state), group in same.items():
+        seeds = ", ".join(str(run["seed"]) for run in group)
+        which = f"seed {seeds}" if len(group) == 1 else f"seeds {seeds}; figures of seed {group[0]['seed']}"
+        text = f"{title} ({which}): {state}. {group[0]['diagnosis']['message']}"
+        out.append({"level": "warn" if state == "too short" else "bad", "text": text})
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -248,9 +249,11 @@ def filled(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**default_settings(name), **method_info(name).overrides, **settings}
 
 
-def rank(name: str) -> tuple[int, str]:
-    """Sort key of methods: the order of METHODS, the variants of one by name."""
-    return list(METHODS).index(name.partition("@")[0]), name
+def rank(name: str) -> tuple[int, list[tuple[str, float]]]:
+    """Sort key of methods: the order of METHODS, the variants of one by setting and value (64 before 128)."""
+    base, _, settings = name.partition("@")
+    parts = re.split(r"(\d+(?:\.\d+)?)", settings)  # every second one is a number
+    return list(METHODS).index(base), [("", float(part)) if k % 2 else (part, 0.0) for k, part in enumerate(parts)]
 
 
 def needed_runs(name: str, seed: int, folder: Path) -> dict[str, Path]:
