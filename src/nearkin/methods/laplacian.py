@@ -79,6 +79,8 @@ class LaplacianEigenmaps(Method):
     ) -> None:
         """Build the graph and its eigenvectors on training images; say in graph.json how it was connected."""
         if not (run_dir / WEIGHTS).exists():
+            if self.settings["features_from"] == "pixels":
+                seed = 0  # of nodes and of the solver's start: as registered, pixels depend on no seed
             pick = choose_nodes(len(splits.train), self.settings["max_nodes"], seed)
             Z = self._source(device)(splits.train.images[pick])
             found = eigenmaps(Z, self.settings, seed)
