@@ -116,6 +116,8 @@ def test_variants_of_a_setting_are_left_to_the_table() -> None:
     scores = {"vicreg": 0.6, "ngn": 0.5, "lo": 0.3, "byol": 0.61, "vicreg@lr=1": 0.2}
     runs = [run(name, accuracy=a) for name, a in scores.items()] + [run("pca", trained=False, accuracy=0.4)]
     assert not any("lr=1" in v["text"] for v in verdict(runs, _table(runs), DATA))
+    alone = [run(f"vicreg@lr={k}", accuracy=0.3 + k / 10) for k in range(5)]
+    assert "vicreg@lr=4 70.0; vicreg@lr=3 60.0" in verdict(alone, _table(alone), DATA)[1]["text"]
 
 
 def test_seeds_with_the_same_trouble_share_a_line() -> None:

@@ -109,12 +109,10 @@ def _run_study(
     )
     nd.check_trainable(dataset.train.images, dataset.source)
     splits = nd.split(dataset, subset=config.subset)
-    allowed = allowed_by_labels(config.methods, splits.train.labels)
-    unfit = [name for name in config.methods if name not in allowed]
-    config = replace(config, methods=allowed)
-    for name in with_needs(
-        allowed
-    ):  # an illegal setting or a missing package is told now, not after hours of other methods
+    asked = config.methods
+    config = replace(config, methods=allowed_by_labels(asked, splits.train.labels))
+    # An illegal setting or a missing package is told now, not after hours of other methods.
+    for name in with_needs(config.methods):
         made = create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
         if method_info(name).trained:
             check_batch(made.settings["batch_size"], len(splits.train))
@@ -124,7 +122,7 @@ def _run_study(
     _start(config, dataset, splits, foreign, out, say)
     for message in nd.remarks(dataset):
         say(f"note: {one_line(message)}")
-    if unfit:
+    if unfit := [name for name in asked if name not in config.methods]:
         say(f"note: left out, as training needs a label for every training image: {', '.join(unfit)}")
     del dataset  # its images were copied into the splits
     pairs = planned_runs(config.methods, config.seeds)

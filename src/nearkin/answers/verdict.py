@@ -68,9 +68,11 @@ def _sentence(row: dict[str, Any], best: dict[str, Any] | None, chance: float) -
 def _order(learned: list[dict[str, Any]], best: dict[str, Any] | None) -> list[dict[str, str]]:
     """All methods in one line, best first, and those that do not beat the best baseline in another.
 
-    Variants of a setting (NAME@...) are left to the table. Semicolons, because titles hold commas.
+    Variants of a setting (NAME@...) are left to the table where NAME itself was run. Semicolons, because titles hold commas.
     """
-    ranked = sorted((row for row in learned if "@" not in row["method"]), key=lambda row: -row["linear"]["mean"])
+    names = {row["method"] for row in learned}
+    shown = [row for row in learned if "@" not in row["method"] or row["method"].partition("@")[0] not in names]
+    ranked = sorted(shown, key=lambda row: -row["linear"]["mean"])
     line = "; ".join(f"{row['title']} {100 * row['linear']['mean']:.1f}" for row in ranked)
     out = [
         {

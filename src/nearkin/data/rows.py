@@ -56,5 +56,4 @@ def take_rows(images: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np
 
 def in_memory(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The images, copied out of their file where that takes no more than RESIDENT bytes."""
-    small = images.nbytes <= RESIDENT and not (isinstance(images, np.ndarray) and not isinstance(images, np.memmap))
-    return np.array(images) if small else images
+    return np.array(images) if isinstance(images, (np.memmap, Rows)) and images.nbytes <= RESIDENT else images
