@@ -18,8 +18,9 @@ def ablations(runs: list[Run]) -> dict[str, Any] | None:
     found = {name: cell for name, cell in parts.items() if cell}
     if full is None or not found:
         return None
-    variants = sorted(
-        {run["method"] for run in runs if run["method"].startswith("vicreg@") and "_weight=" in run["method"]}
+    # In the table's order, which runs come in.
+    variants = dict.fromkeys(
+        run["method"] for run in runs if run["method"].startswith("vicreg@") and "_weight=" in run["method"]
     )
     rows = [full, *found.values(), *(cell for v in variants if (cell := mean_cell(runs, v)))]
     worst = min(found, key=lambda name: found[name]["mean"])

@@ -15,7 +15,7 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
     if base is None or vicreg is None:
         return None
     rows: list[dict[str, Any]] = [vicreg]
-    variants = sorted({run["method"] for run in runs if run["method"].startswith("ngn") and "@" in run["method"]})
+    variants = dict.fromkeys(run["method"] for run in runs if run["method"].startswith("ngn") and "@" in run["method"])
     for method in ("ngn", "ngn-cosine", "ngn-pixels", "ngn-filtered", "ngn-oracle", "ngn-augmented", *variants):
         cell = mean_cell(runs, method)
         if cell:
