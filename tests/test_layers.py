@@ -73,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
         "uses",
     },
     "answers": {"evaluate", "train"},
-    "results": {"answers", "cores", "methods", "evaluate", "train", "atomic"},
+    "results": {"answers", "cores", "methods", "evaluate", "presets", "train", "atomic"},
     "pipeline": {
         "train",
         "bulk",

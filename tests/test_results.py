@@ -115,9 +115,17 @@ def test_many_methods_are_put_in_order_and_the_weak_are_named() -> None:
 def test_variants_of_a_setting_are_left_to_the_table() -> None:
     scores = {"vicreg": 0.6, "ngn": 0.5, "lo": 0.3, "byol": 0.61, "vicreg@lr=1": 0.2}
     runs = [run(name, accuracy=a) for name, a in scores.items()] + [run("pca", trained=False, accuracy=0.4)]
-    assert not any("lr=1" in v["text"] for v in verdict(runs, _table(runs), DATA))
+    texts = [v["text"] for v in verdict(runs, _table(runs), DATA)]
+    assert not any("lr=1" in text for text in texts)
+    assert "Intervals and variants of a setting are in the table." in texts[1]
     alone = [run(f"vicreg@lr={k}", accuracy=0.3 + k / 10) for k in range(5)]
-    assert "vicreg@lr=4 70.0; vicreg@lr=3 60.0" in verdict(alone, _table(alone), DATA)[1]["text"]
+    told = verdict(alone, _table(alone), DATA)[1]["text"]
+    assert "vicreg@lr=4 70.0; vicreg@lr=3 60.0" in told and told.endswith(" Intervals are in the table.")
+
+
+def test_a_variant_is_one_only_beside_its_method() -> None:
+    rows = _table([run("vicreg"), run("vicreg@lr=1"), run("ngn@lr=1")])
+    assert [row["variant"] for row in rows] == [False, True, False]
 
 
 def test_seeds_with_the_same_trouble_share_a_line() -> None:

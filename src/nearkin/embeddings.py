@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nearkin.atomic import as_object, read_arrays, read_object, read_parquet, write_file
 from nearkin.errors import ConfigError, DataError, reading
-from nearkin.vectors import finite, matrix
+from nearkin.vectors import drain, finite
 
 _METADATA_KEY = b"nearkin"
 _MAP_ROWS = 400
@@ -216,11 +216,8 @@ class Embeddings:
                     f"{path} lacks {len(absent)} of its {len(wanted)} parts, first {absent[0][:100]}. "
                     "Run the same 'nearkin embed' again to finish it."
                 )
-        table = read_parquet(path, missing, "Embeddings are read from .parquet, .npy and .npz.")
-        made = _from_table(table, str(path))
-        del table
-        pa.default_memory_pool().release_unused()  # as much memory as the vectors themselves
-        return made
+        # Handed over, not kept: the table's vectors are let go while they are copied.
+        return _from_table(read_parquet(path, missing, "Embeddings are read from .parquet, .npy and .npz."), str(path))
 
 
 def rows_of(split: NDArray[np.str_], wanted: str) -> NDArray[np.int64]:
@@ -238,13 +235,15 @@ def _from_table(table: pa.Table, path: str) -> Embeddings:
         found = ", ".join([*table.column_names[:_SHOWN], *["..."] * (len(table.column_names) > _SHOWN)])
         raise DataError(f"{path} has no column 'embedding', a list of numbers per row; found: {found}.")
     with reading(path):
-        flat = matrix(table.column("embedding"), path)
-        n = len(flat)
         columns = {
             name: table.column(name).to_pylist() for name in ("id", "split", "label") if name in table.column_names
         }
-        names = [_label(value) for value in columns.get("label", [None] * n)]
         meta = as_object(json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}")))
+        chunks, kind = table.column("embedding").chunks, table.schema.field("embedding").type
+        del table
+        flat = drain(chunks, kind, path)
+        n = len(flat)
+        names = [_label(value) for value in columns.get("label", [None] * n)]
     ids = [str(name) for name in columns.get("id", range(n))]
     split = [str(name) for name in columns.get("split", ["train"] * n)]
     known = {name for name in names if name is not None}

@@ -18,6 +18,7 @@ from nearkin.atomic import read_json, read_object
 from nearkin.cores import available_cores
 from nearkin.evaluate.stats import STUDENT, t_interval
 from nearkin.methods import method_info, rank
+from nearkin.presets import GROUPS
 from nearkin.train.record import Record
 
 _SCORES = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")
@@ -92,6 +93,7 @@ def _run(folder: Path) -> dict[str, Any]:
         "seed": evaluation["seed"],
         "trained": trained,
         "baseline": info.baseline,
+        "of_study": evaluation["method"] in GROUPS["study"],  # the report shows these first
         "uses_labels": info.uses_labels,
         "config": config["settings"],
         "seconds": seconds,
@@ -135,12 +137,15 @@ def _over_seeds(values: list[float], single: list[float] | None, kind: str) -> d
 def _table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per method: its primary layer, each number over the seeds."""
     rows = []
-    for method in dict.fromkeys(run["method"] for run in runs):
+    methods = dict.fromkeys(run["method"] for run in runs)
+    for method in methods:
+        base, at, _ = method.partition("@")
         group = [run for run in runs if run["method"] == method]
         primary = group[0]["evaluation"]["primary_layer"]
         layers = [run["evaluation"]["layers"][primary] for run in group]
         row: dict[str, Any] = {
             "method": method,
+            "variant": bool(at) and base in methods,  # of a method that has a row of its own
             "title": group[0]["title"],
             "trained": group[0]["trained"],
             "baseline": group[0]["baseline"],

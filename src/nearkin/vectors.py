@@ -14,23 +14,32 @@ from nearkin.errors import DataError
 _CHUNK = 4096
 
 
-def matrix(column: Any, path: str) -> NDArray[np.float32]:
-    """A list column -> float32 (N, D). Raises DataError for anything but equally long vectors of numbers."""
-    kind = column.type
+def drain(chunks: list[Any], kind: Any, path: str) -> NDArray[np.float32]:
+    """The chunks of a list column of Arrow type ``kind`` -> float32 (N, D).
+
+    ``chunks`` is emptied: each is let go once it is copied, so that both do not lie in memory whole.
+
+    Raises:
+        DataError: anything but equally long vectors of numbers.
+    """
     listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not listed or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         raise DataError(f"{path}: column 'embedding' must hold lists of numbers; it holds {kind}.")
-    n = len(column)
-    lengths = set(pc.unique(pc.list_value_length(column)).to_pylist())
+    n = sum(len(chunk) for chunk in chunks)
+    lengths = {length for chunk in chunks for length in pc.unique(pc.list_value_length(chunk)).to_pylist()}
     if n == 0 or len(lengths) != 1 or lengths <= {0, None}:
         raise DataError(f"{path}: column 'embedding' must hold one vector of equal length per row.")
     out = np.empty((n, lengths.pop()), dtype=np.float32)
     done = 0
-    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+    chunks.reverse()
+    while chunks:
+        chunk = chunks.pop()
         part = chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), out.shape[1])
         with np.errstate(over="ignore"):
             out[done : done + len(chunk)] = part
         done += len(chunk)
+        del chunk, part
+        pa.default_memory_pool().release_unused()  # or it keeps what is free
     return _checked(out, path)
 
 

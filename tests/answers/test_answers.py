@@ -12,7 +12,7 @@ from nearkin.answers import answers, verdict
 from nearkin.answers.ablations import ablations
 from nearkin.answers.clusteredness import clusteredness, spearman
 from nearkin.answers.codes import latent_codes
-from nearkin.answers.common import gap, mean_cell
+from nearkin.answers.common import above, gap, mean_cell
 from nearkin.answers.eigenmaps import eigenmaps
 from nearkin.answers.losses import losses
 from nearkin.answers.neighbours import neighbours
@@ -58,12 +58,47 @@ def test_gap_says_whether_intervals_overlap() -> None:
     assert gap(a, c) == "−10.0 points (intervals apart)"
 
 
+def test_gap_pairs_seeds_where_both_have_several() -> None:
+    """Seeds differ by ten points, the methods by one in each seed: over pairs that is certain, by intervals it is not."""
+    runs = [run("a", 0.5 + seed / 10, seed) for seed in range(3)] + [
+        run("b", 0.51 + seed / 10, seed) for seed in range(3)
+    ]
+    a, b = mean_cell(runs, "a"), mean_cell(runs, "b")
+    assert a is not None and b is not None
+    assert above(b, a) and not above(a, b) and not above(a, a)
+    assert gap(b, a) == "+1.0 points [+1.0, +1.0]"
+    runs[-1] = run("b", 0.55 + 0.2, 2)
+    b = mean_cell(runs, "b")
+    assert b is not None
+    half = stats.t.ppf(0.975, 2) * np.std([1, 1, 5], ddof=1) / np.sqrt(3)
+    assert gap(b, a) == f"+2.3 points [−{half - 7 / 3:.1f}, +{half + 7 / 3:.1f}]" and not above(b, a)
+    one = mean_cell([run("c", 0.8)], "c")
+    assert one is not None and gap(one, a).endswith("(intervals overlap)")  # a's interval over three seeds is wide
+
+
 def test_ablation_names_the_term_that_matters_most_and_the_grid() -> None:
     runs = [run("vicreg", 0.7), run("vicreg-novar", 0.2), run("vicreg-noinv", 0.4), run("vicreg-nocov", 0.65)]
     found = ablations([*runs, run("vicreg@invariance_weight=5", 0.68), run("vicreg@lr=1", 0.1)])
-    assert found is not None and found["statement"].endswith("between 68.0 and 68.0 %.")
+    assert (
+        found is not None
+        and "between 68.0 and 68.0 %; better than the preset's beyond chance: none." in found["statement"]
+    )
     assert "least do without here is variance" in found["statement"]
     assert len(found["rows"]) == 5 and ablations(runs[:1]) is None
+    better = ablations([*runs, run("vicreg@invariance_weight=5", 0.75)])
+    assert better is not None and "beyond chance: VICREG@INVARIANCE_WEIGHT=5." in better["statement"]
+
+
+def test_no_term_is_named_that_the_numbers_do_not_name() -> None:
+    close = ablations([run("vicreg", 0.7), run("vicreg-novar", 0.3), run("vicreg-noinv", 0.31)])
+    assert (
+        close is not None
+        and "Whether variance or invariance is missed most is not decided: −1.0 points" in close["statement"]
+    )
+    alone = ablations([run("vicreg", 0.7), run("vicreg-novar", 0.3)])
+    assert alone is not None and alone["statement"].endswith(
+        "without variance 30.0 % (−40.0 points (intervals apart))."
+    )
 
 
 def test_two_by_two_takes_means_of_differences() -> None:
@@ -74,6 +109,7 @@ def test_two_by_two_takes_means_of_differences() -> None:
     text = found["statement"]
     assert "worth +40.0 points over a code per image; with neighbours +20.0; on average +30.0" in text
     assert "+10.0 points over neighbours for the encoder and −10.0 for codes; on average" in text
+    assert text.endswith("The encoder buys more than augmentations do (one seed, so no intervals).")
     assert two_by_two(runs[:3]) is None
 
 
@@ -85,11 +121,53 @@ def test_neighbours_report_purity_beside_accuracy() -> None:
     assert [row.get("purity") for row in found["rows"]] == [None, 0.6, 1.0, None]
 
 
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (
+            {"ngn-filtered": 0.6},
+            "wrong neighbours cost 10.0 points (intervals apart), and −10.0 points (intervals apart) are left",
+        ),
+        ({"ngn-filtered": 0.69}, "and nothing beyond chance is left of the distance to VICReg"),
+        ({"ngn-filtered": 0.51}, "So purer neighbours that look alike do not help beyond chance."),
+        ({"ngn-oracle": 0.3}, "So purity alone does not help: positives have to look alike, too."),
+        ({"ngn-oracle": 0.6}, "So purity alone helps."),
+        ({"ngn-oracle": 0.51}, "So purity alone changes nothing beyond chance."),
+        ({"ngn-augmented": 0.6}, "So augmentations added back help beyond chance."),
+        ({"ngn-augmented": 0.51}, "So augmentations added back do not help beyond chance."),
+    ],
+)
+def test_why_ngn_falls_short_follows_from_the_numbers(scores: dict[str, float], said: str) -> None:
+    found = neighbours([run("vicreg", 0.7), run("ngn", 0.5), *(run(name, value) for name, value in scores.items())])
+    assert found is not None and said in found["statement"]
+
+
 def test_codes_read_the_training_codes_std() -> None:
     made = [run("lo", 0.3, primary="codes", layers={"distilled": layer(0.45)}), run("lo-naive", 0.1, primary="codes")]
     found = latent_codes(made)
     assert found is not None and "45.0 %" in found["statement"] and "std is 0.90" in found["statement"]
     assert "free code per view reads 10.0 %" in found["statement"]
+
+
+def codes_run(method: str, linear: float, near: float, *, std: float, **terms: float) -> dict[str, Any]:
+    made = run(method, linear, primary="codes", training={"loss": 1.0, "projector_std": std} | terms)
+    made["evaluation"]["layers"]["codes"]["knn"] = {"accuracy": near, "interval": [near - 0.01, near + 0.01]}
+    return made
+
+
+def test_what_is_said_of_codes_follows_from_the_terms() -> None:
+    shared = codes_run("lo", 0.36, 0.36, std=1.5, variance=0.0)
+    naive = codes_run("lo-naive", 0.33, 0.38, std=0.9, variance=0.07, invariance=0.81)
+    found = latent_codes([shared, naive, run("raw-pixels", 0.39)])
+    assert found is not None
+    text = found["statement"]
+    assert "The variance term is 0 at the end" in text
+    assert "To a linear rule its codes hold less than raw pixels (−3.0 points (intervals apart))." in text
+    assert "−3.0 points (intervals apart) against a shared one, and +2.0 points (intervals overlap) in kNN" in text
+    assert "stay 50 % as far apart" in text  # .81 of 2 x .9^2
+    other = latent_codes([codes_run("lo", 0.5, 0.4, std=0.5, variance=0.4), run("raw-pixels", 0.39)])
+    assert other is not None and "The variance term is still 0.4 at the end." in other["statement"]
+    assert "its codes hold more than raw pixels" in other["statement"]
 
 
 def test_codes_over_batch_sizes_for_both_forms() -> None:
@@ -102,8 +180,8 @@ def test_codes_over_batch_sizes_for_both_forms() -> None:
     ]
     found = latent_codes(made)
     assert found is not None
-    assert "By batch size, a code per image: 64: std 0.90, 30.0 % [30.0, 30.0]; 512:" in found["statement"]
-    assert "a code per view: 64: std 0.90, 10.0 %" in found["statement"] and len(found["rows"]) == 4
+    assert "By batch size, a code per image: 64: std 0.90 [0.90, 0.90], 30.0 % [30.0, 30.0]; 512:" in found["statement"]
+    assert "a code per view: 64: std 0.90 [0.90, 0.90], 10.0 %" in found["statement"] and len(found["rows"]) == 4
 
 
 def test_two_by_two_has_its_spread_over_seeds() -> None:
@@ -114,7 +192,12 @@ def test_two_by_two_has_its_spread_over_seeds() -> None:
 
     one, three = two_by_two(four(0, 0.0)), two_by_two([*four(0, 0.0), *four(1, 0.02), *four(2, 0.04)])
     assert one is not None and three is not None
-    assert "on average +30.0 (one seed, so no interval)" in one["statement"]
+    assert "on average +30.0. Augmentations" in one["statement"] and one["statement"].endswith(
+        "(one seed, so no intervals)."
+    )
+    assert three["statement"].endswith("The encoder buys more than augmentations do.")
+    unclear = two_by_two([*four(0, 0.0), *(r for r in four(1, 0.0) if r["method"] != "ngn"), run("ngn", 0.05, 1)])
+    assert unclear is not None and unclear["statement"].endswith("Which of the two buys more is not decided.")
     half = 100 * stats.t.ppf(0.975, 2) * 0.01 / np.sqrt(3)  # effects .30, .31, .32
     assert f"on average +31.0 [+{31 - half:.1f}, +{31 + half:.1f}]" in three["statement"]
 
@@ -126,6 +209,16 @@ def test_ngn_variants_and_the_graphs_of_eigenmaps_are_told() -> None:
     assert found["rows"][-1]["purity"] == 0.3
     told = eigenmaps([run("vicreg", 0.7), run("le-pixels", 0.3, graph="the neighbour graph had 3 components; joined")])
     assert told is not None and "LE-PIXELS s0: the neighbour graph had 3 components; joined." in told["statement"]
+    alone = eigenmaps([run("le-pixels", 0.3, graph="the neighbour graph had 3 components; joined")])
+    assert alone is not None and alone["statement"].startswith(
+        "LE-PIXELS 30.0 %. LE-PIXELS s0: the neighbour graph had 3"
+    )
+
+
+@pytest.mark.parametrize(("score", "said"), [(0.6, "is not enough"), (0.71, "holds as much as they do")])
+def test_whether_the_graph_is_enough_follows_from_the_numbers(score: float, said: str) -> None:
+    found = eigenmaps([run("vicreg", 0.7), run("le-vicreg", score)])
+    assert found is not None and said in found["statement"]
 
 
 def test_losses_stand_beside_each_other_with_their_spread() -> None:
@@ -148,7 +241,7 @@ def test_losses_stand_beside_each_other_with_their_spread() -> None:
 
 def test_titles_with_commas_stay_apart_in_the_order() -> None:
     def row(title: str, mean: float, baseline: bool = False) -> dict[str, Any]:
-        flags = {"baseline": baseline, "uses_labels": False, "layer": "z", "dim": 8, "method": title}
+        flags = {"variant": False, "baseline": baseline, "uses_labels": False, "layer": "z", "dim": 8, "method": title}
         return flags | {"title": title, "linear": {"mean": mean}}
 
     table = [row("A", 0.5), row("A, no variance", 0.2), row("B, cosine", 0.4), row("C", 0.3), row("raw", 0.35, True)]
@@ -186,7 +279,8 @@ def test_losses_of_other_weights_are_not_compared() -> None:
         for seed, a in enumerate((0.3, 0.4, 0.5, 0.6, 0.7))
     ]
     other = run("vicreg@invariance_weight=50", 0.2, training={"loss": 0.0}, config={"invariance_weight": "50"})
-    found = clusteredness([*same, other])
+    views = run("vicreg-4views", 0.1, training={"loss": 0.0}, config={"invariance_weight": 10.0})
+    found = clusteredness([*same, other, views])
     assert found is not None
     row = next(r for r in found["correlations"] if r["predictor"] == "final training loss")
     assert row["n"] == 5 and row["rho"] == pytest.approx(-1)

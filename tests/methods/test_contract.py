@@ -11,7 +11,7 @@ import torch
 
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError
-from nearkin.methods import METHODS, create, known_settings
+from nearkin.methods import METHODS, create, known_settings, rank
 from nearkin.study import method_settings, with_needs
 
 TINY: dict[str, Any] = {
@@ -164,3 +164,14 @@ def test_variants_carry_their_settings() -> None:
         method_info("vicrg@lr=1")
     with pytest.raises(ConfigError, match="unknown setting"):
         create("vicreg@lrr=1", {}, (3, 16, 16))
+
+
+def test_order_of_methods() -> None:
+    """That of METHODS; variants behind their method, by number and not by text; what is unknown last."""
+    names = ["vicreg", "lo", "lo@batch_size=64", "lo@batch_size=128", "lo-naive", "pca", "of-another-version"]
+    assert sorted(reversed(names), key=rank) == sorted(names, key=rank)
+    base = sorted(METHODS, key=rank)
+    assert base == list(METHODS)
+    found = sorted(reversed(names), key=rank)
+    assert found[-1] == "of-another-version"
+    assert found.index("lo") + 1 == found.index("lo@batch_size=64") == found.index("lo@batch_size=128") - 1

@@ -12,7 +12,7 @@ import torch
 from nearkin.errors import ConfigError
 from nearkin.methods import create
 from nearkin.methods.free_codes import CodeTable, sparse_adam
-from nearkin.methods.lo import positions
+from nearkin.methods.lo import conditions, positions
 from nearkin.methods.pyramid import laplacian_pyramid, pyramid_l1
 from nearkin.nets.decoder import Decoder
 from nearkin.views import get_recipe, sample_view
@@ -37,6 +37,74 @@ def test_positions_of_crop_and_flip() -> None:
     p = sample_view(get_recipe("none"), 2, 32, 32, torch.Generator().manual_seed(0))
     p = p._replace(boxes=torch.tensor([[0, 0, 32, 32], [16, 8, 8, 16]]), flip=torch.tensor([False, True]))
     assert positions(p, 32, 32).tolist() == [[-1, -1, 1, 1], [0.5, 0.0, -0.5, 0.5]]
+
+
+def test_what_the_decoder_is_told_of_colours() -> None:
+    p = sample_view(get_recipe("none"), 2, 32, 32, torch.Generator().manual_seed(0))
+    assert conditions(p).tolist() == [[0.0] * 6] * 2
+    one, two = torch.tensor([1.25, 1.0]), torch.tensor([0.1, 0.0])
+    p = p._replace(jitter=p.jitter._replace(brightness=one, hue=two), gray=torch.tensor([False, True]))
+    p = p._replace(threshold=torch.tensor([0.5, float("inf")]))
+    torch.testing.assert_close(conditions(p), torch.tensor([[0.25, 0, 0, 0.5, 0, 1], [0.0, 0, 0, 0, 1, 0]]))
+
+
+def test_loss_is_the_weighted_sum_of_its_terms(tmp_path: Path) -> None:
+    """The drawn view against the rendered one, from codes of the batch's rows: by the formula, term by term."""
+    from nearkin.train.device import make_fabric
+    from nearkin.views import render
+
+    weights = {"reconstruction_weight": 3.0, "variance_weight": 0.5, "covariance_weight": 0.25}
+    method = create("lo", SETTINGS | weights, (3, 16, 16))
+    splits = make_splits()
+    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method._fabric = make_fabric("cpu", "fp32")
+    images, rows = torch.from_numpy(splits.train.images[3:11]), torch.arange(3, 11)
+    loss, terms = method.loss(images, rows, torch.Generator().manual_seed(1))
+    p = sample_view(method.recipe, 8, 16, 16, torch.Generator().manual_seed(1))
+    z = method.net.codes.table.weight[rows].detach()
+    drawn = method.net.decoder(z, conditions(p), positions(p, 16, 16))
+    z = z.double().numpy()
+    c = np.cov(z, rowvar=False)
+    variance = np.maximum(0, 1 - np.sqrt(z.var(0, ddof=1) + 1e-4)).mean()
+    covariance = (np.square(c).sum() - np.square(np.diag(c)).sum()) / z.shape[1]
+    expected = {"reconstruction": float(pyramid_l1(drawn.detach(), render(images, method.recipe, p)).mean())}
+    expected |= {"variance": variance, "covariance": covariance}
+    assert {name: float(value) for name, value in terms.items()} == pytest.approx(expected, rel=1e-4)
+    assert float(loss.detach()) == pytest.approx(
+        sum(weights[f"{name}_weight"] * v for name, v in expected.items()), rel=1e-4
+    )
+
+
+def test_naive_form_has_two_fixed_views_with_a_code_each(tmp_path: Path) -> None:
+    """Rows 2 i and 2 i + 1 belong to image i, its views are the same in every batch, and invariance is between its codes."""
+    from nearkin.train.device import make_fabric
+
+    method = create("lo-naive", SETTINGS, (3, 16, 16))
+    splits = make_splits()
+    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method._fabric = make_fabric("cpu", "fp32")
+    table = method.net.codes.table.weight
+    assert len(table) == 2 * len(splits.train)
+    rows = torch.tensor([5, 2, 30])
+    images = torch.from_numpy(splits.train.images[rows.numpy()])
+    first = method.loss(images, rows, torch.Generator().manual_seed(1))[1]
+    again = method.loss(images, rows, torch.Generator().manual_seed(2))[1]
+    assert float(first["reconstruction"]) == float(again["reconstruction"])
+    apart = (table[2 * rows] - table[2 * rows + 1]).square().mean()
+    assert float(first["invariance"]) == pytest.approx(float(apart.detach()), rel=1e-5)
+    alone = [float(method.loss(images[k : k + 2], rows[k : k + 2], None)[1]["reconstruction"]) for k in (0, 1)]
+    assert alone[0] != alone[1]
+
+
+def test_distilled_encoder_is_taught_standardised_codes() -> None:
+    from nearkin.methods.distilled import Distilled
+
+    codes = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2, 3, 4]) + 5
+    method = Distilled({"encoder": "fast-tiny", "distill_epochs": 1, "batch_size": 4}, codes, 16)
+    method._rows = torch.tensor([7, 0])
+    target = ((codes - codes.mean(0)) / codes.std(0))[[7, 0]]
+    loss, terms = method.views_loss([target, target + 1], torch.Generator())
+    assert float(loss) == pytest.approx(0.5, rel=1e-5) and float(terms["views_apart"]) == pytest.approx(1, rel=1e-5)
 
 
 def test_only_the_batchs_rows_move() -> None:
@@ -109,6 +177,13 @@ def test_free_codes_of_another_set_are_refused_before_they_are_trained_on(tmp_pa
     other = replace(splits, train=replace(splits.train, ids=splits.train.ids[::-1].copy()))
     with pytest.raises(DataError, match="codes of other training images"):
         create("free-codes", settings, (3, 16, 16)).fit(other, tmp_path, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("k", [0, 48])
+def test_free_codes_need_fewer_neighbours_than_images(tmp_path: Path, k: int) -> None:
+    settings = {"neighbors_from": "pixels", "neighbors_k": k}
+    with pytest.raises(ConfigError, match=f"neighbors_k is {k}; with 48 images: 1..47"):
+        create("free-codes", settings, (3, 16, 16)).fit(make_splits(), tmp_path, device="cpu", progress=False)
 
 
 def test_bad_settings() -> None:

@@ -88,6 +88,51 @@ def test_second_view_is_a_neighbour_unaugmented(tmp_path: Path) -> None:
     assert seen == {0, 1, 2}
 
 
+def test_augmented_both_images_are_views_of_their_own(tmp_path: Path) -> None:
+    from nearkin.views import make_views
+
+    splits = make_splits()
+    method = create("ngn-augmented", SETTINGS | {"neighbors_from": "pixels"}, (3, 16, 16))
+    method._fabric = make_fabric("cpu", "fp32")
+    method.prepare(splits, tmp_path, seed=0)
+    method.before_epoch(0)
+    rows, images = torch.arange(10), torch.from_numpy(splits.train.images[:10])
+    found = method.make_pair(images, rows, torch.Generator().manual_seed(3))
+    rng = torch.Generator().manual_seed(3)
+    pick = torch.randint(3, (10,), generator=rng)
+    others = torch.from_numpy(splits.train.images[method._neighbors[np.arange(10), pick.numpy()]])
+    for view, source in zip(found, (images, others), strict=True):
+        assert torch.equal(view, make_views(source, method.recipe, rng, n_views=1)[0])
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_the_metric_chooses_neighbours_in_training_and_of_held_out_images(tmp_path: Path, metric: str) -> None:
+    from nearkin.views import normalize
+
+    splits = make_splits()
+    method = create("ngn-pixels", SETTINGS | {"neighbors_metric": metric}, (3, 16, 16))
+    method._fabric = make_fabric("cpu", "fp32")
+    method.prepare(splits, tmp_path, seed=0)
+    method.before_epoch(0)
+
+    def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        x, y = (v.reshape(len(v), -1).astype(np.float64) for v in (a, b))
+        if metric == "cosine":
+            x, y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, y))
+        return np.square(x[:, None] - y[None]).sum(2)
+
+    own = distances(splits.train.images, splits.train.images)
+    np.fill_diagonal(own, np.inf)
+    other = "cosine" if metric == "l2" else "l2"
+    assert np.array_equal(method._neighbors, np.argsort(own, axis=1)[:, :3])
+    pixels = splits.train.images.reshape(48, -1).astype(np.float32)
+    assert not np.array_equal(method._neighbors, train_neighbors(pixels, 3, other))  # the set tells the metrics apart
+    first, second = method.held_out_pair(torch.from_numpy(splits.val.images), torch.Generator())
+    nearest = distances(splits.val.images, splits.train.images).argmin(axis=1)
+    assert torch.equal(first, normalize(torch.from_numpy(splits.val.images), method.recipe))
+    assert torch.equal(second, normalize(torch.from_numpy(splits.train.images[nearest]), method.recipe))
+
+
 def test_refresh_renews_neighbours_and_records_purity(tmp_path: Path) -> None:
     splits = make_splits()
     method = create("ngn-pixels", SETTINGS | {"refresh_epochs": 2, "epochs": 5}, (3, 16, 16))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ def test_barlow_twins() -> None:
     off = sum(c[i, j] ** 2 for i in range(6) for j in range(6) if i != j)
     got = barlow_terms(a, b)
     assert float(got[0]) == pytest.approx(on) and float(got[1]) == pytest.approx(off)
+
+
+def test_barlow_weighs_redundancy_and_scales() -> None:
+    method = create("barlow", SMALL | {"redundancy_weight": 0.2, "loss_scale": 0.5}, (3, 32, 32))
+    a, b = pair()
+    on, off = barlow_terms(a, b)
+    loss, terms = method.views_loss([a, b], torch.Generator())
+    assert float(loss) == pytest.approx(0.5 * (float(on) + 0.2 * float(off)))
+    assert {name: float(v) for name, v in terms.items()} == {"on_diagonal": float(on), "off_diagonal": float(off)}
 
 
 def test_barlow_is_zero_for_white_equal_views() -> None:
@@ -131,6 +141,24 @@ def test_byol_target_moves_by_the_schedule() -> None:
         online += 1
     net.move_target(0.75)
     torch.testing.assert_close(target, 0.75 * before + 0.25 * online.detach())
+
+
+def test_byol_target_follows_in_the_loop(tmp_path: Path) -> None:
+    """One step of training: the target lies between where both started and where the online net went, by tau."""
+    from tests.methods.test_contract import make_splits
+
+    method = create("byol", SMALL | {"batch_size": 48, "epochs": 1, "tau": 0.75, "precision": "fp32"}, (3, 16, 16))
+    starts: list[torch.Tensor] = []
+
+    class Watched(type(method)):  # type: ignore[misc]
+        def before_epoch(self, epoch: int) -> None:
+            starts.append(next(self.net.encoder.parameters()).detach().clone())
+
+    method.__class__ = Watched
+    method.fit(make_splits(), tmp_path, seed=0, device="cpu", progress=False)
+    online, target = (next(net.parameters()).detach() for net in (method.net.encoder, method.net.target_encoder))
+    assert not torch.equal(online, starts[0])
+    torch.testing.assert_close(target, 0.75 * starts[0] + 0.25 * online)
 
 
 def test_whitening_gives_the_identity() -> None:

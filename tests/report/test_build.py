@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,62 @@ def test_variants_of_a_method_have_no_maps(made: tuple[dict[str, Any], str]) -> 
     run = made[0]["runs"][0]
     assert point_maps(Path("nowhere"), [run | {"method": "pca@components=4"}])[0] == []
     assert point_maps(Path("nowhere"), [run])[0] != []
+
+
+def test_what_comes_after_the_first_few_is_folded_away(
+    tmp_path: Path, made: tuple[dict[str, Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "more methods</summary>" not in made[1]
+    study(tmp_path / "a")
+    for name in ("_SHOWN", "_TOLD"):
+        monkeypatch.setattr(sys.modules["nearkin.report.build"], name, 1)
+    html = build(tmp_path / "a" / "out").read_text(encoding="utf-8")
+    folded = html.partition("<details><summary>1 more method</summary>")[2].partition("</details>")[0]
+    assert "raw pixels" not in folded and "PCA" in folded and folded.count("<canvas") == 2
+    assert "<summary>2 runs</summary>" in html and html.count("<details") == html.count("</details>")
+
+
+def test_bars_are_sorted_and_leave_variants_to_the_table(tmp_path: Path) -> None:
+    study(tmp_path / "a")
+    path = tmp_path / "a" / "out" / "results.json"
+    results = json.loads(path.read_text())
+    row = results["table"][0]
+    for name, mean, variant in (("low", 0.1, False), ("high", 0.9, False), ("other lr", 0.5, True)):
+        results["table"].append(row | {"title": name, "variant": variant, "linear": row["linear"] | {"mean": mean}})
+    path.write_text(json.dumps(results))
+    html = build(tmp_path / "a" / "out").read_text(encoding="utf-8")
+    bars = html.partition('<div class="bars">')[2].partition("Full width is 100")[0]
+    names = re.findall('<div class="name">(.*?)</div>', bars)
+    assert (names[0], names[-1], len(names)) == ("high", "low", 4) and "other lr" in html
+    assert "Variants of a setting are in the table." in html
+
+
+def test_many_trained_methods_are_folded_the_studys_own_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines on training, entangled classes, and a word on curves that are not drawn."""
+    study(tmp_path / "a")
+    out = tmp_path / "a" / "out"
+    results = json.loads((out / "results.json").read_text())
+    run = results["runs"][1] | {"trained": True, "epochs": 1, "seconds": 60.0}
+    line = {"kind": "epoch", "split": "train", "epoch": 1, "seconds": 60.0, "loss": 1.0}
+    for k in range(13):
+        made = run | {"id": f"m{k}-s0", "method": f"m{k}", "title": f"method {k}", "of_study": k == 12}
+        results["runs"].append(made)
+        (out / "runs" / made["id"]).mkdir()
+        (out / "runs" / made["id"] / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    (out / "results.json").write_text(json.dumps(results))
+    for name in ("_SHOWN", "_TOLD"):
+        monkeypatch.setattr(sys.modules["nearkin.report.build"], name, 2)
+    html = build(out).read_text(encoding="utf-8")
+    assert html.count("<details") == html.count("</details>")
+    told = html.partition('<h2 id="training">')[2].partition('<div class="legend')[0]
+    assert re.findall("<b>(.*?)</b>", told.partition("<details>")[0]) == ["method 0", "method 1"]
+    assert "<summary>11 more runs</summary>" in told
+    mixed = html.partition('<h2 id="entanglement">')[2].partition("<h2")[0]
+    assert re.findall(r"<h3>(.*?) <span", mixed.partition("<details>")[0]) == ["method 12", "method 0"]
+    assert "<summary>11 more methods</summary>" in mixed
+    legend = html.partition('<div class="legend small">')[2].partition("</div>")[0]
+    assert "method 12" in legend and "method 10" not in legend
+    assert "curves of the other methods: runs/*/metrics.jsonl" in legend
 
 
 def test_pictures_are_no_larger_than_they_are_shown() -> None:

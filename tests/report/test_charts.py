@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nearkin.report.charts import COLOURS
+from nearkin.report.charts import COLOURS, run_colours
 
 # Machado, Oliveira, Fernandes: "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009, severity 1.
 SIGHT = {
@@ -40,3 +40,15 @@ def test_every_two_colours_stay_apart(sight: str) -> None:
 def test_colours_show_on_white_and_on_black() -> None:
     lightness = lab(COLOURS, SIGHT["normal"])[:, 0]
     assert lightness.min() > 30 and lightness.max() < 85
+
+
+def test_no_two_curves_share_a_colour_and_variants_come_last() -> None:
+    names = [f"m{k}" for k in range(15)]
+    runs = [{"title": n + "*", "method": f"{n}@lr=1", "trained": True} for n in names[:5]]
+    runs += [{"title": n, "method": n, "trained": n != "m3"} for n in names[:8] for _ in range(2)]
+    found = run_colours(runs)
+    assert [name for name, _ in found] == [n for n in names[:8] if n != "m3"] + ["m0*", "m1*", "m2*", "m3*"]
+    assert len({colour for _, colour in found}) == len(COLOURS)
+    for run in runs:  # the study's own before others
+        run["of_study"] = run["title"] in ("m5", "m6")
+    assert [name for name, _ in run_colours(runs)][:3] == ["m5", "m6", "m0"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nearkin.answers.common import Run, gap, mean_cell, points
+from nearkin.answers.common import Run, above, gap, mean_cell, points
 
 
 def ablations(runs: list[Run]) -> dict[str, Any] | None:
@@ -23,13 +23,24 @@ def ablations(runs: list[Run]) -> dict[str, Any] | None:
         run["method"] for run in runs if run["method"].startswith("vicreg@") and "_weight=" in run["method"]
     )
     rows = [full, *found.values(), *(cell for v in variants if (cell := mean_cell(runs, v)))]
-    worst = min(found, key=lambda name: found[name]["mean"])
     text = "; ".join(f"without {name} {points(cell['mean'])} % ({gap(cell, full)})" for name, cell in found.items())
-    statement = f"VICReg reads {points(full['mean'])} %; {text}. The term it can least do without here is {worst}."
+    statement = f"VICReg reads {points(full['mean'])} %; {text}."
+    if len(found) > 1:
+        worst, second = sorted(found, key=lambda name: found[name]["mean"])[:2]
+        if above(found[second], found[worst]):
+            statement += f" The term it can least do without here is {worst}."
+        else:
+            statement += (
+                f" Whether {worst} or {second} is missed most is not decided: {gap(found[worst], found[second])}."
+            )
     grid = [cell for cell in rows if "@" in cell["method"]]
     if grid:
         low, high = min(cell["mean"] for cell in grid), max(cell["mean"] for cell in grid)
-        statement += f" Over {len(grid)} other weights the accuracy lies between {points(low)} and {points(high)} %."
+        better = [cell["title"] for cell in grid if above(cell, full)]
+        statement += (
+            f" Over {len(grid)} other weights the accuracy lies between {points(low)} and {points(high)} %; "
+            f"better than the preset's beyond chance: {'; '.join(better) or 'none'}."
+        )
     return {
         "question": "What does each term of VICReg contribute?",
         "statement": statement,

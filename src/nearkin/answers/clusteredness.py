@@ -47,13 +47,14 @@ def _rho(row: dict[str, Any]) -> str:
 
 
 def _on_one_scale(group: list[Run]) -> list[Run]:
-    """The runs that share the commonest weights of the loss's terms: only their losses can be compared."""
+    """The runs of the commonest method and weights of the loss's terms: only their losses can be compared."""
 
-    def weights(run: Run) -> tuple[tuple[str, float], ...]:
-        return tuple(sorted((k, float(v)) for k, v in run["config"].items() if k.endswith("_weight")))
+    def kind(run: Run) -> tuple[str, tuple[tuple[str, float], ...]]:
+        weights = tuple(sorted((k, float(v)) for k, v in run["config"].items() if k.endswith("_weight")))
+        return run["method"].partition("@")[0], weights
 
-    commonest = Counter(map(weights, group)).most_common(1)
-    return [run for run in group if weights(run) == commonest[0][0]]
+    commonest = Counter(map(kind, group)).most_common(1)
+    return [run for run in group if kind(run) == commonest[0][0]]
 
 
 def clusteredness(runs: list[Run]) -> dict[str, Any] | None:

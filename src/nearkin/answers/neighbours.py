@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nearkin.answers.common import Run, gap, mean_cell, points
+from nearkin.answers.common import Run, above, gap, mean_cell, points
 
 
 def neighbours(runs: list[Run]) -> dict[str, Any] | None:
@@ -38,6 +38,7 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
         text += f" Augmentations added back: {gap(by['ngn-augmented'], base)}."
     for method in variants:
         text += f" {by[method]['title']}: {gap(by[method], base)}." if method in by else ""
+    text += _conclusion(by, base, vicreg)
     return {
         "question": "Does NGN fall short because neighbours are wrong, or because invariance is no longer taught?",
         "statement": text,
@@ -47,3 +48,22 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
         "images of the class are as pure and less alike, so where they read less, likeness counts and not purity alone.",
         "rows": rows,
     }
+
+
+def _conclusion(by: dict[str, dict[str, Any]], base: dict[str, Any], vicreg: dict[str, Any]) -> str:
+    """What the variants say about NGN's distance to VICReg."""
+    said = []
+    filtered, oracle, augmented = (by.get(name) for name in ("ngn-filtered", "ngn-oracle", "ngn-augmented"))
+    if filtered and above(filtered, base):
+        left = f"{gap(filtered, vicreg)} are left" if above(vicreg, filtered) else "nothing beyond chance is left"
+        said.append(f"wrong neighbours cost {gap(filtered, base).lstrip('+')}, and {left} of the distance to VICReg")
+    elif filtered:
+        said.append("purer neighbours that look alike do not help beyond chance")
+    if oracle and above(base, oracle):
+        said.append("purity alone does not help: positives have to look alike, too")
+    elif oracle:
+        said.append(f"purity alone {'helps' if above(oracle, base) else 'changes nothing beyond chance'}")
+    if augmented:
+        helped = above(augmented, base)
+        said.append(f"augmentations added back {'help' if helped else 'do not help'} beyond chance")
+    return f" So {'; '.join(said)}." if said else ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nearkin.answers.common import Run, linear, mean_cell, signed
+from nearkin.answers.common import Run, mean_cell, signed
 from nearkin.evaluate.stats import t_interval
 
 
@@ -21,9 +22,12 @@ def two_by_two(runs: list[Run]) -> dict[str, Any] | None:
     full = {name: cell for name, cell in cells.items() if cell}
     if len(full) < 4:
         return None
-    ea, en, ca, cn = (full[name]["mean"] for name in cells)
-    amortised, generated = ((ea - ca) + (en - cn)) / 2, ((ea - en) + (ca - cn)) / 2
-    spread = _spread(runs)
+    seeds = [
+        seed for seed in full["encoder, augmentations"]["by_seed"] if all(seed in c["by_seed"] for c in full.values())
+    ]
+    values = [[cell["by_seed"][seed] for cell in full.values()] for seed in seeds] if len(seeds) > 1 else []
+    effects = _effects(np.array(values or [[cell["mean"] for cell in full.values()]]))
+    told = {name: _told(each) for name, each in effects.items()}
     rows = [cell | {"title": f"{cell['title']} ({name})"} for name, cell in full.items()]
     for method, layer in (("lo", "distilled"), ("le-vicreg", None), ("le-pixels", None)):
         extra = mean_cell(runs, method, layer)
@@ -32,9 +36,10 @@ def two_by_two(runs: list[Run]) -> dict[str, Any] | None:
     return {
         "question": "What do an amortised encoder and generated neighbours buy?",
         "statement": (
-            f"With augmentations, the encoder is worth {signed(ea - ca)} points over a code per image; with neighbours "
-            f"{signed(en - cn)}; on average {signed(amortised)}{spread[0]}. Augmentations are worth {signed(ea - en)} points over "
-            f"neighbours for the encoder and {signed(ca - cn)} for codes; on average {signed(generated)}{spread[1]}."
+            f"With augmentations, the encoder is worth {told['encoder, augmentations']} points over a code per image; with "
+            f"neighbours {told['encoder, neighbours']}; on average {told['encoder']}. Augmentations are worth "
+            f"{told['augmentations, encoder']} points over neighbours for the encoder and {told['augmentations, codes']} for codes; "
+            f"on average {told['augmentations']}. {_conclusion(effects['encoder'] - effects['augmentations'])}"
         ),
         "caveat": (
             "LO ties codes to images by reconstruction, which the other cells do not have: its cell differs in two things. "
@@ -45,19 +50,36 @@ def two_by_two(runs: list[Run]) -> dict[str, Any] | None:
     }
 
 
-def _spread(runs: list[Run]) -> tuple[str, str]:
-    """The 95 % interval of both average effects over the seeds that all four cells have; words where there is one."""
-    layers = {"vicreg": None, "ngn": None, "lo": "codes", "free-codes": None}
-    found = {
-        method: {run["seed"]: linear(run, layer) for run in runs if run["method"] == method}
-        for method, layer in layers.items()
-    }
-    seeds = sorted(set.intersection(*(set(values) for values in found.values())))
-    cells = np.array([[found[method][seed] for method in layers] for seed in seeds], dtype=np.float64).reshape(-1, 4)
+def _effects(cells: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Cells (seeds, 4) -> effects (seeds,): of the encoder and of augmentations, each beside either level of the other, and on average."""
     ea, en, ca, cn = cells.T
-    out = []
-    for effects in (((ea - ca) + (en - cn)) / 2, ((ea - en) + (ca - cn)) / 2):
-        interval = t_interval(effects.tolist())
-        note = "one seed, so no interval"
-        out.append(f" ({note})" if interval is None else f" [{signed(interval[0])}, {signed(interval[1])}]")
-    return out[0], out[1]
+    return {
+        "encoder, augmentations": ea - ca,
+        "encoder, neighbours": en - cn,
+        "encoder": ((ea - ca) + (en - cn)) / 2,
+        "augmentations, encoder": ea - en,
+        "augmentations, codes": ca - cn,
+        "augmentations": ((ea - en) + (ca - cn)) / 2,
+    }
+
+
+def _told(effect: NDArray[np.float64]) -> str:
+    """The mean, and its 95 % interval over seeds."""
+    interval = t_interval(effect.tolist())
+    spread = "" if interval is None else f" [{signed(interval[0])}, {signed(interval[1])}]"
+    return signed(float(effect.mean())) + spread
+
+
+def _conclusion(more: NDArray[np.float64]) -> str:
+    """Which of the two buys more. ``more`` (seeds,): the encoder's average effect over that of augmentations."""
+    interval = t_interval(more.tolist())
+    which = (
+        "The encoder buys more than augmentations do"
+        if more.mean() > 0
+        else "Augmentations buy more than the encoder does"
+    )
+    if interval is None:
+        return f"{which} (one seed, so no intervals)."
+    if interval[0] < 0 < interval[1]:
+        return "Which of the two buys more is not decided."
+    return f"{which}."

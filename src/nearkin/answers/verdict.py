@@ -70,16 +70,11 @@ def _order(learned: list[dict[str, Any]], best: dict[str, Any] | None) -> list[d
 
     Variants of a setting (NAME@...) are left to the table where NAME itself was run. Semicolons, because titles hold commas.
     """
-    names = {row["method"] for row in learned}
-    shown = [row for row in learned if "@" not in row["method"] or row["method"].partition("@")[0] not in names]
+    shown = [row for row in learned if not row["variant"]]
     ranked = sorted(shown, key=lambda row: -row["linear"]["mean"])
     line = "; ".join(f"{row['title']} {100 * row['linear']['mean']:.1f}" for row in ranked)
-    out = [
-        {
-            "level": "good",
-            "text": f"Linear probe in %, best first: {line}. Intervals and variants of a setting are in the table.",
-        }
-    ]
+    more = "Intervals and variants of a setting" if len(shown) < len(learned) else "Intervals"
+    out = [{"level": "good", "text": f"Linear probe in %, best first: {line}. {more} are in the table."}]
     behind = [row["title"] for row in ranked if best is not None and row["linear"]["mean"] <= best["linear"]["mean"]]
     if best is not None and behind:
         text = f"Not better than the best baseline ({best['title']}): {'; '.join(behind)}."

@@ -14,7 +14,7 @@ from nearkin.inventory import is_run, is_study
 from nearkin.inventory.find import runs_of
 from nearkin.inventory.findings import clean, number, whole
 from nearkin.inventory.readers import Damage, read_object
-from nearkin.methods import METHODS
+from nearkin.methods import METHODS, rank
 
 # name -> (title, where it stands in a layer's evaluation). The first four are accuracies of probes on test images.
 METRICS: dict[str, tuple[str, tuple[str, str]]] = {
@@ -103,8 +103,7 @@ def _runs(path: Path) -> list[Run]:
         finished = [_run(folder) for folder in runs_of(path) if (folder / "done.json").exists()]
         if not finished:
             raise DataError(f"{path} has no finished runs. Continue the study, then compare.")
-        ranks = {name: k for k, name in enumerate(METHODS)}
-        return sorted(finished, key=lambda run: (ranks.get(run.method.partition("@")[0], 99), run.method, run.seed))
+        return sorted(finished, key=lambda run: (rank(run.method), run.method, run.seed))
     if is_run(path):
         return [_run(path)]
     raise DataError(f"{path} is neither a run nor a study of nearkin. List what there is with 'nearkin runs FOLDER'.")

@@ -250,10 +250,12 @@ def filled(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rank(name: str) -> tuple[int, list[tuple[str, float]]]:
-    """Sort key of methods: the order of METHODS, the variants of one by setting and value (64 before 128)."""
+    """Sort key of methods: the order of METHODS (others last), the variants of one by setting and value (64 before 128)."""
     base, _, settings = name.partition("@")
     parts = re.split(r"(\d+(?:\.\d+)?)", settings)  # every second one is a number
-    return list(METHODS).index(base), [("", float(part)) if k % 2 else (part, 0.0) for k, part in enumerate(parts)]
+    known = list(METHODS)
+    place = known.index(base) if base in METHODS else len(known)
+    return place, [("", float(part)) if k % 2 else (part, 0.0) for k, part in enumerate(parts)]
 
 
 def needed_runs(name: str, seed: int, folder: Path) -> dict[str, Path]:

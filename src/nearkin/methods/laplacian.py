@@ -8,6 +8,7 @@ a trained run ("vicreg" in a study, or a run folder).
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,11 +91,14 @@ class LaplacianEigenmaps(Method):
                 "eigenvalues": torch.from_numpy(found.eigenvalues),
             }
             meta = {"n_components": found.n_components, "k": found.k, "scale": found.scale}
+            note = _connection(found.n_components)
+            if found.n_components > 1:
+                print(f"note: {title or 'eigenmaps'}: {note}.", file=sys.stderr)
             write_json(
                 run_dir / "graph.json",
                 meta
                 | {"nodes": len(Z), "dim": len(found.eigenvalues), "eigenvalues": found.eigenvalues.tolist()}
-                | {"note": _connection(found.n_components)},
+                | {"note": note},
             )
             save_tensors(run_dir / WEIGHTS, tensors, meta)  # last: where weights are, the run is trained
         self.load(run_dir, device)

@@ -11,12 +11,13 @@ from markupsafe import Markup, escape
 from nearkin.atomic import read_object, write_text
 from nearkin.errors import reading
 from nearkin.report.anomalies import anomaly_rows, one_class_rows, sources
-from nearkin.report.charts import COLOURS, charts, run_colours
+from nearkin.report.charts import COLOURS, charts, run_colours, shown_first
 from nearkin.report.embed import json_script, load_arrays, png_uri
 from nearkin.report.pointmaps import cluster_maps, joint_maps, point_maps
 
 _SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures stand side by side
-_PICTURED = 8  # methods whose entangled pairs are shown in pictures; the others' are named
+_SHOWN = 8  # methods whose maps and entangled classes lie open; those of the others are folded, and without pictures
+_TOLD = 30  # runs whose training and layers lie open
 _ASSETS = Path(__file__).parent / "assets"
 
 
@@ -94,7 +95,7 @@ def _render(study: Path, results: dict[str, Any]) -> str:
     data = results["data"]
     arrays = load_arrays(study / "thumbnails.npz")
     thumbs = {str(i): png_uri(image) for i, image in zip(arrays.get("ids", []), arrays.get("images", []), strict=True)}
-    shown_maps, map_data, map_ids, map_labels = point_maps(study, results["runs"])
+    shown_maps, map_data, map_ids, map_labels = point_maps(study, sorted(results["runs"], key=shown_first))
     uses = results.get("uses") or {}
     shown_joint, joint_data = joint_maps(uses.get("anomalies"), len(map_data))
     map_data += joint_data
@@ -103,14 +104,16 @@ def _render(study: Path, results: dict[str, Any]) -> str:
     shown_charts = charts(study, results["runs"])
     first_seed = [run for run in results["runs"] if run["seed"] == results["runs"][0]["seed"] or not run["trained"]]
     mixed: list[dict[str, Any]] = []
-    for run in first_seed:
+    for run in sorted(first_seed, key=shown_first):
         layer = run["evaluation"]["primary_layer"]
         found = run["evaluation"]["layers"][layer]["entanglement"]
         if found and run["trained"] and "@" not in run["method"]:
-            mixed.append({"title": run["title"], "layer": layer, "pictures": len(mixed) < _PICTURED} | found)
+            mixed.append({"title": run["title"], "layer": layer, "pictures": len(mixed) < _SHOWN} | found)
     scored = any(row["linear"] for row in results["table"])
     keys = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")
     best = {key: max((row[key]["mean"] for row in results["table"] if row[key]), default=None) for key in keys}
+    tested = [row for row in results["table"] if row["linear"]]
+    own = [row for row in tested if not row.get("variant")]
     bars = [
         {
             "title": row["title"],
@@ -119,8 +122,7 @@ def _render(study: Path, results: dict[str, Any]) -> str:
             "interval": row["linear"]["interval"],
             "published": results["reference_study"].get(row["method"]),
         }
-        for row in results["table"]
-        if row["linear"]
+        for row in sorted(own, key=lambda row: -row["linear"]["mean"])
     ]
     trained_runs = [run for run in results["runs"] if run["trained"]]
     environment = Environment(
@@ -155,9 +157,12 @@ def _render(study: Path, results: dict[str, Any]) -> str:
         scored=scored,
         best=best,
         bars=bars,
+        variants=len(tested) - len(own),
         chance=1 / len(data["classes"]) if data["classes"] else None,
         samples=_samples(data, arrays, thumbs),
         thumbs=thumbs,
+        open_methods=_SHOWN,
+        open_runs=_TOLD,
         shown_uses=_SHOWN_USES,
         mp="mutual-proximity",
         an_table=anomaly_rows(uses.get("anomalies")),

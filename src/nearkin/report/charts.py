@@ -37,10 +37,15 @@ _HEALTH = (
 )
 
 
+def shown_first(run: dict[str, Any]) -> tuple[bool, bool]:
+    """Sort key: the study's own methods, then others, then variants of a setting."""
+    return "@" in run["method"], not run.get("of_study", True)
+
+
 def run_colours(runs: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Name and colour of every trained method."""
-    names = dict.fromkeys(run["title"] for run in runs if run["trained"])
-    return [(name, COLOURS[k % len(COLOURS)]) for k, name in enumerate(names)]
+    """Name and colour of the methods whose curves are drawn: as many as colours stay apart, the study's first, variants last."""
+    trained = sorted((run for run in runs if run["trained"]), key=shown_first)
+    return list(zip(dict.fromkeys(run["title"] for run in trained), COLOURS, strict=False))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -61,15 +66,14 @@ def _finite(value: float) -> float | None:
 
 
 def charts(study: Path, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One chart per term and per health number, with every trained run's series; empty ones are left out."""
+    """One chart per term and per health number, with the series of the runs of :func:`run_colours`; empty ones are left out."""
     colour = dict(run_colours(runs))
-    logs = {run["id"]: _lines(study / "runs" / run["id"] / "metrics.jsonl") for run in runs if run["trained"]}
+    drawn = [run for run in runs if run["trained"] and run["title"] in colour]
+    logs = {run["id"]: _lines(study / "runs" / run["id"] / "metrics.jsonl") for run in drawn}
     out = []
     for key, title in (*_TERMS, *_HEALTH):
         series: list[dict[str, Any]] = []
-        for run in runs:
-            if run["id"] not in logs:
-                continue
+        for run in drawn:
             log = logs[run["id"]]
             name = run["title"] + (f" s{run['seed']}" if run["seed"] else "")
             style = {"color": colour[run["title"]]}

@@ -20,6 +20,7 @@ from nearkin.analyze.hubness import K
 from nearkin.analyze.occurrence import occurrence
 from nearkin.analyze.table import add_columns, neighbors_column, on_rows
 from nearkin.atomic import json_digest, read_json, write_json
+from nearkin.cores import return_memory
 from nearkin.embeddings import Embeddings
 from nearkin.uses.runs import FinishedRun, first_seed
 
@@ -55,6 +56,8 @@ def table_uses(
             path.unlink(missing_ok=True)  # the columns of other neighbours would stay
             add_columns(path, made, columns)
             write_json(beside, {"key": key})
+            del made, columns  # or they lie beside the next run's
+            return_memory()
         out[run.folder.name] = path.relative_to(study).as_posix()
     return out
 

@@ -72,6 +72,7 @@
   const figures = [...document.querySelectorAll("figure[data-map]")].map(fig => {
     const m = D.maps[+fig.dataset.map], xy = decode(m.xy), y = decode(m.labels || D.labels[m.key]), canvas = fig.querySelector("canvas"), read = fig.querySelector(".read"), n = y.length;
     function draw() {
+      if (!canvas.clientWidth) return; // folded away
       const w = Math.max(280, canvas.clientWidth) * Math.min(2, devicePixelRatio || 1); canvas.width = canvas.height = w;
       const c = canvas.getContext("2d"), r = Math.max(1.1, w / 640 * (n > 4000 ? 1.2 : n > 500 ? 2.2 : 3.6)), p = 12, s = (w - 2 * p) / 65535;
       c.clearRect(0, 0, w, w);
@@ -91,12 +92,13 @@
       for (let i = 0; i < n; i++) { const a = xy[2 * i] - x, z = xy[2 * i + 1] - v, t = a * a + z * z; if (t < d) { d = t; best = i; } }
       read.textContent = best < 0 ? "" : `${y[best] === 65535 ? "no label" : (m.names || D.classes)[y[best]]}` + (D.ids[m.key] ? `: ${D.ids[m.key][best]}` : "");
     });
-    draw(); redraw.push(draw); return draw;
+    draw(); redraw.push(draw); fig.draw = draw; return draw;
   });
   document.querySelectorAll("[data-class]").forEach(b => b.onclick = () => {
     const k = +b.dataset.class; only = only === k ? null : k;
     document.querySelectorAll("[data-class]").forEach(o => o.setAttribute("aria-pressed", only === +o.dataset.class)); figures.forEach(f => f());
   });
+  document.querySelectorAll("details").forEach(d => d.addEventListener("toggle", () => d.querySelectorAll("figure[data-map]").forEach(f => f.draw())));
   let wait; addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(() => redraw.forEach(f => f()), 150); });
   matchMedia("(prefers-color-scheme:dark)").addEventListener("change", () => redraw.forEach(f => f()));
 })();
