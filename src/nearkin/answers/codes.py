@@ -29,14 +29,13 @@ def latent_codes(runs: list[Run]) -> dict[str, Any] | None:
     if shared:
         text.append(_shared(shared))
         text += _against_pixels(runs, shared)
-    for layer, title in (
-        ("distilled", "distilled encoder"),
-        ("distilled-backbone", "features of the distilled encoder"),
-    ):
-        found = mean_cell(runs, "lo", layer)
-        if found:
-            rows.append(found | {"title": f"{found['title']}, {title}"})
-            text.append(f"Its {title}: {points(found['mean'])} %.")
+    distilled, features = mean_cell(runs, "lo", "distilled"), mean_cell(runs, "lo", "distilled-backbone")
+    if distilled:
+        rows.append(distilled | {"title": f"{distilled['title']}, distilled encoder"})
+        text.append(f"The encoder distilled from the codes reads {points(distilled['mean'])} %.")
+    if features:
+        rows.append(features | {"title": f"{features['title']}, features of the distilled encoder"})
+        text.append(f"Its features read {points(features['mean'])} %.")
     if naive:
         text.append(_naive(runs, naive, shared))
     text += _batches(rows)
@@ -77,7 +76,7 @@ def _shared(row: dict[str, Any]) -> str:
     if term < _MET:
         return (
             text
-            + " The variance term is 0 at the end: reconstruction spreads the codes by itself, and the term has nothing to do."
+            + " The variance term is 0 at the end: the codes spread past its target by themselves, and it has nothing to do."
         )
     return text + f" The variance term is still {term:.2g} at the end."
 
