@@ -26,20 +26,22 @@ def ablations(runs: list[Run]) -> dict[str, Any] | None:
     text = "; ".join(f"without {name} {points(cell['mean'])} % ({gap(cell, full)})" for name, cell in found.items())
     statement = f"VICReg reads {points(full['mean'])} %; {text}."
     if len(found) > 1:
-        worst, second = sorted(found, key=lambda name: found[name]["mean"])[:2]
-        if above(found[second], found[worst]):
-            statement += f" The term it can least do without here is {worst}."
+        worst, *others = sorted(found, key=lambda name: found[name]["mean"])
+        close = [name for name in others if not above(found[name], found[worst])]
+        if not above(full, found[worst]):
+            statement += " Leaving out one of them costs nothing beyond chance."
+        elif close:
+            told = "; ".join(f"against {name} {gap(found[worst], found[name])}" for name in close)
+            statement += f" Which term it can least do without is not decided: {worst} {told}."
         else:
-            statement += (
-                f" Whether {worst} or {second} is missed most is not decided: {gap(found[worst], found[second])}."
-            )
+            statement += f" The term it can least do without here is {worst}."
     grid = [cell for cell in rows if "@" in cell["method"]]
     if grid:
         low, high = min(cell["mean"] for cell in grid), max(cell["mean"] for cell in grid)
         better = [cell["title"] for cell in grid if above(cell, full)]
         statement += (
-            f" Over {len(grid)} other weights the accuracy lies between {points(low)} and {points(high)} %; "
-            f"better than the preset's beyond chance: {'; '.join(better) or 'none'}."
+            f" With other weights ({len(grid)}) the accuracy lies between {points(low)} and {points(high)} %; better than the "
+            f"preset's beyond chance, each taken by itself: {'; '.join(better) or 'none'}."
         )
     return {
         "question": "What does each term of VICReg contribute?",

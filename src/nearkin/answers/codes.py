@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -73,20 +74,21 @@ def _shared(row: dict[str, Any]) -> str:
     text = f"A code per image reads {points(row['mean'])} %; its training codes' std is {std}, of inferred ones {row['std_inferred']:.2f}."
     if term is None:
         return text
-    if term < _MET:
-        return (
-            text
-            + " The variance term is 0 at the end: the codes spread past its target by themselves, and it has nothing to do."
-        )
-    return text + f" The variance term is still {term:.2g} at the end."
+    if term >= _MET:
+        return text + f" The variance term is still {term:.2g} at the end."
+    if row["std"] is not None and row["std"] >= 1:
+        return text + " The variance term is 0 at the end: the codes spread past its target, and it has nothing to do."
+    return text + f" The variance term is below {_MET} at the end."
 
 
 def _against_pixels(runs: list[Run], row: dict[str, Any]) -> list[str]:
     pixels = mean_cell(runs, "raw-pixels")
     if pixels is None:
         return []
-    verdict = "more" if above(row, pixels) else "less" if above(pixels, row) else "no more"
-    return [f"To a linear rule its codes hold {verdict} than raw pixels ({gap(row, pixels)})."]
+    if above(row, pixels) or above(pixels, row):
+        verdict = "more" if above(row, pixels) else "less"
+        return [f"To a linear rule its codes hold {verdict} than raw pixels ({gap(row, pixels)})."]
+    return [f"Whether its codes hold more than raw pixels, to a linear rule, is not decided ({gap(row, pixels)})."]
 
 
 def _naive(runs: list[Run], naive: dict[str, Any], shared: dict[str, Any] | None) -> str:
@@ -119,7 +121,10 @@ def _batches(rows: list[dict[str, Any]]) -> list[str]:
     """Std and probe over batch sizes, for each form that was run with several."""
     told = []
     for form, name in (("lo", "a code per image"), ("lo-naive", "a code per view")):
-        mine = {row["batch"]: row for row in rows if row["method"].split("@")[0] == form and row.get("batch")}
+        of_sizes = [
+            row for row in rows if re.fullmatch(rf"{form}(@batch_size=\d+)?", row["method"]) and row.get("batch")
+        ]
+        mine = {row["batch"]: row for row in of_sizes}
         if len(mine) < 2:
             continue
         listed = "; ".join(

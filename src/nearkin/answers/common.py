@@ -65,7 +65,8 @@ def points(value: float) -> str:
 
 
 def paired(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, float] | None:
-    """95 % interval of a minus b over the seeds that both have, which share data order and initial weights; None below two."""
+    """95 % interval of a minus b over the seeds that both have; None below two. A seed decides the order of images for both, and
+    which VICReg chose their neighbours."""
     seeds = [seed for seed in a.get("by_seed", {}) if seed in b.get("by_seed", {})]
     return t_interval([a["by_seed"][seed] - b["by_seed"][seed] for seed in seeds])
 

@@ -19,7 +19,7 @@ def neighbours(runs: list[Run]) -> dict[str, Any] | None:
     for method in ("ngn", "ngn-cosine", "ngn-pixels", "ngn-filtered", "ngn-oracle", "ngn-augmented", *variants):
         cell = mean_cell(runs, method)
         if cell:
-            shares = [run["neighbor_purity"] for run in runs if run["method"] == method and run.get("neighbor_purity")]
+            shares = [p for run in runs if run["method"] == method and (p := run.get("neighbor_purity")) is not None]
             rows.append(cell | {"purity": float(np.mean(shares)) if shares else None})
     by = {row["method"]: row for row in rows}
     text = f"NGN reads {points(base['mean'])} %, {gap(base, vicreg)} against VICReg"
@@ -54,16 +54,23 @@ def _conclusion(by: dict[str, dict[str, Any]], base: dict[str, Any], vicreg: dic
     """What the variants say about NGN's distance to VICReg."""
     said = []
     filtered, oracle, augmented = (by.get(name) for name in ("ngn-filtered", "ngn-oracle", "ngn-augmented"))
-    if filtered and above(filtered, base):
-        left = f"{gap(filtered, vicreg)} are left" if above(vicreg, filtered) else "nothing beyond chance is left"
-        said.append(f"wrong neighbours cost {gap(filtered, base).lstrip('+')}, and {left} of the distance to VICReg")
+    if not above(vicreg, base):
+        said.append("whether it falls short at all is not decided")
+    elif filtered and above(filtered, base):
+        left = (
+            f"{gap(vicreg, filtered).lstrip('+')} remain"
+            if above(vicreg, filtered)
+            else "no more remains beyond chance"
+        )
+        said.append(
+            f"wrong neighbours account for {gap(filtered, base).lstrip('+')} of its distance to VICReg, and {left}"
+        )
     elif filtered:
         said.append("purer neighbours that look alike do not help beyond chance")
-    if oracle and above(base, oracle):
-        said.append("purity alone does not help: positives have to look alike, too")
-    elif oracle:
-        said.append(f"purity alone {'helps' if above(oracle, base) else 'changes nothing beyond chance'}")
+    if oracle:
+        how = "hurts" if above(base, oracle) else "helps" if above(oracle, base) else "changes nothing beyond chance"
+        said.append(f"purity alone {how}" + (": positives have to look alike, too" if how == "hurts" else ""))
     if augmented:
-        helped = above(augmented, base)
-        said.append(f"augmentations added back {'help' if helped else 'do not help'} beyond chance")
+        how = "help" if above(augmented, base) else "hurt" if above(base, augmented) else "change nothing beyond chance"
+        said.append(f"augmentations added back {how}")
     return f" So {'; '.join(said)}." if said else ""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.answers.common import Run, mean_cell, signed
+from nearkin.answers.common import Run, above, mean_cell, signed
 from nearkin.evaluate.stats import t_interval
 
 
@@ -22,10 +22,11 @@ def two_by_two(runs: list[Run]) -> dict[str, Any] | None:
     full = {name: cell for name, cell in cells.items() if cell}
     if len(full) < 4:
         return None
+    # Seeds that every cell has, or their means where there are none.
     seeds = [
         seed for seed in full["encoder, augmentations"]["by_seed"] if all(seed in c["by_seed"] for c in full.values())
     ]
-    values = [[cell["by_seed"][seed] for cell in full.values()] for seed in seeds] if len(seeds) > 1 else []
+    values = [[cell["by_seed"][seed] for cell in full.values()] for seed in seeds]
     effects = _effects(np.array(values or [[cell["mean"] for cell in full.values()]]))
     told = {name: _told(each) for name, each in effects.items()}
     rows = [cell | {"title": f"{cell['title']} ({name})"} for name, cell in full.items()]
@@ -39,12 +40,13 @@ def two_by_two(runs: list[Run]) -> dict[str, Any] | None:
             f"With augmentations, the encoder is worth {told['encoder, augmentations']} points over a code per image; with "
             f"neighbours {told['encoder, neighbours']}; on average {told['encoder']}. Augmentations are worth "
             f"{told['augmentations, encoder']} points over neighbours for the encoder and {told['augmentations, codes']} for codes; "
-            f"on average {told['augmentations']}. {_conclusion(effects['encoder'] - effects['augmentations'])}"
+            f"on average {told['augmentations']}. {_conclusion(full['encoder, neighbours'], full['codes, augmentations'])}"
         ),
         "caveat": (
             "LO ties codes to images by reconstruction, which the other cells do not have: its cell differs in two things. "
             "Neighbours here come from a trained VICReg, so the neighbour cells inherit what augmentations taught it, and "
-            "free codes of new images are means of their neighbours' codes under that VICReg."
+            "free codes of new images are means of their neighbours' codes under that VICReg. Which is worth more on average is the same "
+            "question as which of the two mixed cells reads more."
         ),
         "rows": rows,
     }
@@ -70,16 +72,10 @@ def _told(effect: NDArray[np.float64]) -> str:
     return signed(float(effect.mean())) + spread
 
 
-def _conclusion(more: NDArray[np.float64]) -> str:
-    """Which of the two buys more. ``more`` (seeds,): the encoder's average effect over that of augmentations."""
-    interval = t_interval(more.tolist())
-    which = (
-        "The encoder buys more than augmentations do"
-        if more.mean() > 0
-        else "Augmentations buy more than the encoder does"
-    )
-    if interval is None:
-        return f"{which} (one seed, so no intervals)."
-    if interval[0] < 0 < interval[1]:
-        return "Which of the two buys more is not decided."
-    return f"{which}."
+def _conclusion(encoder: dict[str, Any], augmentations: dict[str, Any]) -> str:
+    """Which of the two is worth more on average: their average effects differ by just the two cells that have one of them."""
+    if above(encoder, augmentations):
+        return "On average the encoder is worth more."
+    if above(augmentations, encoder):
+        return "On average augmentations are worth more."
+    return "Which of the two is worth more on average is not decided."
