@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin import data as nd
-from nearkin.analyze.maps import K, draw_maps
+from nearkin.analyze.maps import K, draw_maps, draw_of_part
 from nearkin.analyze.stability import map_stability
 from nearkin.atomic import as_object, file_digest, read_json, write_json
 from nearkin.bulk import Job, Summary, check_engine, embed_parts, parts_of
@@ -261,8 +261,11 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
         raise ConfigError(f"-o {out}: a map is written as .parquet or .png.")
     part = _rows(embeddings, split)
     whole = len(part)
-    part = part.take(np.sort(np.random.default_rng(seed).permutation(whole)[:max_images]))
-    item = draw_maps(part.Z, part.labels, seed=seed, kinds=(kind,))[kind]
+    if whole > max_images:
+        rows = np.sort(np.random.default_rng(seed).permutation(whole)[:max_images])
+        item = draw_of_part(part.Z, part.labels, rows, kind=kind, seed=seed)
+    else:
+        item = draw_maps(part.Z, part.labels, seed=seed, kinds=(kind,))[kind]
     if item.skipped:
         raise ConfigError(f"no map: {item.skipped}.")
     claim(out.parent)
@@ -270,8 +273,10 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
 
     save_map(part, item, out, title=kind)
     trust = "-" if item.trustworthiness is None else f"{item.trustworthiness:.3f}"
-    count = f"{whole:,}" if len(part) == whole else f"{len(part):,} of {whole:,}"
-    return f"{count} images; trustworthiness {trust}, neighbours preserved {100 * (item.preservation or 0):.0f} %"
+    fitted = ""
+    if whole > max_images:
+        fitted = f", judged by {max_images:,}" + (" it was fitted on" if kind == "tsne" else "")
+    return f"{whole:,} images{fitted}; trustworthiness {trust}, neighbours preserved {100 * (item.preservation or 0):.0f} %"
 
 
 def agreement_of_maps(embeddings: Embeddings, *, split: str, seeds: Sequence[int]) -> str:

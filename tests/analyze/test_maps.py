@@ -7,7 +7,8 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
-from nearkin.analyze.maps import K, draw_maps, preservation, trustworthiness
+from nearkin.analyze.maps import K, draw_maps, draw_of_part, preservation, trustworthiness
+from nearkin.analyze.tsne import tsne_and_rest
 from nearkin.neighbors import knn
 
 RNG = np.random.default_rng(0)
@@ -50,6 +51,36 @@ def test_tsne_keeps_planted_clusters_apart_and_is_seeded() -> None:
     a, b = draw_maps(Z, y, seed=1)["tsne"], draw_maps(Z, y, seed=1)["tsne"]
     assert a.purity is not None and a.purity > 0.95 and np.array_equal(a.coords, b.coords)
     assert a.trustworthiness is not None and a.trustworthiness > 0.9
+
+
+def test_the_rest_is_placed_where_it_belongs_and_moves_nothing() -> None:
+    y = RNG.permutation(np.repeat(np.arange(4), 60))
+    Z = (8 * np.eye(4, 60)[y] + RNG.normal(size=(240, 60)) / 4).astype(np.float32)  # more than t-SNE's 50 components
+    rows = np.sort(RNG.permutation(240)[:160])
+    found = draw_of_part(Z, y, rows, kind="tsne", seed=1)
+    alone = draw_maps(Z[rows], y[rows], seed=1, kinds=("tsne",))["tsne"]
+    assert np.array_equal(found.coords[rows], alone.coords)
+    assert (found.trustworthiness, found.purity) == (alone.trustworthiness, alone.purity)
+    others = np.setdiff1d(np.arange(240), rows)
+    nearest = np.linalg.norm(found.coords[others, None] - found.coords[rows][None], axis=2).argmin(axis=1)
+    assert (y[rows][nearest] == y[others]).all()
+    assert np.array_equal(draw_of_part(Z, y, rows, kind="tsne", seed=1).coords, found.coords)
+
+
+def test_points_of_the_map_are_placed_where_they_are() -> None:
+    Z = RNG.normal(size=(300, 5)).astype(np.float32)
+    coords, again = tsne_and_rest(Z, Z, seed=0, perplexity=10.0)
+    away, wide = np.linalg.norm(coords - again, axis=1), float(np.ptp(coords))
+    assert np.median(away) < 0.02 * wide
+    assert tsne_and_rest(Z, Z[:0], seed=0, perplexity=10.0)[1].shape == (0, 2)
+
+
+def test_pca_of_all_is_judged_by_the_rows_asked_for() -> None:
+    Z, rows = RNG.normal(size=(90, 5)).astype(np.float32), np.arange(0, 90, 2)
+    found = draw_of_part(Z, None, rows, kind="pca")
+    assert np.array_equal(found.coords, draw_maps(Z, None, kinds=("pca",))["pca"].coords)
+    assert found.trustworthiness is not None and found.explained is not None
+    assert draw_of_part(np.ones((9, 3), dtype=np.float32), None, np.arange(8), kind="tsne").skipped
 
 
 @pytest.mark.parametrize("Z", [np.ones((50, 4)), np.ones((3, 4)), np.arange(50.0)[:, None]])

@@ -102,7 +102,11 @@ def test_fit_embed_evaluate_map(tmp_path: Path) -> None:
     assert "linear" in text and json.loads((tmp_path / "e.json").read_text())["health"]["rankme"] >= 1
     assert "60 images;" in nearkin("map", "e.parquet", "-o", "m.png", "--kind", "pca", cwd=tmp_path)
     few = ("--kind", "pca", "--max-images", "20")
-    assert "20 of 60 images;" in nearkin("map", "e.parquet", "-o", "n.png", *few, cwd=tmp_path)
+    assert "60 images, judged by 20; trust" in nearkin("map", "e.parquet", "-o", "n.png", *few, cwd=tmp_path)
+    some = ("--max-images", "40")
+    text = nearkin("map", "e.parquet", "-o", "n.parquet", *some, cwd=tmp_path)
+    assert "60 images, judged by 40 it was fitted on; trust" in text
+    assert len(pq.read_table(tmp_path / "n.parquet")) == 60
     with Image.open(tmp_path / "m.png") as picture:
         assert picture.size[0] > 500
     text = nearkin("map", "e.parquet", "-o", "m.parquet", "--split", "all", "--seeds", "2", cwd=tmp_path)

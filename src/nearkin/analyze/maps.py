@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.tsne import tsne
+from nearkin.analyze.tsne import tsne, tsne_and_rest
 from nearkin.neighbors import Neighbors, knn
 
 KINDS = ("pca", "tsne")
@@ -147,3 +147,32 @@ def draw_maps(
     if "tsne" in kinds:
         drawn["tsne"] = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs), None
     return _judge(Z, high, drawn, labels)
+
+
+def draw_of_part(
+    Z: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    rows: NDArray[np.int64],
+    *,
+    kind: str,
+    seed: int = 0,
+    perplexity: float = 30.0,
+) -> Map:
+    """One map of all Z (N, D), of which t-SNE is fitted on ``rows`` (n,), ascending, and the others are placed on that map.
+
+    The map is judged by those rows among themselves. PCA is fitted on all. Labels and what has no map: as in :func:`draw_maps`.
+    """
+    part = Z[rows]
+    if reason := why_no_map(part):
+        return _skipped(len(Z), reason)
+    explained = None
+    if kind == "pca":
+        coords, explained = pca(Z, seed=seed)
+    else:
+        others = np.setdiff1d(np.arange(len(Z)), rows)
+        coords = np.empty((len(Z), 2), dtype=np.float32)
+        perplexity = min(perplexity, (len(rows) - 1) / 4)
+        coords[rows], coords[others] = tsne_and_rest(part, Z[others], seed=seed, perplexity=perplexity)
+    high = knn(part, part, min(K, len(rows) - 1), metric="l2", exclude_self=True)
+    known = None if labels is None else labels[rows]
+    return replace(_judge(part, high, {kind: (coords[rows], explained)}, known)[kind], coords=coords)

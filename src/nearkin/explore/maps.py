@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.analyze.maps import draw_maps, pca, why_no_map
-from nearkin.analyze.tsne import tsne
+from nearkin.analyze.tsne import tsne_and_rest
 from nearkin.atomic import as_object, read_arrays, read_object
 from nearkin.errors import DataError
 from nearkin.explore.spaces import Say, Space
@@ -101,7 +101,7 @@ def pca_map(space: Space, *, seed: int = 0) -> PointMap:
 
 
 def tsne_map(space: Space, *, seed: int, say: Say) -> PointMap:
-    """t-SNE as 'nearkin map' draws it, of at most 10,000 images (a seeded choice); says how long it took."""
+    """t-SNE as 'nearkin map' draws it: of at most 10,000 images (a seeded choice), others placed on it; says how long it took."""
     Z = space.embeddings.Z
     rows = np.sort(np.random.default_rng(seed).permutation(len(Z))[:MOST_TSNE])
     say(f"t-SNE of {len(rows):,} images by {space.title}; this takes a while")
@@ -111,13 +111,15 @@ def tsne_map(space: Space, *, seed: int, say: Say) -> PointMap:
         if found.skipped:
             return _no_map(len(Z), found.skipped)
         drawn, words = found.coords, _quality(found.trustworthiness, found.preservation)
+    elif reason := why_no_map(Z[rows]):
+        return _no_map(len(Z), reason)
     else:
-        drawn, words = tsne(Z[rows], seed=seed, perplexity=30.0), ""
+        others = np.setdiff1d(np.arange(len(Z)), rows)
+        drawn, words = np.empty((len(Z), 2), dtype=np.float32), ""
+        drawn[rows], drawn[others] = tsne_and_rest(Z[rows], Z[others], seed=seed, perplexity=30.0)
     say(f"t-SNE of {space.title}: {time.monotonic() - start:.0f} s")
-    coords = np.full((len(Z), 2), np.nan, dtype=np.float32)
-    coords[rows] = drawn
-    part = "" if len(rows) == len(Z) else f"{len(rows):,} of {len(Z):,} images"
-    return PointMap(fitted(coords), "; ".join(text for text in (part, words) if text))
+    part = "" if len(rows) == len(Z) else f"{len(rows):,} of {len(Z):,} images, the others placed among them"
+    return PointMap(fitted(drawn), "; ".join(text for text in (part, words) if text))
 
 
 def _no_map(n: int, reason: str) -> PointMap:

@@ -18,7 +18,10 @@ def map_(
     kind: Annotated[str, typer.Option("--kind", help="tsne or pca.")] = "tsne",
     split: options.Split = "all",
     max_images: Annotated[
-        int, typer.Option("--max-images", min=1, help="At most this many, a seeded choice.")
+        int,
+        typer.Option(
+            "--max-images", min=1, help="Fit t-SNE on at most this many, a seeded choice; place others on it."
+        ),
     ] = 10_000,
     seed: options.Seed = 0,
     seeds: Annotated[
