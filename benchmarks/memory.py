@@ -8,6 +8,7 @@ the system saw in it. Without arguments: the built-in images with the preset of 
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -29,7 +30,8 @@ def main() -> None:
     use_threads(a.threads)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "nearkin", "study", a.data, *rest, "-o", f"{folder}/study", "--quiet"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        environment = os.environ | {"OMP_NUM_THREADS": str(a.threads)}  # each thread has buffers of its own
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
     print(f"task       nearkin study {a.data} {' '.join(rest)}")
     print(f"peak       {peak:.2f} GB")

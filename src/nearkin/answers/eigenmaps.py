@@ -25,11 +25,14 @@ def eigenmaps(runs: list[Run]) -> dict[str, Any] | None:
             text += " So to a linear rule these eigenmaps hold more than the features that their graph was built on."
         else:
             text += " Whether they hold less than the features that their graph was built on is not decided."
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, dict[str, list[str]]] = {}
     for run in runs:
         if run["method"].split("-")[0] == "le" and run.get("graph"):
-            notes.setdefault(run["graph"], []).append(f"{run['title']} s{run['seed']}")
-    graphs = "".join(f" {'; '.join(who)}: {note}." for note, who in notes.items())
+            notes.setdefault(run["graph"], {}).setdefault(run["title"], []).append(f"s{run['seed']}")
+    graphs = ""
+    for note, who in notes.items():
+        named = "; ".join(f"{title} {', '.join(seeds)}" for title, seeds in who.items())
+        graphs += f" {named}: {note}."
     return {
         "question": "VICReg beside Laplacian eigenmaps: is the neighbour graph enough?",
         "statement": text + graphs,
