@@ -41,6 +41,7 @@ def probe_predicts_auc(pairs: Sequence[tuple[float, float]], *, seed: int = 0) -
     )
     rho, p = float(tested.statistic), float(tested.pvalue)
     says = "goes with it" if rho > 0 else "goes against it"
-    text = f"over {n} methods the rank correlation is {rho:+.2f} (p = {p:.2f}, permutations)".replace("-", "−")
+    chance = f"p = {p:.2f}" if p >= 0.005 else "p < 0.01"
+    text = f"over {n} methods the rank correlation is {rho:+.2f} ({chance}, permutations)".replace("-", "−")
     verdict = "probe accuracy says little about it" if p > 0.05 else f"probe accuracy {says}"
     return {"n": n, "rho": rho, "p": p, "statement": f"{text}: {verdict}."}

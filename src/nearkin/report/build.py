@@ -149,7 +149,7 @@ def _render(study: Path, results: dict[str, Any]) -> str:
                 }
             )
         ),
-        trained=_listed(list(dict.fromkeys(run["title"] for run in trained_runs))),
+        trained=_listed(list(dict.fromkeys(run["title"] for run in sorted(trained_runs, key=shown_first)))),
         label_users=list(dict.fromkeys(run["title"] for run in trained_runs if run["uses_labels"])),
         charts=shown_charts,
         maps=shown_maps,
