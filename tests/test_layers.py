@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {"analyze", "embeddings", "neighbors"},
     "analyze": {"embeddings", "neighbors", "atomic", "cores"},
     "lookup": {"data"},
-    "anomalies": {"analyze", "embeddings", "data", "neighbors"},
+    "anomalies": {"analyze", "cores", "embeddings", "data", "neighbors"},
     "embedder": {"methods", "atomic"},
     "export": {"atomic", "embedder", "methods", "__init__"},
     "export_timm": {"atomic", "export", "methods", "nets", "views", "__init__"},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nearkin.analyze.overlap import overlap, top_rows
-from nearkin.analyze.spread import Spread, moments
+from nearkin.analyze.spread import Spread, moments, reference
 from nearkin.analyze.spread import spread as compared
 from nearkin.errors import DataError
 
@@ -20,7 +20,7 @@ def cloud(n: int, seed: int) -> np.ndarray:
 
 
 def spread(inside: np.ndarray, outside: np.ndarray) -> Spread:
-    return compared(moments(inside), moments(outside))
+    return compared(reference(moments(inside)), moments(outside))
 
 
 def test_the_same_distribution_has_ratio_one() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from nearkin.errors import DataError
 
 _SHOWN = 10
 _MOST = 25_000
-_CHUNK = 1024  # rows in float64 at a time; of raw pixels four times as many are 0.1 GB, several times over
+_CHUNK = 2048  # rows in float64 at a time: of raw pixels 50 MB; smaller pieces would lie in a heap that does not shrink
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,6 @@ class Moments:
     covariance: NDArray[np.float64]
     length: float
 
-    @cached_property
-    def components(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Variances (D,), largest first, and their directions, the columns of (D, D)."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        return np.maximum(values[::-1], 0), vectors[:, ::-1]
-
     def effective_rank(self) -> float | None:
         """(tr C)^2 / tr(C C), which is the participation ratio of the variances; None for a constant set."""
         top = float(np.abs(self.covariance).max())
@@ -66,6 +59,35 @@ class Moments:
             return None
         share = self.covariance / top  # keeps the squares of tiny variances above 0
         return float(np.trace(share) ** 2 / np.square(share).sum())
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a set is compared with: :class:`Moments` along its principal components, in far less memory.
+
+    Attributes:
+        mean: float64 (D,). length: mean length of the vectors. rank: effective rank, None for a constant set.
+        variances: float64 (D,), largest first. directions: float64 (D, C), those of the first C: of all that hold 95 % of
+            the variance, and at least of 10.
+        kept: how many hold 95 %.
+    """
+
+    mean: NDArray[np.float64]
+    length: float
+    rank: float | None
+    variances: NDArray[np.float64]
+    directions: NDArray[np.float64]
+    kept: int
+
+
+def reference(of: Moments) -> Reference:
+    """The principal components of a set's moments."""
+    values, vectors = np.linalg.eigh(of.covariance)
+    values = np.maximum(values[::-1], 0)
+    total = float(values.sum())
+    kept = int(np.searchsorted(np.cumsum(values) / total, 0.95)) + 1 if total > 0 else 0
+    first = max(kept, min(_SHOWN, len(values)))
+    return Reference(of.mean, of.length, of.effective_rank(), values, vectors[:, ::-1][:, :first].copy(), kept)
 
 
 def moments(Z: NDArray[np.float32], seed: int = 0) -> Moments:
@@ -90,7 +112,7 @@ def moments(Z: NDArray[np.float32], seed: int = 0) -> Moments:
     return Moments(mean, covariance / len(Z), length)
 
 
-def spread(inside: Moments, outside: Moments) -> Spread:
+def spread(inside: Reference, outside: Moments) -> Spread:
     """Compare the variance of out with that of in.
 
     Raises:
@@ -98,20 +120,19 @@ def spread(inside: Moments, outside: Moments) -> Spread:
     """
     if len(inside.mean) != len(outside.mean):
         raise DataError(f"in ({len(inside.mean)} dimensions) and out ({len(outside.mean)}) must have the same width.")
-    values, vectors = inside.components
+    values = inside.variances
     total, out_total = float(values.sum()), float(np.trace(outside.covariance))
     ratio = outside.length / inside.length if inside.length > 0 else None
     if not total > 0:
         return Spread(None, (), None, ratio, None, None, outside.effective_rank())
-    along = np.einsum("dk,dk->k", vectors, outside.covariance @ vectors)
-    kept = int(np.searchsorted(np.cumsum(values) / total, 0.95)) + 1
+    along = np.einsum("dk,dk->k", inside.directions, outside.covariance @ inside.directions)
     shown = min(_SHOWN, int((values > 1e-9 * values[0]).sum()))
     return Spread(
         variance_ratio=out_total / total,
         per_component=tuple(float(v) for v in along[:shown] / values[:shown]),
-        outside=min(1.0, max(0.0, 1 - float(along[:kept].sum()) / out_total)) if out_total > 0 else None,
+        outside=min(1.0, max(0.0, 1 - float(along[: inside.kept].sum()) / out_total)) if out_total > 0 else None,
         norm_ratio=ratio,
         mean_shift=float(np.linalg.norm(outside.mean - inside.mean) / np.sqrt(total)),
-        effective_rank_in=inside.effective_rank(),
+        effective_rank_in=inside.rank,
         effective_rank_out=outside.effective_rank(),
     )

@@ -22,10 +22,11 @@ from nearkin.analyze.ood import detect
 from nearkin.analyze.overlap import TOP, top_rows
 from nearkin.analyze.resembled import K as K_RESEMBLED
 from nearkin.analyze.resembled import asked_rows, resembled
-from nearkin.analyze.spread import moments, spread
+from nearkin.analyze.spread import moments, reference, spread
 from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_index, pixel_knn, pixels
 from nearkin.anomalies.digits import describe_digits
 from nearkin.anomalies.sets import InSet, OodSet
+from nearkin.cores import return_memory
 from nearkin.errors import DataError
 from nearkin.neighbors import Neighbors, Search, knn, merged
 
@@ -85,7 +86,7 @@ def judge_embeddings(
                 lists.add(metric, TEST, merged(near_classes, length))
     scorer = Scorer(train, scores, k=k, seed=seed, lists=lists)
     found: Scores = {name: {TEST: values} for name, values in scorer.score(TEST, test).items()}
-    own = moments(test, seed)
+    own = reference(moments(test, seed))
     nearest: dict[str, Any] = {}
     wide: dict[str, Any] = {}
     for item in sets:
@@ -96,6 +97,7 @@ def judge_embeddings(
         nearest[item.name] = _resembled(lists, item.name, Z, inside, seed)
         wide[item.name] = spread(own, moments(Z, seed)).to_dict()
         del Z  # or it lies beside the next set's
+        return_memory()
     more = {"dim": int(train.shape[1]), "resembled": nearest, "spread": wide}
     return _shape(found, classwise, inside, sets, curves) | more
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nearkin.analyze.anomaly.base import AnomalyDetector
 
-_CHUNK = 1024  # rows in float64 at a time; of raw pixels four times as many are 0.1 GB, several times over
+_CHUNK = 2048  # rows in float64 at a time: of raw pixels 50 MB; smaller pieces would lie in a heap that does not shrink
 
 
 @dataclass(frozen=True)
