@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.tsne import tsne, tsne_and_rest
+from nearkin.analyze.tsne import tsne, tsne_of_rows
 from nearkin.neighbors import Neighbors, knn
 
 KINDS = ("pca", "tsne")
@@ -169,10 +169,7 @@ def draw_of_part(
     if kind == "pca":
         coords, explained = pca(Z, seed=seed)
     else:
-        others = np.setdiff1d(np.arange(len(Z)), rows)
-        coords = np.empty((len(Z), 2), dtype=np.float32)
-        perplexity = min(perplexity, (len(rows) - 1) / 4)
-        coords[rows], coords[others] = tsne_and_rest(part, Z[others], seed=seed, perplexity=perplexity)
+        coords = tsne_of_rows(Z, rows, seed=seed, perplexity=min(perplexity, (len(rows) - 1) / 4))
     high = knn(part, part, min(K, len(rows) - 1), metric="l2", exclude_self=True)
     known = None if labels is None else labels[rows]
     return replace(_judge(part, high, {kind: (coords[rows], explained)}, known)[kind], coords=coords)

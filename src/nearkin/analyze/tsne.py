@@ -48,6 +48,16 @@ def tsne_and_rest(
     return coords, np.asarray(placed + moved, dtype=np.float32)
 
 
+def tsne_of_rows(
+    Z: NDArray[np.float32], rows: NDArray[np.int64], *, seed: int, perplexity: float
+) -> NDArray[np.float32]:
+    """:func:`tsne_and_rest` of the ``rows`` (n,), ascending, of Z (N, D) and of all others, in the order of Z: float32 (N, 2)."""
+    others = np.setdiff1d(np.arange(len(Z)), rows)
+    coords = np.empty((len(Z), 2), dtype=np.float32)
+    coords[rows], coords[others] = tsne_and_rest(Z[rows], Z[others], seed=seed, perplexity=perplexity)
+    return coords
+
+
 def _fitted(
     Z: NDArray[np.float32], *, seed: int, perplexity: float, n_jobs: int, initialization: str
 ) -> tuple[Any, Callable[[NDArray[np.float32]], NDArray[np.float32]]]:

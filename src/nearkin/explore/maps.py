@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.analyze.maps import draw_maps, pca, why_no_map
-from nearkin.analyze.tsne import tsne_and_rest
+from nearkin.analyze.tsne import tsne_of_rows
 from nearkin.atomic import as_object, read_arrays, read_object
 from nearkin.errors import DataError
 from nearkin.explore.spaces import Say, Space
@@ -114,9 +114,7 @@ def tsne_map(space: Space, *, seed: int, say: Say) -> PointMap:
     elif reason := why_no_map(Z[rows]):
         return _no_map(len(Z), reason)
     else:
-        others = np.setdiff1d(np.arange(len(Z)), rows)
-        drawn, words = np.empty((len(Z), 2), dtype=np.float32), ""
-        drawn[rows], drawn[others] = tsne_and_rest(Z[rows], Z[others], seed=seed, perplexity=30.0)
+        drawn, words = tsne_of_rows(Z, rows, seed=seed, perplexity=30.0), ""
     say(f"t-SNE of {space.title}: {time.monotonic() - start:.0f} s")
     part = "" if len(rows) == len(Z) else f"{len(rows):,} of {len(Z):,} images, the others placed among them"
     return PointMap(fitted(drawn), "; ".join(text for text in (part, words) if text))
