@@ -5,13 +5,14 @@
 torchvision draws one set of parameters per call, so views that differ image by image take one call per image and view:
 that is what a data loader's worker does. kornia (measured where it is installed: pip install 'nearkin[benchmarks]') draws
 parameters per image of a batch, as nearkin does. All sides start from uint8 tensors in memory and end at normalised float
-tensors; all run on one thread; turns alternate, and the fastest of each side counts.
+tensors; all run on one thread; where there is a C++ compiler, nearkin's compiled views (the setting compile=true) run too; turns alternate, and the fastest of each side counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import shutil
 import time
 from collections.abc import Callable
 
@@ -94,12 +95,11 @@ def main() -> None:
     transform = torchvision_transform(recipe, arguments.size)
     few = images[: max(1, min(16, arguments.batch))]  # one image at a time: the batch does not matter
 
-    def batched() -> list[Tensor]:
-        if arguments.bf16:
-            return make_views(
-                images, recipe, generator, arguments.views, torch.bfloat16, memory_format=torch.channels_last
-            )
-        return make_views(images, recipe, generator, arguments.views)
+    dtype = torch.bfloat16 if arguments.bf16 else torch.float32
+    layout = torch.channels_last if arguments.bf16 else torch.contiguous_format
+
+    def batched(compiled: bool = False) -> list[Tensor]:
+        return make_views(images, recipe, generator, arguments.views, dtype, memory_format=layout, compiled=compiled)
 
     def one_by_one() -> list[Tensor]:
         return [torch.stack([transform(image) for image in few]) for _ in range(arguments.views)]
@@ -108,6 +108,8 @@ def main() -> None:
         "nearkin": (len(images), batched),
         "torchvision": (len(few), one_by_one),
     }
+    if shutil.which("g++") is not None and not arguments.quick:
+        sides["nearkin compiled"] = (len(images), lambda: batched(compiled=True))
     if importlib.util.find_spec("kornia") is not None:
         for cropping in ("slice", "resample"):  # image by image, or all by one grid
             whole = kornia_transform(recipe, arguments.size, cropping)
@@ -133,9 +135,10 @@ def main() -> None:
     )
     for name, taken in times.items():
         per_view = min(taken) * 1e6 / arguments.views
-        print(f"{name:<15} {1 / min(taken):9.0f} images/s per core  ({per_view:.1f} us per view)")
-    for name in list(sides)[1:]:
-        print(f"ratio to {name:<15} {min(times[name]) / min(times['nearkin']):6.1f}  (times faster)")
+        print(f"{name:<16} {1 / min(taken):9.0f} images/s per core  ({per_view:.1f} us per view)")
+    for own in [name for name in sides if name.startswith("nearkin")]:
+        for name in [name for name in sides if not name.startswith("nearkin")]:
+            print(f"{own:<16} ratio to {name:<15} {min(times[name]) / min(times[own]):6.1f}  (times faster)")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin.data.imageset import ImageSet, Splits
-from nearkin.errors import ConfigError, TrainingError, one_line
+from nearkin.errors import ConfigError, TrainingError, one_line, unknown
 from nearkin.evaluate.health import alignment, health
 from nearkin.methods.base import Method
 from nearkin.methods.settings import resolve, train_config
-from nearkin.nets import create_encoder, projector
+from nearkin.nets import Encoder, create_encoder, projector
+from nearkin.nets.stem import STEMS, set_axes
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
@@ -31,6 +32,7 @@ from nearkin.views import get_recipe, make_views, normalize
 _EVAL_IMAGES = 2048  # held-out images used for losses and health
 _KNN_BANK = 10_000  # training images the monitoring kNN probe looks at
 _EMBED_BATCH = 512
+_STEM_IMAGES = 2000  # evenly spaced training images whose patches a stem of axes comes from
 
 
 class JointNet(nn.Module):
@@ -54,7 +56,7 @@ class JointNet(nn.Module):
 class JointEmbedding(Method):
     """Base of the methods that pull views of an image together. Subclasses give ``views_loss``.
 
-    Settings: encoder (name), projector (widths), recipe (views), n_views, and every field of TrainConfig.
+    Settings: encoder (name), projector (widths), stem ("random", or "axes": :func:`nearkin.nets.stem.set_axes`), recipe (views), n_views, and every field of TrainConfig.
     ``most_views``: the largest legal n_views, None for any number from 2.
     """
 
@@ -63,6 +65,7 @@ class JointEmbedding(Method):
     defaults: ClassVar[dict[str, Any]] = {
         "encoder": "fast",
         "projector": (1024, 1024),
+        "stem": "random",
         "recipe": "reference",
         "n_views": 2,
     }
@@ -71,6 +74,8 @@ class JointEmbedding(Method):
         self.settings = resolve(self.defaults, settings)
         self.config: TrainConfig = train_config(self.settings)
         self.recipe = get_recipe(self.settings["recipe"])
+        if self.settings["stem"] not in STEMS:
+            raise unknown("stem", self.settings["stem"], STEMS)
         if image_shape[1] != image_shape[2]:
             raise ConfigError(f"images must be square; got {image_shape[1]} x {image_shape[2]}.")
         n_views, most = self.settings["n_views"], self.most_views
@@ -85,6 +90,12 @@ class JointEmbedding(Method):
             torch.manual_seed(derive(seed, "init"))
             self.net: nn.Module = self.make_net()
         self._compiled: dict[bool, Callable[[Tensor], dict[str, Tensor]]] = {}
+
+    def _set_stem(self, images: NDArray[np.uint8]) -> None:
+        rows = np.linspace(0, len(images) - 1, min(_STEM_IMAGES, len(images))).astype(np.int64)
+        x = normalize(torch.from_numpy(images[rows]), self.recipe)
+        for encoder in [module for module in self.net.modules() if isinstance(module, Encoder)]:  # BYOL has two
+            set_axes(encoder, x)
 
     def make_net(self) -> JointNet:
         """The net with fresh random weights."""
@@ -112,7 +123,7 @@ class JointEmbedding(Method):
 
     def make_pair(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> list[Tensor]:
         """uint8 (B, 3, H, W), rows int64 (B,) of the training set -> the positives: V views, float (B, 3, H, W)."""
-        return make_views(images, self.recipe, rng, n_views=self.settings["n_views"])
+        return make_views(images, self.recipe, rng, n_views=self.settings["n_views"], compiled=self.config.compile)
 
     def held_out_pair(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
         """Like :meth:`make_pair` for images that are not in the training set."""
@@ -161,6 +172,8 @@ class JointEmbedding(Method):
             self.prepare(splits, run_dir, seed)
             return
         self._build(seed)
+        if self.settings["stem"] == "axes":
+            self._set_stem(splits.train.images)
         self.prepare(splits, run_dir, seed)
         monitor = _Monitor(self, splits, run_dir, seed, title)
         train(

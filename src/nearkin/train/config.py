@@ -30,6 +30,8 @@ class TrainConfig:
             that is less, a fifth of training: what it protects from is counted in steps, and a small set has few per epoch.
         schedule: "cosine" to zero, or "constant", after the warm-up.
         precision: "bf16", "fp32" or "auto" (bf16 where the hardware has it natively).
+        compile: run views and net as compiled code (torch.compile), on a GPU as CUDA graphs. Compiling takes a minute or so, and
+            on a CPU a C++ compiler; results differ by rounding.
         sync_batchnorm: with several ranks, BatchNorm over the whole batch instead of each rank's part.
         eval_every: epochs between evaluations on held-out data (the last epoch always is evaluated).
         keep: how many evenly spaced weight snapshots to keep until the test losses are computed.
@@ -45,6 +47,7 @@ class TrainConfig:
     warmup_epochs: float = 1.0
     schedule: str = "cosine"
     precision: str = "auto"
+    compile: bool = False
     sync_batchnorm: bool = False
     eval_every: int = 1
     keep: int = 6

@@ -7,8 +7,9 @@ import logging
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
-from nearkin.errors import ConfigError
+from nearkin.errors import ConfigError, one_line
 from nearkin.train.ranks import launched
 
 
@@ -44,3 +45,20 @@ def make_fabric(device: str, precision: str) -> Fabric:
     # Under torchrun each process has its own GPU; without, the first.
     devices: int | list[int] = [torch.cuda.current_device()] if device == "cuda" and launched() > 1 else 1
     return Fabric(accelerator=device, devices=devices, precision="bf16-mixed" if use_bf16 else "32-true")
+
+
+def compile_net(net: nn.Module, device: str) -> None:
+    """Let calls of ``net`` run compiled code, in place: parameters and their names stay.
+
+    On a GPU the kernels of a pass are recorded once and replayed (CUDA graphs), so that Python does not hold the GPU up.
+
+    Raises:
+        ConfigError: nothing can be compiled here; on a CPU that takes a C++ compiler.
+    """
+    try:
+        torch.compile(torch.neg, dynamic=False)(torch.zeros(1, device=device))  # now, not inside the first step
+    except Exception as error:  # whatever a compiler may raise
+        raise ConfigError(
+            f"compile=true failed ({one_line(error)[:200]}). On a CPU it needs a C++ compiler; compile=false does without."
+        ) from error
+    net.compile(dynamic=False, mode="reduce-overhead" if device == "cuda" else "default")

@@ -19,6 +19,7 @@ from nearkin.train.batches import Batches
 from nearkin.train.batchnorm import globalise
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
+from nearkin.train.device import compile_net
 from nearkin.train.events import event_files
 from nearkin.train.optim import set_lr
 from nearkin.train.progress import step_bar
@@ -135,6 +136,8 @@ def train(
     trainable.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm:
         globalise(trainable.net, device)
+    if config.compile:
+        compile_net(trainable.net, device.type)
     optimizers = trainable.optimizers()
     parameters = [p for p in trainable.net.parameters() if p.requires_grad]
     batches = Batches(images, device)

@@ -168,8 +168,9 @@ def apply_jitter(images: Tensor, jitter: Jitter) -> Tensor:
 
 
 def indexes(images: Tensor) -> bool:
-    """Whether to work on the affected images only. On CPU that saves time; on a GPU asking which costs a wait."""
-    return images.device.type == "cpu"
+    """Whether to work on the affected images only. On CPU that saves time; on a GPU asking which costs a wait, and compiled
+    code would be cut in two."""
+    return images.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def luminance(images: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ blur, solarize) run on those only. Resizing and blur are float32 matrix products
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -107,6 +109,7 @@ def make_views(
     dtype: torch.dtype = torch.float32,
     size: int | None = None,
     memory_format: torch.memory_format = torch.contiguous_format,
+    compiled: bool = False,
 ) -> list[Tensor]:
     """Return ``n_views`` independent random views of a batch, normalised.
 
@@ -119,6 +122,7 @@ def make_views(
         dtype: of the result; the arithmetic is float32 whatever this is, autocast or not.
         size: side S of the square views; None keeps the images' size.
         memory_format: of the result.
+        compiled: run compiled code (torch.compile), which fuses the colour operations; results differ by rounding.
 
     Returns:
         n_views tensors (B, 3, S, S), (x - mean) / std.
@@ -136,7 +140,7 @@ def make_views(
         parameters = sample_view(recipe, b, height, width, generator)
         if generator.device != images.device:
             parameters = parameters.to(images.device)
-        out.append(render(images, recipe, parameters, dtype, size, memory_format))
+        out.append(render(images, recipe, parameters, dtype, size, memory_format, compiled))
     return out
 
 
@@ -174,6 +178,7 @@ def render(
     dtype: torch.dtype = torch.float32,
     size: int | None = None,
     memory_format: torch.memory_format = torch.contiguous_format,
+    compiled: bool = False,
 ) -> Tensor:
     """The view that ``parameters`` (of :func:`sample_view`) describe: uint8 (B, 3, H, W) -> (B, 3, S, S), normalised."""
     b, _, height, width = images.shape
@@ -182,13 +187,20 @@ def render(
     pixels = max(height * width, shape[0] * shape[1])
     step = max(1, _CHUNK_PIXELS // pixels) if images.device.type == "cpu" else max(1, b)
     mean, std = _statistics(recipe, images.device)
+    augment = _compiled() if compiled else _augment
     with torch.autocast(images.device.type, enabled=False):
         for start in range(0, b, step):
             part = slice(start, start + step)
-            view = _augment(images[part], recipe, parameters.rows(part), shape)
+            view = augment(images[part], recipe, parameters.rows(part), shape)
             # Narrow first: a cast that also changes the layout is several times slower on CPU.
             out[part] = view.sub_(mean).div_(std).to(dtype)
     return out
+
+
+@functools.cache
+def _compiled() -> Callable[..., Tensor]:
+    """What :func:`_augment` computes, in compiled code; made anew for each recipe and size of a batch."""
+    return torch.compile(_augment, dynamic=False)
 
 
 def _augment(images: Tensor, recipe: Recipe, parameters: ViewParameters, shape: tuple[int, int]) -> Tensor:
