@@ -100,6 +100,7 @@ def _fast(*widths: int, features: int, positions: int = 16) -> Callable[[int], E
 _BUILDERS: dict[str, Callable[[int], Encoder]] = {
     "fast": _fast(64, 128, 256, features=1024),
     "fast-2048": _fast(64, 128, 256, features=2048),
+    "fast-4096": _fast(64, 128, 256, features=4096),
     "fast-tiny": _fast(32, 64, 256, features=1024),
     "fast-mini": _fast(64, 128, features=512, positions=8),
     "resnet18-small": _build_resnet18,
