@@ -175,7 +175,12 @@ class LatentOptimization(Method):
             self._student.tensorboard = self.tensorboard
             (run_dir / "distilled").mkdir(exist_ok=True)
             self._student.fit(
-                splits, run_dir / "distilled", seed=seed, device=device, progress=progress, title=f"{title} distilling".strip()
+                splits,
+                run_dir / "distilled",
+                seed=seed,
+                device=device,
+                progress=progress,
+                title=f"{title} distilling".strip(),
             )
 
     def _set_net(self, tensors: dict[str, Tensor]) -> None:
