@@ -125,9 +125,9 @@ PRESETS: dict[str, Preset] = {
         Preset("cpu", "the fast net on all images, for a laptop", _CPU),
         Preset(
             "hour",
-            "VICReg alone with 4096 features, as good as an hour on two cores makes it",
+            "VICReg with 4096 features, as good as an hour on two cores makes it, beside baselines",
             {**_CPU, "encoder": "fast-4096", "stem": "axes", "epochs": 40, "eval_every": 4},
-            methods=("vicreg",),
+            methods=("vicreg", *_BASELINES),
         ),
         Preset(
             "reference",

@@ -37,5 +37,5 @@ def test_bash_completes_commands_flags_and_values() -> None:
 
 def test_values_are_those_that_are_legal() -> None:
     assert set(options.complete_method("")) == set(METHODS)
-    assert options.complete_preset("") == ["quick", "cpu", "reference", "full"]
+    assert options.complete_preset("") == ["quick", "cpu", "hour", "reference", "full"]
     assert options.complete_preset("f") == ["full"] and options.complete_device("c") == ["cpu", "cuda"]

@@ -13,6 +13,7 @@ from nearkin.errors import reading
 from nearkin.report.anomalies import anomaly_rows, one_class_rows, sources
 from nearkin.report.charts import COLOURS, charts, run_colours, shown_first
 from nearkin.report.embed import json_script, load_arrays, png_uri
+from nearkin.report.markdown import three_digits
 from nearkin.report.pointmaps import cluster_maps, joint_maps, point_maps
 
 _SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures stand side by side
@@ -26,11 +27,11 @@ def _pct(value: float | None) -> str:
 
 
 def _general(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    return "–" if value is None else three_digits(value)
 
 
 def _number(cell: dict[str, Any] | None) -> str:
-    return "–" if cell is None else f"{cell['mean']:.3g}"
+    return "–" if cell is None else three_digits(cell["mean"])
 
 
 def _cell(cell: dict[str, Any] | None, best: float | None) -> Markup:

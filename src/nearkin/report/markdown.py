@@ -26,8 +26,13 @@ def _score(cell: dict[str, Any] | None) -> str:
     return text
 
 
+def three_digits(value: float) -> str:
+    """0.0123, 12.3, 1,234: three digits that count, and whole numbers from 1,000 on."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 def _number(cell: dict[str, Any] | None) -> str:
-    return "-" if cell is None else f"{cell['mean']:.3g}"
+    return "-" if cell is None else three_digits(cell["mean"])
 
 
 def _safe(text: str) -> str:
