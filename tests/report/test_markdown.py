@@ -24,10 +24,3 @@ def test_answers_stand_there() -> None:
     row = {"title": "x|y", "layer": "z", "mean": 0.5, "interval": [0.4, 0.6], "n_seeds": 1, "purity": 0.25}
     text = "\n".join(_answer(1, {"question": "Q?", "statement": "S.", "caveat": "C.", "rows": [row]}))
     assert "x\\|y" in text and "50.00 [40.0, 60.0]" in text and "0.25" in text and "C." in text
-
-
-def test_numbers_of_a_thousand_and_more_are_whole() -> None:
-    from nearkin.report.markdown import three_digits
-
-    values = (0.0123456, 1.0, 63.24, 999.4, 999.6, 2328.97, -1234.5, 1e6)
-    assert [three_digits(v) for v in values] == ["0.0123", "1", "63.2", "999", "1,000", "2,329", "-1,234", "1,000,000"]

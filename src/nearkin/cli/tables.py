@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nearkin.errors import one_line
+from nearkin.rounded import three_digits
 
 
 def _percent(cell: dict[str, Any] | None, interval: bool = False) -> str:
@@ -22,7 +23,7 @@ def _percent(cell: dict[str, Any] | None, interval: bool = False) -> str:
 
 
 def _number(cell: dict[str, Any] | None) -> str:
-    return "-" if cell is None else f"{cell['mean']:.3g}"
+    return "-" if cell is None else three_digits(cell["mean"])
 
 
 def print_results(results: dict[str, Any]) -> None:

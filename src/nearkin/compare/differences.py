@@ -12,6 +12,7 @@ from nearkin.compare.images import PROBES, CannotTell, Images
 from nearkin.compare.sides import METRICS, PLAIN, Run, Side
 from nearkin.evaluate.paired import bootstrap_difference, holm, mcnemar, paired_t
 from nearkin.evaluate.stats import t_interval
+from nearkin.rounded import three_digits
 
 LEVEL = 0.05
 
@@ -188,7 +189,7 @@ def _sentence(comparison: Comparison, tests: int) -> str:
         return f"{names}: no number that both have, so nothing can be said."
     first = comparison.differences[0]
     title, accuracy = METRICS[first.metric][0], first.metric not in PLAIN
-    size = f"{100 * first.difference:+.1f} points" if accuracy else f"{first.difference:+.3g}"
+    size = f"{100 * first.difference:+.1f} points" if accuracy else three_digits(first.difference, "+")
     said = f"{names}: {title} {size.replace('-', '−')}"
     if first.p is None:
         return f"{said}; whether that is more than chance cannot be told: {first.why_not}."

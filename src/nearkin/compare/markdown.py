@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from nearkin.compare.differences import Difference, Report, shown_p
 from nearkin.compare.sides import METRICS, PLAIN
+from nearkin.rounded import three_digits
 
 
 def cells(d: Difference) -> list[str]:
     """metric, reference, other, difference with its interval, corrected p, how or why not."""
     if d.metric in PLAIN:
-        reference, other, size = f"{d.reference:.3g}", f"{d.other:.3g}", f"{d.difference:+.3g}"
-        ends = "" if d.interval is None else f" [{d.interval[0]:+.3g}, {d.interval[1]:+.3g}]"
+        reference, other, size = three_digits(d.reference), three_digits(d.other), three_digits(d.difference, "+")
+        ends = (
+            "" if d.interval is None else f" [{three_digits(d.interval[0], '+')}, {three_digits(d.interval[1], '+')}]"
+        )
     else:
         reference, other, size = f"{100 * d.reference:.2f}", f"{100 * d.other:.2f}", f"{100 * d.difference:+.2f}"
         ends = "" if d.interval is None else f" [{100 * d.interval[0]:+.2f}, {100 * d.interval[1]:+.2f}]"

@@ -13,8 +13,8 @@ from nearkin.errors import reading
 from nearkin.report.anomalies import anomaly_rows, one_class_rows, sources
 from nearkin.report.charts import COLOURS, charts, run_colours, shown_first
 from nearkin.report.embed import json_script, load_arrays, png_uri
-from nearkin.report.markdown import three_digits
 from nearkin.report.pointmaps import cluster_maps, joint_maps, point_maps
+from nearkin.rounded import three_digits
 
 _SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures stand side by side
 _SHOWN = 8  # methods whose maps and entangled classes lie open; those of the others are folded, and without pictures
@@ -31,7 +31,7 @@ def _general(value: float | None) -> str:
 
 
 def _number(cell: dict[str, Any] | None) -> str:
-    return "–" if cell is None else three_digits(cell["mean"])
+    return _general(None if cell is None else cell["mean"])
 
 
 def _cell(cell: dict[str, Any] | None, best: float | None) -> Markup:

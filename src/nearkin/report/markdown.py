@@ -7,6 +7,7 @@ from typing import Any
 
 from nearkin.atomic import read_object, write_text
 from nearkin.errors import reading
+from nearkin.rounded import three_digits
 
 _SCORES = (
     ("linear", "linear %"),
@@ -24,11 +25,6 @@ def _score(cell: dict[str, Any] | None) -> str:
         low, high = cell["interval"]
         text += f" [{100 * low:.1f}, {100 * high:.1f}]"
     return text
-
-
-def three_digits(value: float) -> str:
-    """0.0123, 12.3, 1,234: three digits that count, and whole numbers from 1,000 on."""
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def _number(cell: dict[str, Any] | None) -> str:
@@ -68,7 +64,7 @@ def _answer(number: int, answer: dict[str, Any]) -> list[str]:
             header,
             [
                 [row["title"], row["layer"], _score(row), str(row["n_seeds"])]
-                + [f"{row[name]:.3g}" if row.get(name) is not None else "-" for name in extra]
+                + [three_digits(row[name]) if row.get(name) is not None else "-" for name in extra]
                 for row in answer["rows"]
             ],
         )
