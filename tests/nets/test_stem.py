@@ -15,6 +15,7 @@ from nearkin.data import ImageSet, Splits
 from nearkin.errors import ConfigError
 from nearkin.methods import create
 from nearkin.methods.byol import BYOLNet
+from nearkin.methods.joint import JointEmbedding
 from nearkin.nets import Encoder, create_encoder
 from nearkin.nets.stem import set_axes
 
@@ -23,8 +24,10 @@ RNG = np.random.default_rng(0)
 
 def smooth(n: int, side: int = 32) -> torch.Tensor:
     """Images whose patches vary most in slow waves, and differently in each channel; no two axes are alike."""
-    slow = nn.functional.interpolate(torch.randn(n, 3, side // 4, side // 4), size=(side, side), mode="bilinear")
-    return (slow + 0.3 * torch.randn(n, 3, side, side)) * torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)
+    rng = torch.Generator().manual_seed(0)
+    coarse = torch.randn(n, 3, side // 4, side // 4, generator=rng)
+    slow = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    return (slow + 0.3 * torch.randn(n, 3, side, side, generator=rng)) * torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)
 
 
 def kernels(encoder: nn.Module) -> torch.Tensor:
@@ -59,6 +62,15 @@ def test_no_first_convolution_is_told() -> None:
     for net in (nn.Linear(3, 3), nn.Conv2d(1, 4, 3), nn.Conv2d(3, 6, 3, groups=3), nn.Conv2d(3, 6, 3, dilation=2)):
         with pytest.raises(ConfigError, match="stem=axes needs an encoder"):
             set_axes(net, smooth(2))
+
+
+def test_the_untrained_encoder_starts_as_the_trained_one(tmp_path: Path) -> None:
+    parts = [ImageSet(RNG.integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8).astype(str)) for _ in range(3)]
+    method = create("random-init", {"encoder": "fast-mini", "stem": "axes", "precision": "fp32"}, (3, 32, 32))
+    method.fit(Splits(*parts), tmp_path / "run", device="cpu", progress=False)
+    assert isinstance(method, JointEmbedding)
+    found = kernels(method.net)
+    assert torch.equal(found[: len(found) // 2], -found[len(found) // 2 :])
 
 
 def test_setting_reaches_every_encoder_of_a_net(tmp_path: Path) -> None:

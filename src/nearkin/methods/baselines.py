@@ -120,7 +120,7 @@ class RandomInit(VICReg):
         """Draw the weights, estimate BatchNorm statistics, save."""
         self._fabric = make_fabric(device, self.config.precision)
         if not (run_dir / WEIGHTS).exists():
-            self._build(seed)
+            self._start(splits.train.images, seed)
             self._calibrate(splits.train.images, seed)
             save_random(self, run_dir)
         self.load(run_dir, device)

@@ -56,7 +56,8 @@ class JointNet(nn.Module):
 class JointEmbedding(Method):
     """Base of the methods that pull views of an image together. Subclasses give ``views_loss``.
 
-    Settings: encoder (name), projector (widths), stem ("random", or "axes": :func:`nearkin.nets.stem.set_axes`), recipe (views), n_views, and every field of TrainConfig.
+    Settings: encoder (name), projector (widths), stem ("random", or "axes": :func:`nearkin.nets.stem.set_axes`), recipe
+    (views), n_views, and every field of TrainConfig.
     ``most_views``: the largest legal n_views, None for any number from 2.
     """
 
@@ -91,7 +92,11 @@ class JointEmbedding(Method):
             self.net: nn.Module = self.make_net()
         self._compiled: dict[bool, Callable[[Tensor], dict[str, Tensor]]] = {}
 
-    def _set_stem(self, images: NDArray[np.uint8]) -> None:
+    def _start(self, images: NDArray[np.uint8], seed: int) -> None:
+        """Build the net as training begins with it: random weights, and the stem that the settings ask for."""
+        self._build(seed)
+        if self.settings["stem"] == "random":
+            return
         rows = np.linspace(0, len(images) - 1, min(_STEM_IMAGES, len(images))).astype(np.int64)
         x = normalize(torch.from_numpy(images[rows]), self.recipe)
         for encoder in [module for module in self.net.modules() if isinstance(module, Encoder)]:  # BYOL has two
@@ -171,9 +176,7 @@ class JointEmbedding(Method):
             self.load(run_dir, device)
             self.prepare(splits, run_dir, seed)
             return
-        self._build(seed)
-        if self.settings["stem"] == "axes":
-            self._set_stem(splits.train.images)
+        self._start(splits.train.images, seed)
         self.prepare(splits, run_dir, seed)
         monitor = _Monitor(self, splits, run_dir, seed, title)
         train(
