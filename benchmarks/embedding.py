@@ -5,7 +5,8 @@
 Weights are random: speed does not depend on them. PyTorch runs channels-last, in fp32 and in bf16; ONNX Runtime and OpenVINO
 (where installed: pip install 'nearkin[export,benchmarks]') run the exported net in fp32, OpenVINO also in bf16. All get the
 same normalised float batches. Below, JPEG files of 64 x 64 pixels are decoded and embedded by the fastest engine of PyTorch,
-which is what nearkin offers: one after the other on all cores, and decoding of the next files beside the computing of the present ones.
+which is what nearkin offers: one after the other on all cores, and decoding of the next files beside the computing of the
+present ones.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 torchvision draws one set of parameters per call, so views that differ image by image take one call per image and view:
 that is what a data loader's worker does. kornia (measured where it is installed: pip install 'nearkin[benchmarks]') draws
 parameters per image of a batch, as nearkin does. All sides start from uint8 tensors in memory and end at normalised float
-tensors; all run on one thread; where there is a C++ compiler, nearkin's compiled views (the setting compile=true) run too; turns alternate, and the fastest of each side counts.
+tensors; all run on one thread; where there is a C++ compiler, nearkin's compiled views (the setting compile=true) run too; turns
+alternate, and the fastest of each side counts.
 """
 
 from __future__ import annotations

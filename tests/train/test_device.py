@@ -1,4 +1,4 @@
-"""Compiled training: the same steps up to rounding, continued after a kill, and one line where nothing can be compiled."""
+"""Compiled training: the same steps up to rounding, bit by bit the same when run again, and one line where nothing can be compiled."""
 
 from __future__ import annotations
 

@@ -263,3 +263,12 @@ def test_cuda_equals_cpu_without_waiting(recipe: Recipe) -> None:
     for a, b in zip(shared, make_views(images.cpu(), recipe, generator(1)), strict=True):
         share = ((a.cpu() - b).abs() > 1e-3).float().mean().item()
         assert share < (1e-3 if recipe.solarize_p else 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [get_recipe("reference"), EVERYTHING], ids=lambda recipe: recipe.name)
+def test_compiled_views_are_the_plain_ones(recipe: Recipe) -> None:
+    images = some_images(21)
+    plain, compiled = (make_views(images, recipe, generator(3), compiled=c) for c in (False, True))
+    for a, b in zip(plain, compiled, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)

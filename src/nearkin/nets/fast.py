@@ -37,7 +37,7 @@ def pool(x: Tensor) -> Tensor:
     """Global average: (B, C, H, W) -> (B, C).
 
     Channels-last maps are read as they lie in memory, and so is the gradient written: torch's own average over the last two
-    dimensions hands back a gradient in the other layout, and what comes before it took 9 % of a training step for that.
+    dimensions hands back a gradient in the other layout, on which the ReLU before it spends 19 instead of 0.7 ms (LOG.md).
     """
     return x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
 
@@ -56,7 +56,7 @@ class FastNet(nn.Module):
         positions: P, about the side of the first stage's maps: the stem's stride is S / P, rounded.
         features: F, feature width. Where it exceeds the last stage's, 1x1 convolutions of at most 1,024 channels widen the last
             map before pooling: a wide feature vector helps linear rules and costs far less than a wide stage. One convolution
-            for all of 4,096 channels is three times slower: its maps do not fit in any cache, and the system takes memory of
+            for all of 4,096 channels is slower: its maps do not fit in any cache, and the system takes memory of
             more than 32 MB away and hands it out anew, page by page, in each step.
     Shapes: (B, 3, S, S) -> (B, F).
     """

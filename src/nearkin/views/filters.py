@@ -59,9 +59,8 @@ def _blurred(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:
 
 def _banded(taps: Tensor, size: int) -> Tensor:
     """Return (B, size, size): the filter centred on every pixel, folded back at the borders by reflection."""
-    remembered = (
-        _shifts.__wrapped__ if torch.compiler.is_compiling() else _shifts
-    )  # a compiler cannot see through a cache
+    # A compiler cannot see through a cache.
+    remembered = _shifts.__wrapped__ if torch.compiler.is_compiling() else _shifts
     shifts = remembered(taps.shape[1], size, taps.device)
     return (taps @ shifts).view(-1, size, size)
 
