@@ -28,7 +28,7 @@ from PIL import Image
 from timing import cpu_name
 
 from nearkin.data import load
-from nearkin.presets import get_preset
+from nearkin.study.presets import get_preset
 
 SIZES = (10**7, 10**8, 10**9)
 DEGREE, SECTOR = 64, 4096  # of a DiskANN graph; bytes read from the disk at once
@@ -70,7 +70,7 @@ def speeds(images: NDArray[np.uint8], preset: str, device: str) -> dict[str, Any
     import torch
 
     from nearkin import VICReg
-    from nearkin.study import method_settings
+    from nearkin.runs.steps import method_settings
     from nearkin.train.device import pick_device
 
     chosen = get_preset(preset)
@@ -103,7 +103,7 @@ def operations(images: NDArray[np.uint8], preset: str) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from nearkin import VICReg
-    from nearkin.study import method_settings
+    from nearkin.runs.steps import method_settings
 
     settings = method_settings("vicreg", get_preset(preset).settings | {"epochs": 1})
     some = images[: 2 * settings["batch_size"]]

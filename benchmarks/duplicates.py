@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from timing import exponent
 
-from nearkin.analyze.duplicates import K, find_duplicates
-from nearkin.analyze.planted import plant
-from nearkin.neighbors import knn
+from nearkin.duplicates.find import K, find_duplicates
+from nearkin.duplicates.planted import plant
+from nearkin.search.exact import knn
 
 COPIES = 0.02
 

@@ -3,7 +3,7 @@
     python benchmarks/evaluation.py [--n 60000] [--dim 512] [--map-images 10000]
 
 The embedding is ten Gaussian classes with a decaying spectrum, five sixths train (a tenth of it val), one sixth test.
-    kNN          nearkin.neighbors.knn of test among train, k = 200       faiss.knn on the same unit vectors
+    kNN          nearkin.search.exact.knn of test among train, k = 200       faiss.knn on the same unit vectors
     linear       logistic regression, penalty chosen among six            scikit-learn, one penalty: what nearkin chose
     k-means      4 starts on the test images                              scikit-learn's KMeans, 4 starts
     t-SNE        PCA to 50, map, trustworthiness of map and PCA           openTSNE on the same 50 components
@@ -23,12 +23,12 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from timing import fastest, parser, seconds_of, use_threads
 
-from nearkin.analyze.kmeans import STARTS, raw_kmeans
-from nearkin.analyze.maps import draw_maps, draw_of_part
+from nearkin.clusters.kmeans import STARTS, raw_kmeans
 from nearkin.embeddings import Embeddings
 from nearkin.evaluate.linear import linear_probe, standardize
-from nearkin.evaluate.protocol import evaluate
-from nearkin.neighbors import knn, unit_rows
+from nearkin.maps.maps import draw_maps, draw_of_part
+from nearkin.search.exact import knn, unit_rows
+from nearkin.study.protocol import evaluate
 
 CLASSES, K = 10, 200
 

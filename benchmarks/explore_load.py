@@ -32,7 +32,7 @@ from nearkin.explore.finder import Finder
 from nearkin.explore.guard import TOKEN_HEADER
 from nearkin.explore.serve import HOST, open_socket
 from nearkin.explore.server import create_app
-from nearkin.explore.spaces import Space
+from nearkin.explore.sources import Space
 
 _TOKEN = "benchmark"
 

@@ -3,7 +3,7 @@
     python benchmarks/gradients.py [--n 10000] [--sides 10,40,70,100,165]
 
 Points lie evenly in a square, much as on a finished map. The error is that of the repulsive forces, relative to the sum over
-all pairs (root mean square). nearkin.analyze.tsne takes interpolation while the side is small for N, and Barnes and Hut
+all pairs (root mean square). nearkin.maps.tsne takes interpolation while the side is small for N, and Barnes and Hut
 with its angle after that; openTSNE alone takes interpolation from 10,000 points on, whatever the side.
 """
 
@@ -17,7 +17,7 @@ from openTSNE import _tsne
 from openTSNE.quad_tree import QuadTree
 from timing import fastest, parser, use_threads
 
-from nearkin.analyze.tsne import THETA
+from nearkin.maps.tsne import THETA
 
 
 def all_pairs(Y: NDArray[np.float64]) -> NDArray[np.float64]:

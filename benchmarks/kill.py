@@ -31,9 +31,9 @@ from PIL import Image
 # Before torch: threads of the parent would not live on in the forked children.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 from nearkin.errors import DataError
-from nearkin.inventory import examine
 from nearkin.report import build, write_markdown
-from nearkin.study import StudyConfig, run_study
+from nearkin.runs.verify import examine
+from nearkin.study.study import StudyConfig, run_study
 from nearkin.train.checkpoint import load_tensors
 
 SETTINGS = {

@@ -15,10 +15,10 @@ from duplicates import world as textures
 from evaluation import CLASSES, world
 from timing import exponent, fastest, parser, use_threads
 
-from nearkin.analyze.duplicates import find_duplicates
-from nearkin.analyze.kmeans import raw_kmeans
+from nearkin.clusters.kmeans import raw_kmeans
+from nearkin.duplicates.find import find_duplicates
 from nearkin.evaluate.linear import linear_probe
-from nearkin.neighbors import knn
+from nearkin.search.exact import knn
 
 
 def neighbours(n: int, d: int, k: int) -> Callable[[], object]:

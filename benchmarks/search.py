@@ -2,7 +2,7 @@
 
     python benchmarks/search.py [--queries 10000] [--base 50000] [--dim 1024] [--k 10] [--metric l2] [--threads 1]
 
-nearkin.neighbors.knn checks its input, centres it, searches by faiss and returns true distances; the bare call is
+nearkin.search.exact.knn checks its input, centres it, searches by faiss and returns true distances; the bare call is
 faiss.knn on the same arrays (for cosine: on unit vectors made beforehand), squared distances. scikit-learn is measured on
 --subset queries and counted per query. Turns alternate, and the fastest of each side counts. The vectors are seeded
 Gaussians around ten centres.
@@ -20,7 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 from timing import cpu_name, seconds_of
 
-from nearkin.neighbors import farthest, knn, unit_rows
+from nearkin.search.exact import farthest, knn, unit_rows
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from nearkin.data import ImageSet, Splits, load
 from nearkin.evaluate.knn import knn_accuracy
 from nearkin.evaluate.linear import linear_probe
 from nearkin.methods.vicreg import VICReg
-from nearkin.presets import get_preset
+from nearkin.study.presets import get_preset
 from nearkin.train.record import Record
 
 

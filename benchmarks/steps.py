@@ -20,7 +20,7 @@ from timing import gemm_peak, parser, use_threads
 from torch.utils.flop_counter import FlopCounterMode
 
 from nearkin.methods import create
-from nearkin.presets import get_preset
+from nearkin.study.presets import get_preset
 from nearkin.train.device import make_fabric, native_bf16, pick_device
 
 SIDE = 32

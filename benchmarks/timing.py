@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from nearkin.cores import available_cores
+from nearkin.system import available_cores
 
 
 def cpu_name() -> str:

@@ -30,15 +30,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from nearkin.augment import get_recipe
 from nearkin.losses import vicreg_loss
 from nearkin.methods import create
 from nearkin.methods.joint import JointNet
 from nearkin.nets import create_encoder
-from nearkin.presets import get_preset
+from nearkin.study.presets import get_preset
 from nearkin.train.device import make_fabric, native_bf16
 from nearkin.train.loop import train
 from nearkin.train.record import Record
-from nearkin.views import get_recipe
 from views import torchvision_transform
 
 SIDE = 32

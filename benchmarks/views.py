@@ -22,7 +22,7 @@ from timing import cpu_name, seconds_of
 from torch import Tensor
 from torchvision.transforms import v2
 
-from nearkin.views import RECIPES, Recipe, get_recipe, make_views
+from nearkin.augment import RECIPES, Recipe, get_recipe, make_views
 
 
 def torchvision_transform(recipe: Recipe, size: int) -> v2.Transform:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from nearkin import Embeddings
-from nearkin.analyze.hubness import hubness
-from nearkin.evaluate.protocol import evaluate, with_splits
+from nearkin.retrieval.hubs import hubness
+from nearkin.study.protocol import evaluate, with_splits
 
 
 def flawed() -> Embeddings:

@@ -20,8 +20,8 @@ from nearkin.methods import METHODS, create, method_info
 from nearkin.methods.joint import JointEmbedding
 from nearkin.methods.plan import planned_runs, without_repeats
 from nearkin.methods.settings import TRAIN_DEFAULTS, resolve
-from nearkin.presets import PRESETS, expand_methods, get_preset
-from nearkin.study import method_settings
+from nearkin.runs.steps import method_settings
+from nearkin.study.presets import PRESETS, expand_methods, get_preset
 from nearkin.train.record import Record
 from tests.commands import ROOT, commands_in, parse
 from tests.methods.test_contract import TINY, make_splits

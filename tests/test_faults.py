@@ -14,13 +14,12 @@ import pytest
 import torch
 
 from nearkin import data as nd
-from nearkin.atomic import write_json, write_npz, write_text
 from nearkin.data import files, folder
 from nearkin.embeddings import Embeddings
 from nearkin.errors import OutputError
-from nearkin.inventory import examine
-from nearkin.runfolder import claim, exclusive
-from nearkin.study import StudyConfig, run_study
+from nearkin.fileio import claim, exclusive, write_json, write_npz, write_text
+from nearkin.runs.verify import examine
+from nearkin.study.study import StudyConfig, run_study
 from nearkin.train.checkpoint import save_tensors
 from nearkin.train.record import Record
 from tests.fuzz.files import image_file

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from nearkin.notebook import curves_html, facts_html, scatter_html
+from nearkin.format import curves_html, facts_html, scatter_html
 
 
 def test_facts_are_escaped() -> None:

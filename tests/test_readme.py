@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nearkin.embeddings import Embeddings
-from nearkin.evaluate.protocol import evaluate
+from nearkin.study.protocol import evaluate
 from tests.commands import ROOT, commands_in, parse
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

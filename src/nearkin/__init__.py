@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Supervised,
         VICReg,
     )
-    from nearkin.inventory import describe_run
+    from nearkin.runs.summary import describe_run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
     "describe_run",
     "losses",
 ]
-_ELSEWHERE = {"Embeddings": "embeddings", "describe_run": "inventory"}
+_ELSEWHERE = {"Embeddings": "embeddings", "describe_run": "runs.summary"}
 
 
 def __getattr__(name: str) -> Any:

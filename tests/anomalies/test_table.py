@@ -9,25 +9,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixels
 from nearkin.anomalies import (
     Entry,
     InSet,
     anomaly_table,
-    compare,
     digit_sets,
     joint_map,
     judge_embeddings,
     judge_trivial,
     probe_predicts_auc,
 )
-from nearkin.anomalies.belong import apart
+from nearkin.anomalies.baseline_detectors import TRIVIAL, feature_scores, image_features, pixels
 from nearkin.anomalies.digits import describe_digits
+from nearkin.anomalies.ood_sets import OodSet
+from nearkin.anomalies.outlier_overlap import apart
 from nearkin.anomalies.published import CIFAR10, published_means
-from nearkin.anomalies.sets import OodSet
+from nearkin.anomalies.table import compare
 from nearkin.data import ImageSet
 from nearkin.errors import ConfigError, DataError
-from nearkin.neighbors import Neighbors, knn
+from nearkin.search.exact import Neighbors, knn
 
 CLASSES = ("a", "b", "c", "d")
 Vectors = dict[str, NDArray[np.float32]]

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner, Result
 
 from nearkin.cli import app
-from nearkin.cli.duplicates_search import Request, find
+from nearkin.duplicates.search import Request, find
 from nearkin.embeddings import Embeddings
 from nearkin.errors import NearkinError
 
@@ -152,7 +152,7 @@ def test_ids_that_do_not_match(project: Path) -> None:
 @pytest.mark.slow
 def test_a_run_brings_the_distance_into_the_score_and_another_run_is_refused(project: Path) -> None:
     """Untrained encoders are runs, too; one of another seed did not make these vectors."""
-    from nearkin.pipeline import embed_run, fit_run
+    from nearkin.runs.steps import embed_run, fit_run
 
     free = {"subset": None, "labels": None, "strict": False, "device": "cpu", "progress": False}
     for seed in (0, 1):

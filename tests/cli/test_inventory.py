@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nearkin.cli import app
 from tests.cli.inprocess import invoke
-from tests.inventory.conftest import made, study
+from tests.runs.conftest import made, study
 
 __all__ = ["made", "study"]
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from nearkin.cli import app
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, NearkinError
-from nearkin.pipeline import embed_run, fit_run
+from nearkin.runs.steps import embed_run, fit_run
 
 CLASSES = ("dark", "light")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.inprocess import invoke
-from tests.inventory.conftest import image_set
-from tests.train.test_events import read
+from tests.runs.conftest import image_set
+from tests.train.test_tensorboard import read
 
 SMALL = ["--epochs", "1", "--set", "encoder=fast-mini", "--set", "projector=8,8", "--set", "batch_size=16", "-q"]
 

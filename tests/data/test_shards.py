@@ -175,7 +175,7 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_parquet_bombs_and_columns_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearkin.atomic.MOST_UNPACKED", 100_000)
+    monkeypatch.setattr("nearkin.fileio.MOST_UNPACKED", 100_000)
     pq.write_table(pa.table({"image": pa.array([b"x"] * 300_000)}), tmp_path / "bomb.parquet")
     refused(str(tmp_path / "bomb*.parquet"), "more than 200 times its size; refused")
     twice = pa.Table.from_arrays([pa.array([b"x"])] * 2, names=["image", "image"])

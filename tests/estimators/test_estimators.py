@@ -22,7 +22,7 @@ from nearkin.data import ImageSet, Splits
 from nearkin.errors import ConfigError, DataError
 from nearkin.methods import create, default_settings
 from tests.methods.test_contract import TINY
-from tests.train.test_events import read
+from tests.train.test_tensorboard import read
 
 CLASSES = [
     getattr(nearkin, name)
@@ -136,7 +136,7 @@ def test_set_output() -> None:
 
 
 def test_a_run_folder_is_kept_continued_and_protected(tmp_path: Path) -> None:
-    from nearkin.inventory import check_run
+    from nearkin.runs.verify import check_run
 
     folder = tmp_path / "run"
     made = tiny(nearkin.VICReg, run_dir=folder).fit(X)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nearkin.evaluate.entanglement import entanglement
-from nearkin.neighbors import knn
+from nearkin.search.exact import knn
 
 RNG = np.random.default_rng(0)
 

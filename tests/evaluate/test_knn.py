@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from nearkin.evaluate.knn import KS, knn_accuracy, knn_predict, knn_probe
-from nearkin.neighbors import knn
+from nearkin.search.exact import knn
 
 RNG = np.random.default_rng(0)
 

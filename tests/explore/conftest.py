@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nearkin.atomic import write_json, write_npz
 from nearkin.embeddings import Embeddings
 from nearkin.explore.collect import Collection, collect
-from nearkin.pipeline import embed_run, fit_run
+from nearkin.fileio import write_json, write_npz
+from nearkin.runs.steps import embed_run, fit_run
 
 CLASSES = ("dark", "light")
 HOSTILE = "<img src=x onerror=alert(1)>.png"

@@ -193,7 +193,7 @@ def zoom_in(seen: Page, row: int) -> None:
         seen.page.mouse.move(*seen.place(row))
         seen.page.mouse.wheel(0, -200)
         seen.page.wait_for_timeout(100)
-        if seen.run("nearkin.thumbnails()"):
+        if seen.run("nearkin.study.thumbnails()"):
             return
     raise AssertionError("no thumbnails, however near")
 
@@ -201,7 +201,7 @@ def zoom_in(seen: Page, row: int) -> None:
 def test_thumbnails_at_deep_zoom_and_in_the_link(browser: Any, link: str) -> None:
     seen = Page(browser, link)
     page = seen.page
-    assert seen.run("nearkin.thumbnails()") == 0 and not page.is_visible("#near")
+    assert seen.run("nearkin.study.thumbnails()") == 0 and not page.is_visible("#near")
     row = seen.run("[...Array(nearkin.state.n).keys()].find(i => nearkin.plot.onMap(i))")
     zoom_in(seen, row)
     x, y = seen.run(f"nearkin.plot.position({row})")
@@ -210,14 +210,14 @@ def test_thumbnails_at_deep_zoom_and_in_the_link(browser: Any, link: str) -> Non
     page.select_option("#colour", "score:hubness@pca-s0/components")
     page.wait_for_function("location.hash.includes('hubness') && location.hash.includes('v=')")
     page.wait_for_timeout(400)  # the link is written a moment after the last movement
-    count, view, address = seen.run("nearkin.thumbnails()"), seen.run("nearkin.plot.view()"), page.url
+    count, view, address = seen.run("nearkin.study.thumbnails()"), seen.run("nearkin.plot.view()"), page.url
     page.goto("about:blank")
     seen.open(address)
-    page.wait_for_function(f"nearkin.thumbnails() === {count}")
+    page.wait_for_function(f"nearkin.study.thumbnails() === {count}")
     assert np.allclose(seen.run("nearkin.plot.view()"), view, atol=1e-3)
     assert seen.run("nearkin.state.colour") == "score:hubness@pca-s0/components"
     page.keyboard.press("r")
-    page.wait_for_function("nearkin.thumbnails() === 0")
+    page.wait_for_function("nearkin.study.thumbnails() === 0")
     assert not page.is_visible("#near") and seen.complaints == []
 
 
@@ -295,5 +295,5 @@ def test_sixty_thousand_points(browser: Any, tmp_path: Path) -> None:
         page.wait_for_function("nearkin.state.selection.length > 100", timeout=60_000)
         page.keyboard.press("Escape")
         zoom_in(seen, 7)
-        assert 0 < seen.run("nearkin.thumbnails()") <= 150
+        assert 0 < seen.run("nearkin.study.thumbnails()") <= 150
         assert seen.complaints == []

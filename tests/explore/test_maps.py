@@ -9,7 +9,7 @@ import pytest
 
 from nearkin.embeddings import Embeddings
 from nearkin.explore import maps
-from nearkin.explore.spaces import Space, find_spaces
+from nearkin.explore.sources import Space, find_spaces
 
 
 def space(Z: np.ndarray) -> Space:

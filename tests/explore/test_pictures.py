@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nearkin.atomic import write_npz
 from nearkin.errors import DataError
 from nearkin.explore.pictures import ACROSS, PER_SHEET, Pictures, open_pictures
-from nearkin.explore.spaces import find_spaces
+from nearkin.explore.sources import find_spaces
+from nearkin.fileio import write_npz
 
 
 def flat(n: int, side: int) -> np.ndarray:

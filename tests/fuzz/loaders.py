@@ -19,15 +19,16 @@ from nearkin.data.labels import read_labels
 from nearkin.data.shards import list_shards, read_shard
 from nearkin.data.single import read_images
 from nearkin.data.store import ingest, open_store
-from nearkin.embedder import open_run
 from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import NearkinError
 from nearkin.explore.columns import table_columns
 from nearkin.explore.maps import stored_maps
 from nearkin.explore.pictures import open_pictures
-from nearkin.explore.spaces import Space, find_spaces
-from nearkin.inventory import examine, summarize
+from nearkin.explore.sources import Space, find_spaces
 from nearkin.report import build
+from nearkin.runs.embedder import open_run
+from nearkin.runs.summary import summarize
+from nearkin.runs.verify import examine
 from nearkin.train.record import Record
 from tests.data.conftest import tar_files, write_tar
 from tests.fuzz import files
@@ -63,7 +64,7 @@ class Loader:
 @functools.cache
 def a_run() -> Path:
     """A run folder with random weights, vectors, maps and metrics."""
-    from nearkin.atomic import write_json, write_npz
+    from nearkin.fileio import write_json, write_npz
     from nearkin.methods import create
     from nearkin.train.checkpoint import save_tensors
 

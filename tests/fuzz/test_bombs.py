@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nearkin import atomic
 from nearkin import data as nd
+from nearkin import fileio as atomic
 from nearkin.data.decode import decode
 from nearkin.data.idx import parse_idx
 from nearkin.embeddings import Embeddings

@@ -12,7 +12,8 @@ import torch
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError
 from nearkin.methods import METHODS, create, known_settings, rank
-from nearkin.study import method_settings, with_needs
+from nearkin.runs.steps import method_settings
+from nearkin.study.study import with_needs
 
 TINY: dict[str, Any] = {
     "encoder": "fast-tiny",
@@ -57,7 +58,7 @@ def fit(name: str, folder: Path, splits: Splits, seed: int = 0) -> dict[str, np.
         if METHODS[each].needs:
             method.use_runs({needed: folder / needed for needed in METHODS[each].needs})
         (folder / each).mkdir(parents=True, exist_ok=True)
-        from nearkin.atomic import write_json
+        from nearkin.fileio import write_json
 
         write_json(folder / each / "config.json", {"method": each, "seed": seed, "settings": method.settings})
         method.fit(splits, folder / each, seed=seed, device="cpu", progress=False)

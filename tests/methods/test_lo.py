@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from nearkin.augment import get_recipe, sample_view
 from nearkin.errors import ConfigError
 from nearkin.methods import create
 from nearkin.methods.free_codes import CodeTable, sparse_adam
 from nearkin.methods.lo import conditions, positions
 from nearkin.methods.pyramid import laplacian_pyramid, pyramid_l1
 from nearkin.nets.decoder import Decoder
-from nearkin.views import get_recipe, sample_view
 from tests.methods.test_contract import TINY, make_splits
 
 
@@ -50,8 +50,8 @@ def test_what_the_decoder_is_told_of_colours() -> None:
 
 def test_loss_is_the_weighted_sum_of_its_terms(tmp_path: Path) -> None:
     """The drawn view against the rendered one, from codes of the batch's rows: by the formula, term by term."""
+    from nearkin.augment import render
     from nearkin.train.device import make_fabric
-    from nearkin.views import render
 
     weights = {"reconstruction_weight": 3.0, "variance_weight": 0.5, "covariance_weight": 0.25}
     method = create("lo", SETTINGS | weights, (3, 16, 16))

@@ -75,7 +75,7 @@ def test_second_view_is_a_neighbour_unaugmented(tmp_path: Path) -> None:
     method.before_epoch(0)
     rows = torch.arange(10)
     images = torch.from_numpy(splits.train.images[:10])
-    from nearkin.views import normalize
+    from nearkin.augment import normalize
 
     seen = set()
     for step in range(30):
@@ -89,7 +89,7 @@ def test_second_view_is_a_neighbour_unaugmented(tmp_path: Path) -> None:
 
 
 def test_augmented_both_images_are_views_of_their_own(tmp_path: Path) -> None:
-    from nearkin.views import make_views
+    from nearkin.augment import make_views
 
     splits = make_splits()
     method = create("ngn-augmented", SETTINGS | {"neighbors_from": "pixels"}, (3, 16, 16))
@@ -107,7 +107,7 @@ def test_augmented_both_images_are_views_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 def test_the_metric_chooses_neighbours_in_training_and_of_held_out_images(tmp_path: Path, metric: str) -> None:
-    from nearkin.views import normalize
+    from nearkin.augment import normalize
 
     splits = make_splits()
     method = create("ngn-pixels", SETTINGS | {"neighbors_metric": metric}, (3, 16, 16))

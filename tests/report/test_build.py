@@ -19,7 +19,7 @@ from nearkin.errors import DataError
 from nearkin.report import build
 from nearkin.report.embed import png_uri
 from nearkin.report.pointmaps import point_maps
-from nearkin.study import StudyConfig, run_study
+from nearkin.study.study import StudyConfig, run_study
 
 HOSTILE = "<script>alert(1)</script>\"'&\n\x1b[31m</table>"
 

@@ -92,7 +92,7 @@ def test_an_interrupted_write_leaves_only_our_own_temporary_name(
     def killed(*paths: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nearkin.atomic.put_in_place", killed)
+    monkeypatch.setattr("nearkin.fileio.put_in_place", killed)
     with pytest.raises(KeyboardInterrupt):
         save_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(3)}, {})
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors.tmp"]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from nearkin.augment import views as pipeline
 from nearkin.data import load, split
 from nearkin.errors import ConfigError
 from nearkin.methods.vicreg import VICReg
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import compile_net
 from nearkin.train.record import Record
-from nearkin.views import pipeline
 
 SETTINGS = {
     "encoder": "fast-mini",

@@ -18,7 +18,7 @@ from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
 from nearkin.train.loop import CHECKPOINT, WEIGHTS, trained
 from nearkin.train.record import Record
-from tests.train.test_events import read
+from tests.train.test_tensorboard import read
 
 CONFIG = TrainConfig(epochs=2, batch_size=4, precision="fp32", warmup_epochs=0, checkpoint_seconds=1e-9)
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8), dtype=np.uint8)

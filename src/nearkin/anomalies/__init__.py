@@ -5,14 +5,15 @@ that need no learning, against out-of-distribution sets in the same JSON shape; 
 verdict. ``anomaly_table`` does all of it at once.
 """
 
-from nearkin.anomalies.against import against, class_tables
-from nearkin.anomalies.compare import Entry, anomaly_table, compare, table_of
+from nearkin.anomalies.image_scores import has_unseen, inside_rows, rank, train_rows
 from nearkin.anomalies.judge import TEST, judge_embeddings, judge_trivial
-from nearkin.anomalies.maps import JointMap, joint_map
-from nearkin.anomalies.probe import probe_predicts_auc
+from nearkin.anomalies.ood_eval import against, class_tables
+from nearkin.anomalies.ood_map import JointMap, joint_map
+from nearkin.anomalies.ood_sets import InSet, OodSet, digit_sets, foreign_sets
+from nearkin.anomalies.probe_correlation import probe_predicts_auc
 from nearkin.anomalies.published import PUBLISHED
-from nearkin.anomalies.rank import has_unseen, inside_rows, rank, train_rows
-from nearkin.anomalies.sets import InSet, OodSet, digit_sets, foreign_sets
+from nearkin.anomalies.table import anomaly_table, compare, table_of
+from nearkin.anomalies.verdict import Entry
 
 __all__ = [
     "PUBLISHED",

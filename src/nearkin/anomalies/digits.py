@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from nearkin.anomalies.sets import OodSet
+from nearkin.anomalies.ood_sets import OodSet
 
 MOST = 0.05
 

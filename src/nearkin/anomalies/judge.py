@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.anomaly import SCORES, Scorer, TrainLists
-from nearkin.analyze.anomaly.knn import K_MEAN, mean_distance
-from nearkin.analyze.class_anomaly import (
+from nearkin.anomalies.baseline_detectors import (
+    TRIVIAL,
+    feature_scores,
+    image_features,
+    pixel_base,
+    pixel_index,
+    pixel_knn,
+    pixels,
+)
+from nearkin.anomalies.digits import describe_digits
+from nearkin.anomalies.knn import K_MEAN, mean_distance
+from nearkin.anomalies.one_class import (
     KNN_SCORES,
     class_distances,
     class_neighbors,
@@ -18,17 +27,17 @@ from nearkin.analyze.class_anomaly import (
     one_class_scores,
     per_class,
 )
-from nearkin.analyze.ood import detect
-from nearkin.analyze.overlap import TOP, top_rows
-from nearkin.analyze.resembled import K as K_RESEMBLED
-from nearkin.analyze.resembled import asked_rows, resembled
-from nearkin.analyze.spread import moments, reference, spread
-from nearkin.analyze.trivial import TRIVIAL, feature_scores, image_features, pixel_base, pixel_index, pixel_knn, pixels
-from nearkin.anomalies.digits import describe_digits
-from nearkin.anomalies.sets import InSet, OodSet
-from nearkin.cores import return_memory
+from nearkin.anomalies.ood_metrics import detect
+from nearkin.anomalies.ood_sets import InSet, OodSet
+from nearkin.anomalies.overlap import TOP, top_rows
+from nearkin.anomalies.resembled import K as K_RESEMBLED
+from nearkin.anomalies.resembled import asked_rows, resembled
+from nearkin.anomalies.scores import SCORES, Scorer
+from nearkin.anomalies.spread import moments, reference, spread
+from nearkin.anomalies.train_lists import TrainLists
 from nearkin.errors import DataError
-from nearkin.neighbors import Neighbors, Search, knn, merged
+from nearkin.search.exact import Neighbors, Search, knn, merged
+from nearkin.system import return_memory
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]
 PerClassScores = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]

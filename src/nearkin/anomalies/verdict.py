@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
-
-if TYPE_CHECKING:
-    from nearkin.anomalies.compare import Entry
 
 SMALL = 0.05  # a gain that the text calls little; it decides nothing
 _UNDECIDED = "cannot be decided; it needs a set without shortcuts and labelled classes to hold out"
@@ -19,6 +17,23 @@ RULE = (
     "no learning, and on held-out classes its AUROC is higher by more than a paired t 95% interval over classes. The best "
     "trivial score is picked per set by its AUROC, in its favour."
 )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run in the comparison: what :func:`judge_embeddings` found, and the run's probe accuracy in [0, 1] if known."""
+
+    method: str
+    seed: int
+    found: dict[str, Any]
+    title: str = ""
+    accuracy: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Method and seed, e.g. "vicreg-s0"."""
+        ending = f"-s{self.seed}"
+        return self.method if self.method.endswith(ending) else self.method + ending
 
 
 def verdict(

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from nearkin.cli.commands import (
+from nearkin.cli import (
     anomalies,
     cluster,
     compare,

@@ -10,14 +10,14 @@ import typer
 
 def complete_preset(incomplete: str) -> list[str]:
     """Presets that begin so, for the shell's completion."""
-    from nearkin.presets import PRESETS
+    from nearkin.study.presets import PRESETS
 
     return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 def complete_method(incomplete: str) -> list[str]:
     """Methods that begin so; variants of them (NAME@...) are left out."""
-    from nearkin.presets import GROUPS
+    from nearkin.study.presets import GROUPS
 
     names = dict.fromkeys(name.partition("@")[0] for name in GROUPS["all"])
     return [name for name in names if name.startswith(incomplete)]
@@ -99,7 +99,7 @@ HtmlOut = Annotated[Path | None, typer.Option("--html", help="HTML picture sheet
 def check_outputs(source: Path, *files: Path | None, table: Path | None = None, html: Path | None = None) -> None:
     """Refuse, before anything is computed, what could not be written, or would replace the embeddings."""
     from nearkin.errors import ConfigError
-    from nearkin.runfolder import claim_files
+    from nearkin.fileio import claim_files
 
     if table is not None and table.suffix.lower() != ".parquet":
         raise ConfigError(f"-o {table}: the table is written as .parquet.")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nearkin.errors import one_line
-from nearkin.rounded import three_digits
+from nearkin.format import three_digits
 
 
 def _percent(cell: dict[str, Any] | None, interval: bool = False) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.atomic import read_arrays
 from nearkin.data.decode import decode, to_square
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import choose_size
@@ -16,6 +15,7 @@ from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
 from nearkin.data.layout import SPLITS, train_or_test
 from nearkin.data.parquetshard import class_names, open_parquet, parquet_records
 from nearkin.errors import DataError, reading
+from nearkin.fileio import read_arrays
 
 _IMAGES = ("images", "x", "X")
 _LABELS = ("labels", "y")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.ahead import map_ahead
 from nearkin.data.cache import Cache, Index
 from nearkin.data.decode import decode, to_square
 from nearkin.data.files import Files, Unread, list_folder, list_zip
@@ -19,6 +18,7 @@ from nearkin.data.labels import read_labels
 from nearkin.data.layout import read_layout
 from nearkin.data.progress import file_bar
 from nearkin.errors import DataError
+from nearkin.system import map_ahead
 
 Watch = Callable[[str, NDArray[np.uint8]], object]
 SIZES = (32, 64, 96, 128, 224)

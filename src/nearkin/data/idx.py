@@ -10,10 +10,10 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.atomic import check_unpacked
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.imageset import Dataset, ImageSet
 from nearkin.errors import DataError, reading
+from nearkin.fileio import check_unpacked
 
 _STEMS = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
 _LONGEST_HEADER = 20

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from nearkin.atomic import read_parquet
 from nearkin.data.layout import SPLITS, train_or_test
 from nearkin.errors import DataError, reading
+from nearkin.fileio import read_parquet
 
 Rows = dict[str, tuple[str | None, str | None]]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from nearkin.atomic import check_parquet, regular
 from nearkin.data.records import MAX_RECORD, Record
 from nearkin.errors import DataError, reading
+from nearkin.fileio import check_parquet, regular
 
 _ROWS = 64
 _LABELS = ("label", "labels", "class")

@@ -11,7 +11,6 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from nearkin.ahead import map_ahead
 from nearkin.data.decode import decode, to_square
 from nearkin.data.imageset import Skipped
 from nearkin.data.parquetshard import open_parquet, parquet_records
@@ -19,6 +18,7 @@ from nearkin.data.records import Record, Sample
 from nearkin.data.tarshard import SUFFIXES as TARS
 from nearkin.data.tarshard import tar_records
 from nearkin.errors import DataError
+from nearkin.system import map_ahead
 
 SUFFIXES = (*TARS, ".parquet")
 _AHEAD = 64  # images that are decoded before they are asked for

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from nearkin.atomic import check_parquet, regular
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.folder import SIZES, choose_size
 from nearkin.data.imageset import Dataset, Skipped, parts_by_name
@@ -21,6 +20,7 @@ from nearkin.data.npyfile import NpyWriter
 from nearkin.data.progress import file_bar
 from nearkin.data.shards import Shard, list_shards, read_shard, sizes
 from nearkin.errors import DataError, OutputError, reading
+from nearkin.fileio import check_parquet, regular
 
 _META = "store.json"
 _VERSION = 1

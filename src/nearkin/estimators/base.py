@@ -15,15 +15,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from nearkin.atomic import as_object, read_json, write_json
 from nearkin.data import ImageSet, Splits, check_trainable
 from nearkin.data.fingerprint import fingerprint
 from nearkin.errors import ConfigError, unknown
 from nearkin.estimators.images import InputError, check_images
+from nearkin.fileio import as_object, claim, read_json, write_json
 from nearkin.methods import create, default_settings, filled, known_settings, method_info, reads_labels
-from nearkin.runfolder import claim
-from nearkin.train.events import need_tensorboard, write_events
 from nearkin.train.record import Record
+from nearkin.train.tensorboard import need_tensorboard, write_events
 
 # Parameters that every estimator has besides the settings of its method.
 COMMON: dict[str, Any] = {

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.mixing import mixing_matrix
-from nearkin.neighbors import Neighbors
+from nearkin.evaluate.mixing import mixing_matrix
+from nearkin.search.exact import Neighbors
 
 K = 10
 _PAIRS, _EXAMPLES = 5, 6

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.neighbors import unit_rows
+from nearkin.search.exact import unit_rows
 
 RANKME_IMAGES = 25_600  # as in the RankMe paper
 UNIFORMITY_IMAGES = 2048

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.evaluate.score import Score, score
-from nearkin.neighbors import Neighbors, Search, knn
+from nearkin.search.exact import Neighbors, Search, knn
 
 KS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURE = 0.07

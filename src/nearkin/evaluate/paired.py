@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from nearkin.analyze.bootstrap import percentiles, resampled_sums
+from nearkin.evaluate.bootstrap import percentiles, resampled_sums
 
 
 def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

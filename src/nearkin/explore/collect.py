@@ -17,7 +17,7 @@ from nearkin.explore.finder import Finder
 from nearkin.explore.maps import NAMES, PointMap, fitted, pca_map, stored_maps, tsne_map
 from nearkin.explore.pictures import Pictures, open_pictures
 from nearkin.explore.scores import SCORES, compute
-from nearkin.explore.spaces import Say, Space, align, find_spaces, with_run
+from nearkin.explore.sources import Say, Space, align, find_spaces, with_run
 
 MOST_IMAGES = 60_000
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nearkin.atomic import read_parquet
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError, reading
-from nearkin.explore.spaces import Say
+from nearkin.explore.sources import Say
+from nearkin.fileio import read_parquet
 
 MOST_GROUPS = 60  # more colours tell nothing apart: of more values, the most frequent ones and the rest together
 _FEW = 20  # whole numbers with at most this many values are groups

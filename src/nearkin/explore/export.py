@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.atomic import write_text
 from nearkin.errors import ConfigError, NearkinError
 from nearkin.explore.collect import Collection
 from nearkin.explore.finder import all_neighbours
 from nearkin.explore.page import single_page
 from nearkin.explore.scores import SCORES
+from nearkin.fileio import write_text
 from nearkin.report.embed import json_script
 
 MOST_EXPORTED = 20_000

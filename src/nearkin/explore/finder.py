@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import DataError
-from nearkin.neighbors import Neighbors, farthest, knn, unit_rows
+from nearkin.search.exact import Neighbors, farthest, knn, unit_rows
 
 _CHUNK = 2048  # rows whose differences fit into a core's cache
 

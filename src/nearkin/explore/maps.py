@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.maps import draw_maps, pca, why_no_map
-from nearkin.analyze.tsne import tsne_of_rows
-from nearkin.atomic import as_object, read_arrays, read_object
 from nearkin.errors import DataError
-from nearkin.explore.spaces import Say, Space
+from nearkin.explore.sources import Say, Space
+from nearkin.fileio import as_object, read_arrays, read_object
+from nearkin.maps.maps import draw_maps, pca, why_no_map
+from nearkin.maps.tsne import tsne_of_rows
 
 MOST_TSNE = 10_000  # as 'nearkin map' does
 _JUDGED = 4000  # images up to which the quality of a map is measured at once

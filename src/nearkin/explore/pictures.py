@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nearkin.atomic import read_arrays, read_object
 from nearkin.data import ImageSet
+from nearkin.data.images_by_id import images_of
 from nearkin.errors import DataError, NearkinError, reading
-from nearkin.explore.spaces import Say
-from nearkin.lookup import images_of
+from nearkin.explore.sources import Say
+from nearkin.fileio import read_arrays, read_object
 
 ACROSS = 16  # thumbnails per side of a sheet
 PER_SHEET = ACROSS * ACROSS
@@ -76,7 +76,7 @@ def open_pictures(
         images: the data to take them from; its absence or mistakes are errors. None: the study's data, then its
             thumbnails, then none, each with a note.
     Raises:
-        DataError: what :func:`nearkin.lookup.images_of` raises for ``images``.
+        DataError: what :func:`nearkin.data.images_by_id.images_of` raises for ``images``.
     """
     if images is not None:
         found = images_of(ids, images)

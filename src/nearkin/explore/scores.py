@@ -7,13 +7,13 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.analyze.anomaly.knn import mean_distance
-from nearkin.analyze.kmeans import checked, kmeans
-from nearkin.analyze.occurrence import occurrence
+from nearkin.anomalies.knn import mean_distance
+from nearkin.clusters.kmeans import checked, kmeans
 from nearkin.errors import DataError
 from nearkin.explore.columns import Column
-from nearkin.explore.spaces import Say, Space
-from nearkin.neighbors import knn
+from nearkin.explore.sources import Say, Space
+from nearkin.retrieval.occurrence import occurrence
+from nearkin.search.exact import knn
 
 K = 10
 _LONG = 2e10  # products of vectors, about a second of work

@@ -10,7 +10,7 @@ import webbrowser
 
 from nearkin.errors import ConfigError
 from nearkin.explore.collect import Collection
-from nearkin.explore.spaces import Say
+from nearkin.explore.sources import Say
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8808

@@ -14,9 +14,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 
 from nearkin.errors import DataError, NearkinError
 from nearkin.explore.collect import Collection
-from nearkin.explore.dropped import Embedders
 from nearkin.explore.guard import MOST_UPLOAD, Guard, same_token
 from nearkin.explore.page import SERVED, asset, index_page
+from nearkin.explore.query_upload import Embedders
 
 MOST_SHOWN = 48
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nearkin.augment import normalize
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.methods.base import Method
 from nearkin.methods.joint import save_random
@@ -18,7 +19,6 @@ from nearkin.methods.vicreg import VICReg
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.device import make_fabric
 from nearkin.train.loop import WEIGHTS
-from nearkin.views import normalize
 
 _CALIBRATION_IMAGES = 2048
 

@@ -24,15 +24,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin.atomic import read_json, write_json
 from nearkin.data.fingerprint import fingerprint
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError, DataError
+from nearkin.fileio import read_json, write_json
 from nearkin.methods.base import Method
 from nearkin.methods.neighborhood import Features, frozen_features, pixel_features, same_class, train_neighbors
 from nearkin.methods.settings import resolve, train_config
 from nearkin.methods.vicreg import VICReg, vicreg_terms
-from nearkin.neighbors import knn
+from nearkin.search.exact import knn
 from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nearkin.augment import get_recipe, make_views, normalize
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError, TrainingError, one_line, unknown
 from nearkin.evaluate.health import alignment, health
@@ -27,7 +28,6 @@ from nearkin.train.loop import ADVICE, SNAPSHOTS, WEIGHTS, train, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive, generator
-from nearkin.views import get_recipe, make_views, normalize
 
 _EVAL_IMAGES = 2048  # held-out images used for losses and health
 _KNN_BANK = 10_000  # training images the monitoring kNN probe looks at

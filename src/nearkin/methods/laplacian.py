@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nearkin.atomic import write_json
 from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
-from nearkin.graph import SpectralEmbedding
-from nearkin.graph.laplacian import WEIGHTS as GRAPH_WEIGHTS
+from nearkin.fileio import write_json
 from nearkin.methods.base import Method
 from nearkin.methods.neighborhood import Features, frozen_features
 from nearkin.methods.settings import resolve
-from nearkin.neighbors import METRICS
+from nearkin.methods.spectral import WEIGHTS as GRAPH_WEIGHTS
+from nearkin.methods.spectral import SpectralEmbedding
+from nearkin.search.exact import METRICS
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.loop import WEIGHTS
 

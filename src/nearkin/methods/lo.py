@@ -33,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nearkin.augment import ViewParameters, get_recipe, normalize, render, sample_view
 from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
 from nearkin.methods.base import Method
@@ -49,7 +50,6 @@ from nearkin.train.optim import make_optimizers
 from nearkin.train.progress import step_bar
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive, generator
-from nearkin.views import ViewParameters, get_recipe, normalize, render, sample_view
 
 CODE_FORMS = ("image", "view")
 CONDITIONS = 6  # brightness, contrast, saturation, hue, gray, solarize; crop and flip enter as positions

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.atomic import read_object
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, DataError, reading
-from nearkin.neighbors import knn
+from nearkin.fileio import read_object
+from nearkin.search.exact import knn
 from nearkin.train import ranks
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

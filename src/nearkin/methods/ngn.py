@@ -25,9 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearkin.atomic import write_json
+from nearkin.augment import make_views, normalize
 from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
+from nearkin.fileio import write_json
 from nearkin.methods.neighborhood import (
     Features,
     frozen_features,
@@ -39,12 +40,11 @@ from nearkin.methods.neighborhood import (
     train_neighbors_in_class,
 )
 from nearkin.methods.vicreg import VICReg
-from nearkin.neighbors import METRICS, knn
+from nearkin.search.exact import METRICS, knn
 from nearkin.train import ranks
 from nearkin.train.batches import Batches
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.record import Record
-from nearkin.views import make_views, normalize
 
 NEIGHBORS = "neighbors.safetensors"
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from nearkin.augment import make_views
 from nearkin.data.imageset import Splits
 from nearkin.errors import DataError
 from nearkin.methods.joint import JointEmbedding, JointNet
-from nearkin.views import make_views
 
 
 class Supervised(JointEmbedding):

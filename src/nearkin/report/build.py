@@ -8,13 +8,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup, escape
 
-from nearkin.atomic import read_object, write_text
 from nearkin.errors import reading
+from nearkin.fileio import read_object, write_text
+from nearkin.format import three_digits
 from nearkin.report.anomalies import anomaly_rows, one_class_rows, sources
 from nearkin.report.charts import COLOURS, charts, run_colours, shown_first
 from nearkin.report.embed import json_script, load_arrays, png_uri
 from nearkin.report.pointmaps import cluster_maps, joint_maps, point_maps
-from nearkin.rounded import three_digits
 
 _SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures stand side by side
 _SHOWN = 8  # methods whose maps and entangled classes lie open; those of the others are folded, and without pictures

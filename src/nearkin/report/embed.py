@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nearkin.atomic import read_arrays
+from nearkin.fileio import read_arrays
 
 _MOST_PIXELS = 96
 

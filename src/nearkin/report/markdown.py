@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nearkin.atomic import read_object, write_text
 from nearkin.errors import reading
-from nearkin.rounded import three_digits
+from nearkin.fileio import read_object, write_text
+from nearkin.format import three_digits
 
 _SCORES = (
     ("linear", "linear %"),

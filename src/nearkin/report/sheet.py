@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from nearkin.atomic import write_text
+from nearkin.fileio import write_text
 from nearkin.report.embed import png_uri
 
 _ASSETS = Path(__file__).parent / "assets"

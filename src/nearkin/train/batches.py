@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearkin.ahead import read_ahead
+from nearkin.system import read_ahead
 
 _UPLOAD = 16_384  # images
 

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from nearkin.atomic import as_object, write_file
 from nearkin.errors import DataError, OutputError, reading
+from nearkin.fileio import as_object, write_file
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:

@@ -20,11 +20,11 @@ from nearkin.train.batchnorm import globalise
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import compile_net
-from nearkin.train.events import event_files
 from nearkin.train.optim import set_lr
 from nearkin.train.progress import step_bar
 from nearkin.train.record import Record, Unwritten
 from nearkin.train.seeding import epoch_order, generator
+from nearkin.train.tensorboard import event_files
 
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
@@ -124,7 +124,7 @@ def train(
         images: uint8 (N, 3, H, W); may be a memory map. No labels.
         on_eval: called as on_eval(epoch, seconds) with the net in eval mode after every ``eval_every`` epochs;
             ``seconds`` is the training time so far, evaluation excluded.
-        tensorboard: also write event files (:mod:`nearkin.train.events`); needs the package.
+        tensorboard: also write event files (:mod:`nearkin.train.tensorboard`); needs the package.
     Raises:
         ConfigError: batch larger than the set. TrainingError: non-finite loss. OutputError: disk.
     """

@@ -1,0 +1,1 @@
+"""Clusters of an embedding: found, judged, described, printed."""

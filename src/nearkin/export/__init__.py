@@ -1,0 +1,1 @@
+"""A finished run's encoder as a file for other programs."""

@@ -1,0 +1,91 @@
+"""A finished run's encoder as a folder that ``timm.create_model`` loads: weights, and a config with the preprocessing.
+
+The layout is the one that timm writes and reads itself (timm/models/_hub.py, save_for_hf and load_model_config_from_path):
+config.json with architecture, model_args and pretrained_cfg, beside model.safetensors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+
+from nearkin import __version__
+from nearkin.augment import normalize
+from nearkin.errors import ConfigError
+from nearkin.export.onnx import difference, open_encoder, random_images
+from nearkin.fileio import read_json, write_file, write_json
+from nearkin.methods.joint import JointEmbedding
+from nearkin.nets.encoder import SMALL_IMAGE
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+LAYER = "backbone"  # timm's nets end there; heads and projectors are nearkin's
+
+
+def export_timm(run: Path, out: Path) -> float:
+    """Write the backbone of a finished run into the folder ``out`` and compare what timm makes of it with the run.
+
+    ``timm.create_model("local-dir:OUT", pretrained=True)`` gives float32 (B, F) of float32 (B, 3, S, S), pixels in [0, 1]
+    less the config's mean and divided by its std; ``timm.create_model(NAME, checkpoint_path=..., **model_args)`` does the
+    same without the config.
+
+    Returns:
+        The largest difference between timm's vectors and the run's on random images, as a share of the largest value.
+    Raises:
+        ConfigError: a method without an encoder, an encoder that timm does not have, ``out`` named like a file or
+            in use for something else.
+        DataError: no finished run there, or timm gives other vectors than the run. OutputError: disk.
+    """
+    if out.suffix in (".onnx", ".pt2", ".safetensors"):
+        raise ConfigError(f"-o {out}: --timm writes a folder; give a name without '{out.suffix}'.")
+    if (out / CONFIG).exists() and "architecture" not in read_json(out / CONFIG):  # a run's own, for one
+        raise ConfigError(f"-o {out} holds another config.json, which would be overwritten. Choose another folder.")
+    method, _ = open_encoder(run, layer=LAYER)
+    encoder = method.joint.encoder
+    if encoder.timm is None:
+        name = method.settings["encoder"]
+        small = f" for images up to {SMALL_IMAGE} pixels" if name in ("resnet18-small", "reference") else ""
+        raise ConfigError(
+            f"encoder '{name}'{small} is none of timm's, so timm.create_model cannot build it. Export {run} as .onnx or "
+            ".pt2, which need no code of the net, or train with a timm encoder, such as --set encoder=resnet18."
+        )
+    architecture, arguments = encoder.timm
+    tensors = {key: value.detach().cpu().contiguous() for key, value in encoder.backbone.state_dict().items()}
+    data = safetensors.torch.save(tensors, {"format": "pt", "nearkin": __version__})
+    write_file(out / WEIGHTS, lambda handle: handle.write(data))
+    net = timm.create_model(architecture, checkpoint_path=str(out / WEIGHTS), **arguments).eval()
+    write_json(out / CONFIG, _config(run, method, net, architecture, arguments))
+    with torch.no_grad():
+        found = net(normalize(torch.from_numpy(random_images(method)), method.recipe)).numpy()
+    return difference(found, method, LAYER, str(out))
+
+
+def _config(
+    run: Path, method: JointEmbedding, net: Any, architecture: str, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """What timm reads, and under "nearkin", which it leaves alone, where the weights come from."""
+    made = read_json(run / "config.json")
+    side, own = method.image_size, net.pretrained_cfg
+    return {
+        "architecture": architecture,
+        "num_classes": 0,
+        "num_features": int(net.num_features),
+        "model_args": arguments,
+        "pretrained_cfg": {
+            "input_size": [3, side, side],
+            "fixed_input_size": bool(own.get("fixed_input_size")),
+            # The short side to S, the middle cut out: as nearkin reads files.
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "crop_mode": "center",
+            "mean": list(method.recipe.mean),
+            "std": list(method.recipe.std),
+            "num_classes": 0,
+            "first_conv": own.get("first_conv"),
+            "classifier": own.get("classifier"),
+        },
+        "nearkin": {"version": __version__, "method": made["method"], "seed": made["seed"], "layer": LAYER},
+    }

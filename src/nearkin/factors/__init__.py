@@ -1,0 +1,1 @@
+"""What neighbours share: class, or background, colour and position?"""

@@ -1,0 +1,255 @@
+"""Files: written whole or not at all, read with one line on what is wrong, one process per output folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.errors import DataError, OutputError, reading
+
+_BATCH_VALUES = 2**23
+MOST_UNPACKED = 4 * 1024**3
+_MOST_RATIO = 200  # images and vectors shrink by less than 20; DEFLATE reaches 1032, Parquet's runs more
+
+
+def write_file(
+    path: Path,
+    fill: Callable[[IO[bytes]], object],
+    fix: str = "Free space or choose another -o.",
+    *,
+    temporary: Path | None = None,
+) -> None:
+    """Make a file of what ``fill`` writes. Raises OutputError, which ends with ``fix``, when the disk refuses.
+
+    ``temporary`` is written first; default: the path with ".tmp" behind. It must be a writer's own.
+    """
+    temporary = temporary or path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as handle:
+            fill(handle)
+        put_in_place(temporary, path)
+    except OSError as error:
+        if temporary.exists():
+            temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror or error}. {fix}") from error
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename, after the content is on the disk: else a power cut could leave the new name with nothing in it."""
+    with open(temporary, "rb+") as handle:
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text. Raises OutputError when the disk refuses."""
+    write_file(path, lambda handle: handle.write(text.encode("utf-8", "surrogateescape")))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, indented, NaN refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a compressed .npz without pickles."""
+    write_file(path, lambda handle: np.savez_compressed(handle, allow_pickle=False, **arrays))
+
+
+def check_unpacked(what: object, unpacked: int, size: int) -> None:
+    """Refuse a decompression bomb: a file of ``size`` bytes, by what it announces itself.
+
+    Raises:
+        DataError: it unpacks to more than 4 GiB and to more than 200 times its size.
+    """
+    if unpacked > max(MOST_UNPACKED, _MOST_RATIO * size):
+        raise DataError(f"{what} unpacks to {unpacked:,} bytes, more than {_MOST_RATIO} times its size; refused.")
+
+
+def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
+    """Read an Arrow table; of a folder all .parquet files in it. ``fix`` ends the message on an unreadable file.
+
+    Raises:
+        DataError: with ``missing`` when there is no file; it is no readable Parquet; two columns share a name; a
+            decompression bomb.
+    """
+    import pyarrow.parquet as pq
+
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
+    if not files:
+        raise DataError(missing)
+    with reading(f"{path} is not a readable Parquet file: it", fix):
+        for file in files:
+            check_parquet(file, pq.read_metadata(regular(file)), file.stat().st_size)
+        table = _read_table(path) if path.is_file() else pq.read_table(files)
+        table.validate(full=True)  # text that is not UTF-8 and offsets that lead nowhere would fail much later
+        return table
+
+
+def _read_table(file: Path) -> Any:
+    """By batches: levels and offsets of lists, decoded for a whole group of rows, take more than twice their values."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as opened:
+        about = opened.metadata
+        values = sum(
+            about.row_group(g).column(c).num_values
+            for g in range(about.num_row_groups)
+            for c in range(about.num_columns)
+        )
+        rows = min(2**16, max(2**8, _BATCH_VALUES * about.num_rows // max(1, values)))
+        return pa.Table.from_batches(opened.iter_batches(rows), opened.schema_arrow)
+
+
+def regular(path: Path) -> Path:
+    """``path``, unless it is a pipe or device: opening one may wait for ever."""
+    if path.exists() and not path.is_file():
+        raise ValueError("not a regular file")
+    return path
+
+
+def check_parquet(what: object, metadata: Any, size: int) -> None:
+    """Refuse two columns of one name, and a bomb.
+
+    Runs of equal values make a Parquet file small in any codec: the values are counted, not the bytes.
+
+    Raises:
+        ValueError: two columns of one name. DataError: a bomb.
+    """
+    names = metadata.schema.to_arrow_schema().names
+    if len(set(names)) < len(names):
+        raise ValueError(f"two columns named '{next(name for name in names if names.count(name) > 1)}'")
+    columns = [
+        metadata.row_group(g).column(c) for g in range(metadata.num_row_groups) for c in range(metadata.num_columns)
+    ]
+    check_unpacked(what, sum(max(8 * column.num_values, column.total_uncompressed_size) for column in columns), size)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz, or of an .npy under the name "". Without pickles.
+
+    Raises:
+        DataError: missing, damaged, object arrays (they would need pickle), or a decompression bomb.
+    """
+    import zipfile
+
+    try:
+        with reading(path), open(regular(path), "rb") as handle:
+            if zipfile.is_zipfile(handle):
+                with zipfile.ZipFile(handle) as archive:
+                    check_unpacked(path, sum(item.file_size for item in archive.infolist()), path.stat().st_size)
+            handle.seek(0)
+            loaded = np.load(handle, allow_pickle=False)
+            return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except DataError as error:
+        if "Object arrays" in str(error):
+            text = f"{path} holds Python objects, which are refused as unsafe; save plain arrays."
+            raise DataError(text) from error
+        raise
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of a JSON-able value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises DataError when it is missing or damaged."""
+    try:
+        return json.loads(regular(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"no file {path}; is this a folder written by 'nearkin study'?") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged ({error}). Delete it and run again.") from error
+
+
+def read_object(path: Path, **needed: type) -> dict[str, Any]:
+    """A JSON object that has the entries ``needed``, of these types.
+
+    Raises:
+        DataError: it is missing, damaged, or something else.
+    """
+    value = read_json(path)
+    wrong = [name for name, kind in needed.items() if not isinstance(as_object(value).get(name), kind)]
+    if not isinstance(value, dict) or wrong:
+        what = f"has no usable '{wrong[0]}'" if wrong else "holds no JSON object"
+        raise DataError(f"{path} is damaged (it {what}). Delete it and run again.")
+    return value
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """``value`` if it is a JSON object, else an empty one: to look into what foreign files nest."""
+    return value if isinstance(value, dict) else {}
+
+
+_LOCK = ".lock"
+
+
+def claim(folder: Path) -> None:
+    """Create ``folder`` and make sure files can be written there. Raises OutputError otherwise."""
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}. Choose another -o.") from error
+
+
+def claim_files(*files: Path | None, source: Path | None = None) -> None:
+    """Make sure, before anything is computed, that files can be written. None: one that was not asked for.
+
+    Args:
+        source: the file that is read, which none of them may replace.
+    Raises:
+        OutputError: a folder of that name, the source itself, or a folder that cannot be written.
+    """
+    for file in files:
+        if file is None:
+            continue
+        if file.is_dir():
+            raise OutputError(f"cannot write {file}: it is a folder. Give the name of a file.")
+        if source is not None and file.exists() and source.exists() and file.samefile(source):
+            raise OutputError(f"cannot write {file}: it is what is read, and would be lost. Choose another name.")
+        claim(file.parent)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Claim ``folder`` and hold it: two processes that train into one folder would mix their checkpoints and metrics.
+
+    The lock is the operating system's, so that it ends with its process, kill -9 included; the empty file stays.
+
+    Raises:
+        OutputError: another process holds it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    claim(folder)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"another nearkin process is writing to {folder}. Wait for it to end, or choose another -o."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,1 @@
+"""Nearest neighbours: exact, cached, and by approximate or distributed engines."""

@@ -1,0 +1,186 @@
+"""The commands' --index: a function like :func:`nearkin.search.exact.knn` that searches by an engine, and what it misses."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.errors import ConfigError, unknown
+from nearkin.search.exact import Neighbors, Search, check_search, drop_own, exact_distances, knn
+from nearkin.search.faiss_index import FaissIndex
+from nearkin.search.index import VectorIndex
+from nearkin.search.milvus import MilvusIndex
+from nearkin.search.ray_search import OverRay
+from nearkin.search.recall import recall
+
+_EXACT = ("faiss", "ray")
+# Milvus wants parameters of building and of searching apart; these belong to the search, by its documentation of indexes.
+_OF_SEARCH = ("ef", "nprobe", "search_list", "reorder_k", "refine_k")
+SAMPLE = 100  # queries that are also searched exactly
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Attributes:
+    find: the search. engine: as named by the user; "faiss" and "ray" are exact.
+    measured: one entry per set searched in, JSON-able: {"vectors", "metric", "k", "queries", "recall"}.
+    """
+
+    engine: str
+    find: Search
+    measured: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every neighbour is found."""
+        return self.engine in _EXACT
+
+    @property
+    def how(self) -> str:
+        """ "exactly", or by which engine."""
+        return "exactly" if self.exact else f"by {self.engine}"
+
+    def lines(self) -> list[str]:
+        """What a command prints."""
+        return [
+            f"index {self.engine}: recall@{m['k']} {m['recall']:.4f} against exact search, on {m['queries']:,} queries "
+            f"among {m['vectors']:,} vectors ({m['metric']})"
+            for m in self.measured
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"engine": self.engine, "measured": self.measured}
+
+
+@contextmanager
+def searcher(engine: str = "faiss") -> Iterator[Searcher]:
+    """Open an engine for the searches of one command.
+
+    Args:
+        engine: "faiss": exact, :func:`nearkin.search.exact.knn` itself. "ray": the same over a Ray cluster, :class:`OverRay`.
+            "faiss:KIND": :class:`FaissIndex` of that kind. "milvus": milvus-lite in a temporary file. A path ending with .db: the same, kept. http(s)://HOST:PORT: a
+            Milvus server; with a kind and its parameters after blanks ("http://HOST:19530 IVF_FLAT nlist=1024 nprobe=32")
+            instead of HNSW. What is kept is found again by the vectors' own digest, so it is built once.
+    Raises:
+        ConfigError and DataError as the engines do.
+    """
+    if not (engine in (*_EXACT, "milvus") or engine.startswith("faiss:") or engine.endswith(".db") or "://" in engine):
+        raise unknown("index", engine, ("faiss", "faiss:KIND", "milvus", "ray", "PATH.db", "http://HOST:PORT"))
+    if engine == "faiss":
+        yield Searcher(engine, knn)
+        return
+    with ExitStack() as stack:
+        if engine == "ray":
+            yield Searcher(engine, OverRay(stack))
+            return
+        uri = engine
+        if engine == "milvus":
+            uri = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nearkin-"))) / "index.db")
+        by_index = _ByIndex(uri, stack)
+        yield Searcher(engine, by_index, by_index.measured)
+
+
+def with_kind(engine: str) -> tuple[str, dict[str, Any]]:
+    """A server's address without what stands behind it, and that as arguments of :class:`MilvusIndex`.
+
+    Raises:
+        ConfigError: a parameter that is no NAME=INTEGER.
+    """
+    if "://" not in engine or " " not in engine.strip():
+        return engine, {}
+    uri, kind, *pairs = engine.split()
+    params: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not value.isdecimal():
+            raise ConfigError(f"--index {engine}: '{pair}' is no NAME=INTEGER, e.g. IVF_FLAT nlist=1024 nprobe=32.")
+        params[name in _OF_SEARCH][name] = int(value)
+    return uri, {"kind": kind, "build_params": params[0], "search_params": params[1]}
+
+
+class _ByIndex:
+    """knn by an index of every base that is searched in; ids are row numbers."""
+
+    def __init__(self, uri: str, stack: ExitStack) -> None:
+        self._uri, self._stack = uri, stack
+        self._open: dict[str, VectorIndex] = {}
+        self.measured: list[dict[str, Any]] = []
+
+    def __call__(
+        self,
+        queries: NDArray[np.float32],
+        base: NDArray[np.float32],
+        k: int,
+        *,
+        metric: str = "cosine",
+        exclude_self: bool = False,
+        own: NDArray[np.int64] | None = None,
+    ) -> Neighbors:
+        """As :func:`nearkin.search.exact.knn`; distances are computed from the arrays, whatever the engine stores."""
+        own = np.arange(len(queries)) if exclude_self else own
+        check_search(queries, base, k, metric, own)
+        index, new = self._index_of(base, metric)
+        wide = k + int(own is not None)
+        ids = index.search(queries, wide).ids
+        short = np.flatnonzero((ids == "").any(axis=1))
+        ids[short] = "0"  # searched exactly below
+        rows = ids.astype(np.int64)
+        if len(short):
+            rows[short] = knn(queries[short], base, wide, metric=metric).indices
+        distances = exact_distances(queries, base, rows, metric).astype(np.float32)
+        order = np.argsort(distances, axis=1, kind="stable")
+        distances, rows = np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1)
+        if own is not None:
+            distances, rows = drop_own(distances, rows, own)
+        if new and len(queries):
+            self._measure(queries, base, rows, metric, own)
+        return Neighbors(distances, rows)
+
+    def _index_of(self, base: NDArray[np.float32], metric: str) -> tuple[VectorIndex, bool]:
+        """The index of a base, built where it is not yet whole; and whether it was not used before."""
+        uri, kind = with_kind(self._uri)
+        digest = hashlib.blake2b(np.ascontiguousarray(base).tobytes(), digest_size=16)
+        digest.update(f"{base.shape} {metric}{kind.get('kind', '')}{kind.get('build_params', '')}".encode())
+        name = f"nearkin_{digest.hexdigest()}"
+        if name in self._open:
+            return self._open[name], False
+        index: VectorIndex
+        if self._uri.startswith("faiss:"):
+            index = FaissIndex(metric=metric, kind=self._uri.removeprefix("faiss:"))
+        else:
+            index = MilvusIndex(uri, name=name, metric=metric, **kind)
+        self._stack.callback(index.close)
+        if len(index) != len(base):  # upsert: another process may be filling it, or a build was cut off
+            index.upsert([str(row) for row in range(len(base))], base)
+        self._open[name] = index
+        return index, True
+
+    def _measure(
+        self,
+        queries: NDArray[np.float32],
+        base: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        metric: str,
+        own: NDArray[np.int64] | None,
+    ) -> None:
+        pick = np.sort(np.random.default_rng(0).permutation(len(queries))[:SAMPLE])
+        exact = knn(queries[pick], base, rows.shape[1], metric=metric, own=None if own is None else own[pick])
+        share = recall(queries[pick], base, rows[pick], exact.indices, metric=metric)
+        self.measured.append(
+            {
+                "vectors": len(base),
+                "metric": metric,
+                "k": int(rows.shape[1]),
+                "queries": len(pick),
+                "recall": share,
+            }
+        )

@@ -1,0 +1,79 @@
+"""A search that keeps its lists in a folder, so that parts of a study that ask for the same neighbours find them once."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.fileio import write_file
+from nearkin.search.exact import Neighbors, knn
+
+# As long as the longest list that any part of a study asks for: every shorter one is its beginning.
+LENGTHS = {"cosine": 200, "l2": 20}
+NEAREST = "nearest"  # the folder in a run's
+_VERSION = 1
+
+
+class Remembered:
+    """:func:`nearkin.search.exact.knn` with a memory: a file per pair of queries and base, named by what it was made of.
+
+    The name is a digest of the vectors themselves, of the metric and of whether queries drop themselves; so nothing is
+    ever out of date, and a file that cannot be read is made anew.
+
+    Args:
+        folder: where the files are; made when the first one is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(
+        self,
+        queries: NDArray[np.float32],
+        base: NDArray[np.float32],
+        k: int,
+        *,
+        metric: str = "cosine",
+        exclude_self: bool = False,
+        own: NDArray[np.int64] | None = None,
+    ) -> Neighbors:
+        """Arguments, result and errors as of ``knn``; searches with ``own`` are not kept."""
+        if own is not None or metric not in LENGTHS:
+            return knn(queries, base, k, metric=metric, exclude_self=exclude_self, own=own)
+        path = self.folder / f"{_digest(queries, base, metric, exclude_self)}.npz"
+        found = _read(path, len(queries), len(base))
+        if found is None or found.indices.shape[1] < k:
+            longest = min(LENGTHS[metric], len(base) - int(exclude_self))
+            found = knn(queries, base, max(k, longest), metric=metric, exclude_self=exclude_self)
+            _write(path, found)
+        return found.first(k)
+
+
+def _digest(queries: NDArray[np.float32], base: NDArray[np.float32], metric: str, exclude_self: bool) -> str:
+    made = hashlib.blake2b(f"{_VERSION} {metric} {exclude_self}".encode(), digest_size=16)
+    for Z in (queries,) if queries is base else (queries, base):
+        made.update(f" {Z.dtype} {Z.shape} ".encode())
+        made.update(np.ascontiguousarray(Z).data)
+    return made.hexdigest()
+
+
+def _write(path: Path, found: Neighbors) -> None:
+    arrays = {"distances": found.distances, "indices": found.indices.astype(np.int32)}
+    write_file(path, lambda handle: np.savez(handle, allow_pickle=False, **arrays))
+
+
+def _read(path: Path, queries: int, base: int) -> Neighbors | None:
+    """The lists in a file, or None where there are none that can be used."""
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+            distances, indices = arrays["distances"], arrays["indices"].astype(np.int64)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    whole = distances.dtype == np.float32 and distances.shape == indices.shape and indices.ndim == 2
+    if not whole or len(indices) != queries or (indices.size and not 0 <= indices.min() <= indices.max() < base):
+        return None
+    return Neighbors(distances, indices)

@@ -1,0 +1,297 @@
+"""Milvus as the engine: a collection in a milvus-lite file or in a cluster, by the same pymilvus client.
+
+What users wrote (ids, metadata) never becomes part of an expression: every text goes through :func:`literal`. pymilvus's own
+``ids=`` is not used, since it puts ids between quotes as they are, and its ``filter_params`` not, since milvus-lite (3.2)
+ignores them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.errors import ConfigError, DataError, unknown
+from nearkin.search.index import (
+    Hits,
+    Metadata,
+    Rows,
+    Where,
+    check_query,
+    check_rows,
+    check_same_columns,
+    no_hits,
+    wanted,
+)
+
+TOKEN = "MILVUS_TOKEN"
+_METRICS = {"cosine": "COSINE", "l2": "L2"}
+_BYTES = 8 << 20  # of vectors per call; a server takes messages of up to 64 MiB
+_PER_CALL = 1000  # rows, queries or ids per call
+_ANSWERS = 200_000  # neighbours per call; a server sends at most 100 MB, ids included
+_MOST = 16_384  # neighbours that Milvus returns at most
+_WAIT = 10.0  # seconds until a server that does not answer is given up
+_CALL = 300.0  # seconds for one call, retries included, that moves data; building an index may take hours
+_PREFIX = "m_"  # of metadata fields: no word of the expression language begins so
+_TEXT = {"max_length": 65_535}
+_open_files: Counter[str] = Counter()
+
+
+def literal(text: str) -> str:
+    """A text as string literal of Milvus's expression language, whatever stands in it."""
+    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(plain, escaped)
+    return f'"{text}"'
+
+
+def within(field: str, values: Iterable[str]) -> str:
+    """The expression "field is one of these texts"."""
+    return f"{field} in [{', '.join(map(literal, values))}]"
+
+
+class MilvusIndex:
+    """A :class:`nearkin.index.VectorIndex` that is one Milvus collection, opened if it is there.
+
+    Args:
+        uri: a path ending with .db (milvus-lite), or http(s)://HOST:PORT of a server. The server's token is read from the
+            environment variable MILVUS_TOKEN.
+        name: of the collection. metric: "cosine" or "l2".
+        kind: Milvus's index type, e.g. "HNSW", "FLAT", "IVF_FLAT", on a server also "DISKANN".
+        build_params, search_params: of that type. Default for HNSW: M 32, efConstruction 200, ef 128 or twice the
+            neighbours asked for.
+
+    Distances are what the engine returns, made true ones; of a quantised kind (IVF_PQ, DISKANN) they are estimates.
+
+    Raises:
+        ConfigError: pymilvus is not installed, unknown metric, credentials in the URI, a collection of another metric.
+        DataError: no server answers, or the engine refuses.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        name: str = "nearkin",
+        metric: str = "cosine",
+        kind: str = "HNSW",
+        build_params: Mapping[str, Any] | None = None,
+        search_params: Mapping[str, Any] | None = None,
+    ) -> None:
+        if metric not in _METRICS:
+            raise unknown("metric", metric, _METRICS)
+        self.metric, self._name, self._kind, self._uri = metric, name, kind, uri
+        hnsw = {"M": 32, "efConstruction": 200} if kind == "HNSW" else {}
+        self._build = dict(hnsw if build_params is None else build_params)
+        self._search = None if search_params is None else dict(search_params)
+        self._width, self._columns = 0, list[str]()
+        self._local = is_file(uri)
+        self._client = _connect(uri)
+        if self._local:
+            _open_files[str(Path(uri).resolve())] += 1
+        with _told(uri):
+            if self._client.has_collection(name):
+                self._read()
+
+    def __len__(self) -> int:
+        if not self._width:
+            return 0
+        with _told(self._uri):
+            found = self._client.query(self._name, filter="", output_fields=["count(*)"], timeout=_CALL)
+            return int(found[0]["count(*)"])
+
+    def build(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
+        """See :class:`nearkin.index.VectorIndex`."""
+        rows = check_rows(ids, Z, metadata)
+        with _told(self._uri):
+            if self._client.has_collection(self._name):
+                self._client.drop_collection(self._name)
+            self._create(rows)
+            self._write(rows)
+            self._ready()
+
+    def upsert(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
+        """See :class:`nearkin.index.VectorIndex`."""
+        rows = check_rows(ids, Z, metadata)
+        if not self._width:
+            return self.build(ids, Z, metadata)
+        check_same_columns(rows.columns, self._columns)
+        if rows.Z.shape[1] != self._width:
+            raise DataError(f"index: the new vectors have {rows.Z.shape[1]} dimensions, the others {self._width}.")
+        with _told(self._uri):
+            self._write(rows)
+            if self._local:  # milvus-lite holds queries x vectors x D numbers for rows that are not flushed
+                self._client.flush(self._name)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """See :class:`nearkin.index.VectorIndex`."""
+        names = [str(name) for name in ids]
+        with _told(self._uri):
+            for start in range(0, len(names) if self._width else 0, _PER_CALL):
+                condition = within("id", names[start : start + _PER_CALL])
+                self._client.delete(self._name, filter=condition, timeout=_CALL)
+
+    def search(self, queries: NDArray[np.float32], k: int, where: Where | None = None) -> Hits:
+        """See :class:`nearkin.index.VectorIndex`. At most 16,384 neighbours: ConfigError."""
+        if not self._width:
+            raise DataError("index: it is empty; build it first.")
+        check_query(queries, k, where, self._width, self._columns)
+        if k > _MOST:
+            raise ConfigError(f"index: k is {k}; Milvus returns at most {_MOST} neighbours.")
+        hits = no_hits(len(queries), k)
+        condition = " and ".join(within(_PREFIX + name, values) for name, values in wanted(where).items())
+        own = {"ef": max(128, 2 * k)} if self._kind == "HNSW" else {}
+        params = {"metric_type": _METRICS[self.metric], "params": own if self._search is None else self._search}
+        asked = np.ascontiguousarray(queries, dtype=np.float32)
+        step = max(1, min(_PER_CALL, _BYTES // (4 * self._width), _ANSWERS // k))
+        for start in range(0, len(asked), step):
+            with _told(self._uri):
+                answers = self._client.search(
+                    self._name,
+                    asked[start : start + step],
+                    filter=condition,
+                    limit=k,
+                    search_params=params,
+                    timeout=_CALL,
+                )
+            for row, answer in enumerate(answers, start):
+                hits.ids[row, : len(answer)] = [hit["id"] for hit in answer]
+                hits.distances[row, : len(answer)] = [hit["distance"] for hit in answer]
+        return Hits(hits.ids, self._true(hits.distances))
+
+    def save(self) -> None:
+        """Make what was written durable: Milvus's flush."""
+        if self._width:
+            with _told(self._uri):
+                self._client.flush(self._name)
+
+    def close(self) -> None:
+        """Close the connection; the last one of a file also ends the engine in this process and its lock."""
+        self._client.close()
+        if self._local:
+            place = str(Path(self._uri).resolve())
+            _open_files[place] -= 1
+            if not _open_files[place]:
+                from milvus_lite.server_manager import server_manager_instance
+
+                server_manager_instance.release_server(self._uri)
+
+    def _true(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Milvus returns squared lengths for L2, and the cosine itself; infinity stands for nothing found."""
+        missing = np.isinf(found)
+        true = np.sqrt(np.maximum(found, 0)) if self.metric == "l2" else np.clip(1 - found, 0, 2)
+        return np.where(missing, np.inf, true).astype(np.float32)
+
+    def _create(self, rows: Rows) -> None:
+        from pymilvus import DataType
+
+        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, **_TEXT)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=rows.Z.shape[1])
+        for name in rows.columns:
+            schema.add_field(_PREFIX + name, DataType.VARCHAR, **_TEXT)
+        self._client.create_collection(self._name, schema=schema, consistency_level="Strong")
+        self._width, self._columns = rows.Z.shape[1], list(rows.columns)
+
+    def _write(self, rows: Rows) -> None:
+        step = min(_PER_CALL, max(1, _BYTES // (4 * self._width)))
+        for start in range(0, len(rows.ids), step):
+            part = slice(start, start + step)
+            texts = [rows.ids[part], *(values[part] for values in rows.columns.values())]
+            names = ["id", *(_PREFIX + name for name in rows.columns)]
+            records = [dict(zip(names, values, strict=True)) for values in zip(*texts, strict=True)]
+            for record, vector in zip(records, rows.Z[part], strict=True):
+                record["vector"] = vector
+            self._client.upsert(self._name, records, timeout=_CALL)
+
+    def _ready(self) -> None:
+        """Flush, index and load; what is done already is not done again."""
+        self._client.flush(self._name)
+        if not self._client.list_indexes(self._name, field_name="vector"):
+            params = self._client.prepare_index_params()
+            # Nested once more, as pymilvus 2 sent them: servers read both, milvus-lite (3.2) only this.
+            nested = {"params": self._build} if self._build else {}
+            params.add_index("vector", index_type=self._kind, metric_type=_METRICS[self.metric], params=nested)
+            self._client.create_index(self._name, params)
+        self._client.load_collection(self._name)
+
+    def _read(self) -> None:
+        """Width and columns of the collection that is there, which is made ready (a build may have been cut off)."""
+        fields = {field["name"]: field for field in self._client.describe_collection(self._name)["fields"]}
+        if not {"id", "vector"} <= set(fields):
+            raise ConfigError(
+                f"index {self._uri}: collection '{self._name}' was not made by nearkin; name another one."
+            )
+        self._ready()
+        (named,) = self._client.list_indexes(self._name, field_name="vector")
+        known = self._client.describe_index(self._name, named)["metric_type"]
+        if known != _METRICS[self.metric]:
+            raise ConfigError(f"index {self._uri}: '{self._name}' is an index by {known}, not by {self.metric}.")
+        self._width = int(fields["vector"]["params"]["dim"])
+        self._columns = [name.removeprefix(_PREFIX) for name in fields if name.startswith(_PREFIX)]
+
+
+def is_file(uri: str) -> bool:
+    """Whether a URI is a milvus-lite file."""
+    return "://" not in uri
+
+
+def _connect(uri: str) -> Any:
+    if is_file(uri):
+        if not uri.endswith(".db"):
+            raise ConfigError(f"index {uri}: the file of milvus-lite must end with .db; a server begins with http://.")
+        if not Path(uri).parent.is_dir():
+            raise ConfigError(f"index {uri}: there is no folder {Path(uri).parent}.")
+    else:
+        parts = urlsplit(uri)
+        if "@" in parts.netloc:  # it would stand in the list of processes and in what is written
+            raise ConfigError(f"index: no credentials in the address of {parts.hostname}; put the token into {TOKEN}.")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _port_is_legal(uri):
+            raise ConfigError(f"index {uri}: a server is named as http://HOST:PORT or https://HOST:PORT.")
+    try:
+        from pymilvus import MilvusClient
+    except ImportError as error:
+        raise ConfigError("Milvus needs its client: pip install 'nearkin[milvus]'.") from error
+    for name in ("pymilvus", "milvus_lite"):  # their tracebacks would stand on stderr above the one line of ours
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    with _told(uri):
+        return MilvusClient(uri, token="" if is_file(uri) else os.environ.get(TOKEN, ""), timeout=_WAIT)
+
+
+def _port_is_legal(uri: str) -> bool:
+    try:
+        return urlsplit(uri).port != 0
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Errors of the client as one line of ours. What the server refuses by a status of its transport (a wrong token, a
+    call that took too long, a message that is too large) pymilvus hands on as gRPC's own error.
+    """
+    import grpc
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        yield
+    except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+        if isinstance(error, MilvusException):
+            reason = str(error.message)
+        elif isinstance(error, grpc.Call):
+            reason = f"{error.code().name} {error.details() or ''}"
+        else:
+            reason = str(error) or type(error).__name__
+        hint = (
+            "is another process using it, or is it no folder of milvus-lite?"
+            if is_file(uri)
+            else f"is the server up, and the token in {TOKEN}?"
+        )
+        raise DataError(f"index {uri}: {' '.join(reason.split())[:300]} ({hint})") from error

@@ -1,0 +1,118 @@
+"""The evaluation protocol: everything chosen on validation, test read once, the same for every embedding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.clusters.clusters import DEFAULT_CLUSTERS, cluster
+from nearkin.embeddings import Embeddings
+from nearkin.errors import DataError
+from nearkin.evaluate.entanglement import K as ENTANGLEMENT_K
+from nearkin.evaluate.entanglement import entanglement
+from nearkin.evaluate.health import health
+from nearkin.evaluate.knn import knn_probe
+from nearkin.evaluate.linear import linear_probe, linear_sgd
+from nearkin.maps.maps import Map, draw_maps
+from nearkin.search.exact import Search, knn
+
+MAP_IMAGES = 10_000
+
+
+def _labelled(part: Embeddings) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    labels = part.labels if part.labels is not None else np.full(len(part), -1)
+    known = labels >= 0
+    if known.all():
+        return part.Z, labels  # a mask would copy
+    return part.Z[known], labels[known]
+
+
+def evaluate(
+    embeddings: Embeddings,
+    *,
+    seed: int = 0,
+    maps: bool = True,
+    max_map_images: int = MAP_IMAGES,
+    on_step: Callable[[str], None] = lambda step: None,
+    find: Search = knn,
+) -> tuple[dict[str, Any], dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]]]:
+    """Evaluate one layer's embeddings, which hold the splits train, val and test.
+
+    Args:
+        maps: also draw PCA and t-SNE of (at most ``max_map_images``) test images.
+        on_step: told the name of each step, for progress. find: what finds the neighbours.
+    Returns:
+        A JSON-able dictionary (None for what needs labels and has none), and the maps by name as
+        (ids, labels with -1 for unknown, map).
+    Raises:
+        DataError: no test rows, or non-finite vectors.
+    """
+    train, val, test = (embeddings.part(name, copy=False) for name in ("train", "val", "test"))
+    if len(test) < 2:
+        raise DataError("embeddings hold fewer than 2 rows with split 'test'; nothing can be evaluated.")
+    if not np.isfinite(embeddings.Z).all():
+        raise DataError("embeddings hold non-finite values; the run that made them has diverged.")
+    on_step("health")
+    out: dict[str, Any] = {"dim": embeddings.Z.shape[1], "health": health(test.Z).to_dict()}
+    out |= dict.fromkeys(("linear", "linear_sgd", "linear_sgd_standardised", "knn", "entanglement"))
+    a, b, c = _labelled(train), _labelled(val), _labelled(test)
+    n_classes = len(embeddings.classes)
+    if n_classes >= 2 and min(len(a[1]), len(b[1]), len(c[1])) > 0:
+        on_step("linear probe")
+        out["linear"] = linear_probe(a, b, c, n_classes).to_dict()
+        out["linear_sgd"] = linear_sgd(a, c, n_classes, seed=seed).to_dict()
+        out["linear_sgd_standardised"] = linear_sgd(a, c, n_classes, seed=seed, standardized=True).to_dict()
+        on_step("kNN probe")
+        out["knn"] = knn_probe(a, b, c, n_classes, find=find).to_dict()
+        on_step("entanglement")
+        rows = np.flatnonzero(test.labels >= 0) if test.labels is not None else np.arange(0)
+        if len(rows) > ENTANGLEMENT_K:
+            near = find(test.Z[rows], test.Z[rows], ENTANGLEMENT_K, exclude_self=True)
+            mixed = entanglement(near, c[1], embeddings.classes, test.ids[rows])
+            out["entanglement"] = mixed.to_dict()
+    on_step("clusters")
+    out["clusters"] = cluster(test.Z, test.labels, k=n_classes or DEFAULT_CLUSTERS, seed=seed)[0].to_dict()
+    drawn: dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]] = {}
+    if maps:
+        on_step("maps")
+        pick = np.sort(np.random.default_rng(seed).permutation(len(test))[:max_map_images])
+        part = test.take(pick)
+        labels = part.labels if part.labels is not None else np.full(len(part), -1)
+        found = draw_maps(part.Z, part.labels, seed=seed)
+        drawn = {name: (part.ids, labels, item) for name, item in found.items()}
+        out["maps"] = {name: item.to_dict() for name, item in found.items()}
+    return out, drawn
+
+
+def with_splits(embeddings: Embeddings, seed: int) -> tuple[Embeddings, str | None]:
+    """Give embeddings from elsewhere the splits that the protocol needs, and say so.
+
+    Without test rows, a fifth of all rows becomes test; without val rows, a tenth of train becomes val.
+    Raises DataError: no train rows, or fewer than 8.
+    """
+    named = sorted(set(embeddings.split.tolist()))
+    if "train" not in named:
+        raise DataError(
+            f"the rows have the splits {', '.join(named[:8])}; one must be 'train' (and test and val may be)."
+        )
+    split = embeddings.split.copy()
+    rng = np.random.default_rng(seed)
+    made = []
+    for name, share in (("test", 0.2), ("val", 0.1)):
+        if not (split == name).any():
+            rows = rng.permutation(np.flatnonzero(split == "train"))
+            if len(rows) < 8:
+                raise DataError(
+                    f"{len(rows)} training rows are too few to hold out {name} rows; at least 8 are needed."
+                )
+            split[rows[: max(1, round(len(rows) * share))]] = name
+            made.append(f"{share:.0%} of train held out as {name}")
+    if unused := [name for name in named if name not in ("train", "val", "test")]:
+        made.append(f"rows of split {', '.join(unused[:8])} are not used")
+    if not made:
+        return embeddings, None
+    return dataclasses.replace(embeddings, split=split), "; ".join(made)

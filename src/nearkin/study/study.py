@@ -1,0 +1,241 @@
+"""The study as data: which runs, what each leaves on disk, in which order. Resumable at every step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nearkin import data as nd
+from nearkin.data import Dataset, Splits
+from nearkin.errors import ConfigError, one_line
+from nearkin.fileio import as_object, exclusive, json_digest, read_object, write_json, write_npz
+from nearkin.methods import create, method_info, needed_runs
+from nearkin.methods.plan import allowed_by_labels, planned_runs, with_needs, without_repeats
+from nearkin.runs.steps import Say, _jsonable, embed_splits, method_settings
+from nearkin.search.exact import Search, knn
+from nearkin.search.knn_cache import NEAREST, Remembered
+from nearkin.study.protocol import evaluate
+from nearkin.study.results import collect
+from nearkin.study.thumbnails import write_thumbnails
+from nearkin.study.uses import run_uses, uses_thumbnails
+from nearkin.system import return_memory
+from nearkin.train.device import pick_device
+from nearkin.train.loop import CHECKPOINT, WEIGHTS, check_batch
+from nearkin.train.ranks import launched
+from nearkin.train.tensorboard import need_tensorboard, write_events
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What to run. Saved as study.json; a folder holds one study, and another config is refused there."""
+
+    data: str
+    preset: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    subset: int | None = None
+    size: int | None = None
+    labels: str | None = None
+    strict: bool = False
+    ood: tuple[str, ...] = ()
+    device: str = "auto"
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            method_info(name)
+        if not self.methods or not self.seeds:
+            raise ConfigError("a study needs at least one method and one seed.")
+
+    def identity(self) -> dict[str, Any]:
+        """The part that decides results: not the methods, seeds and foreign images asked for (more may join), nor the command."""
+        skip = ("methods", "seeds", "command", "device", "ood")
+        return json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in skip}))  # type: ignore[no-any-return]
+
+
+def run_study(
+    config: StudyConfig,
+    out: Path,
+    *,
+    fresh: bool = False,
+    progress: bool = True,
+    say: Say = print,
+    tensorboard: bool = False,
+) -> dict[str, Any]:
+    """Run what is missing of the study in ``out`` and write results.json (not the report).
+
+    ``tensorboard``: write event files beside every run's metrics.jsonl, also for runs that are finished.
+
+    Raises:
+        ConfigError: ``out`` holds another study. OutputError: another process is writing there, or it cannot be written.
+        DataError, TrainingError: see their texts.
+    """
+    if launched() > 1:
+        raise ConfigError("a study is one process; several ranks are for 'nearkin fit'. Run it without torchrun.")
+    if tensorboard:
+        need_tensorboard()
+    with exclusive(out):
+        return _run_study(config, out, fresh, progress, say, tensorboard)
+
+
+def _run_study(
+    config: StudyConfig, out: Path, fresh: bool, progress: bool, say: Say, tensorboard: bool
+) -> dict[str, Any]:
+    config = replace(config, methods=without_repeats(config.methods, config.settings))
+    if (out / "config.json").exists() and not (out / "study.json").exists():
+        raise ConfigError(f"{out} is the folder of a run of 'nearkin fit', not of a study. Choose another -o.")
+    # Where nothing has been trained, as after a mistyped setting, there is nothing to lose.
+    fresh = fresh or not any(any(out.glob(f"runs/*/{name}")) for name in ("done.json", WEIGHTS, CHECKPOINT))
+    if not fresh and (out / "study.json").exists():
+        _same(read_object(out / "study.json", identity=dict)["identity"], config.identity(), out)
+    device = pick_device(config.device)
+    dataset = nd.load(
+        config.data,
+        labels=Path(config.labels) if config.labels else None,
+        size=config.size,
+        strict=config.strict,
+        progress=progress,
+    )
+    nd.check_trainable(dataset.train.images, dataset.source)
+    splits = nd.split(dataset, subset=config.subset)
+    asked = config.methods
+    config = replace(config, methods=allowed_by_labels(asked, splits.train.labels))
+    # An illegal setting or a missing package is told now, not after hours of other methods.
+    for name in with_needs(config.methods):
+        made = create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
+        if method_info(name).trained:
+            check_batch(made.settings["batch_size"], len(splits.train))
+    foreign = _describe_foreign(config.ood, dataset, progress)
+    if fresh:
+        _clear(out)
+    _start(config, dataset, splits, foreign, out, say)
+    for message in nd.remarks(dataset):
+        say(f"note: {one_line(message)}")
+    if unfit := [name for name in asked if name not in config.methods]:
+        say(f"note: left out, as training needs a label for every training image: {', '.join(unfit)}")
+    del dataset  # its images were copied into the splits
+    pairs = planned_runs(config.methods, config.seeds)
+    for number, (name, seed) in enumerate(pairs, start=1):
+        folder = out / "runs" / f"{name}-s{seed}"
+        if not (folder / "done.json").exists():
+            say(f"[{number}/{len(pairs)}] {method_info(name).title}, seed {seed}")
+            _run(name, seed, config.settings, splits, folder, device, progress, say, tensorboard)
+        if tensorboard:
+            write_events(folder)
+    uses, sets = run_uses(out, splits, config.ood, device, progress, say)
+    write_thumbnails(splits, out, *uses_thumbnails(uses, splits, sets))
+    results = collect(out, config.command)
+    write_json(out / "results.json", results)
+    return results
+
+
+def _describe_foreign(sources: tuple[str, ...], dataset: Dataset, progress: bool) -> list[dict[str, Any]]:
+    """What is in each foreign set; the images of one at a time are in memory."""
+    out = []
+    for source in sources:
+        other = nd.load(source, size=dataset.train.images.shape[-1], progress=progress)
+        if other.fingerprint == dataset.fingerprint:
+            raise ConfigError(f"--ood {source} holds the study's own images. Give images that do not belong to them.")
+        out.append(nd.describe(other))
+    return out
+
+
+def _clear(out: Path) -> None:
+    """Throw away a study, once nothing can be refused any more. A folder "runs" without a study's files is not its own."""
+    if not (out / "study.json").exists():
+        return
+    made = ("runs", "uses", "uses.json", "data.json", "results.json", "results.md", "thumbnails.npz", "report.html")
+    for path in (out / name for name in (*made, "study.json")):  # that one last: it says whose the others are
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
+    # One by one: two whole dictionaries would hide the one value that differs.
+    before, now = ({**side, **as_object(side.get("settings"))} for side in (before, now))
+    changed = [k for k in {**now, **before} if k != "settings" and before.get(k) != now.get(k)]
+    if changed:
+        what = "; ".join(f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in changed)[:300]
+        raise ConfigError(f"{out} holds another study ({what}). Choose another -o, or --fresh to start over.")
+
+
+def _start(
+    config: StudyConfig, dataset: Dataset, splits: Splits, foreign: list[dict[str, Any]], out: Path, say: Say
+) -> None:
+    """Write study.json and data.json, or check them against what was found and say how far the study is."""
+    if (out / "study.json").exists():
+        before = read_object(out / "study.json", fingerprint=str)
+        if before["fingerprint"] != dataset.fingerprint:
+            raise ConfigError(
+                f"the images of {dataset.source} have changed since the study in {out} began. Choose another -o, or --fresh."
+            )
+        done = sorted(p.parent.name for p in out.glob("runs/*/done.json"))
+        begun = [p.parent.name for p in sorted(out.glob("runs/*/checkpoint.safetensors"))]
+        say(
+            f"continuing the study in {out}: {len(done)} runs done"
+            + (f", in the middle of {', '.join(begun)}" if begun else "")
+        )
+    # A data.json without a study.json is what a kill left of a study that may have been of other images.
+    begun_before = (out / "study.json").exists() and (out / "data.json").exists()
+    description = read_object(out / "data.json") if begun_before else nd.describe(dataset)
+    description["study_splits"] = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
+    description["subset"] = config.subset if config.subset and config.subset < len(dataset.train) else None
+    description["ood"] = foreign
+    write_json(out / "data.json", description)
+    write_json(
+        out / "study.json",
+        {"identity": config.identity(), "config": asdict(config), "fingerprint": dataset.fingerprint},
+    )
+
+
+def _run(
+    name: str,
+    seed: int,
+    settings: dict[str, Any],
+    splits: Splits,
+    folder: Path,
+    device: str,
+    progress: bool,
+    say: Say,
+    tensorboard: bool,
+) -> None:
+    """Train (or continue), embed, evaluate one method with one seed."""
+    method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))
+    config: dict[str, Any] = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
+    config["image_size"] = splits.train.images.shape[-1]
+    write_json(folder / "config.json", config)
+    method.use_runs(needed_runs(name, seed, folder.parent))
+    method.tensorboard = tensorboard
+    method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
+    if method_info(name).trained:
+        return_memory()
+        say("  test losses, embeddings")
+    method.test_losses(splits.test, folder, seed=seed)
+    embedded = embed_splits(lambda items: method.embed(items.images), splits, config, folder / "embeddings")
+    layers: dict[str, Any] = {}
+    maps: dict[str, Any] = {}
+    for layer in method.layers:
+        say(f"  evaluating layer {layer}")
+        primary = layer == method.primary_layer
+        # The uses ask for neighbours in that layer again.
+        find: Search = Remembered(folder / NEAREST) if primary else knn
+        found, drawn = evaluate(
+            embedded[layer], seed=seed, maps=primary, on_step=lambda step: return_memory(), find=find
+        )
+        layers[layer] = found
+        for kind, (ids, labels, item) in drawn.items():
+            maps |= {f"{layer}/{kind}": item.coords, f"{layer}/ids": ids, f"{layer}/labels": labels}
+    write_npz(folder / "maps.npz", maps)
+    evaluation = {
+        "method": name,
+        "title": method_info(name).title,
+        "seed": seed,
+        "primary_layer": method.primary_layer,
+        "layers": layers,
+    }
+    write_json(folder / "evaluation.json", evaluation)
+    write_json(folder / "done.json", {"digest": json_digest(evaluation)})
+    return_memory()

@@ -1,0 +1,131 @@
+"""The machine: cores and memory that this process may use, work in threads, work over a Ray cluster."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from nearkin.errors import ConfigError, OutputError
+
+
+def available_cores() -> int:
+    """Cores this process may use; where the system does not tell, those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system. glibc keeps it: after a training half a gigabyte, beside what comes next."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+_AHEAD = 256
+
+
+def read_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items in order; the next one is made in a thread while the present one is used."""
+    end = object()
+    source = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, source, end)
+            yield item  # type: ignore[misc]
+
+
+def map_ahead(work: Callable[[T], U], items: Iterable[T], ahead: int = _AHEAD) -> Iterator[U]:
+    """Like ``map``, computed in threads at most ``ahead`` items before they are taken.
+
+    ``Executor.map`` would submit all items at once: a million of them are a gigabyte of futures.
+    """
+    waiting: deque[Future[U]] = deque()
+    with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 2)) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:  # the consumer may stop early
+            for future in waiting:
+                future.cancel()
+
+
+_RETRIES = 5  # of a task whose worker died; one that always kills its worker must come to an end
+
+
+def check_ray(flag: str) -> None:
+    """Raise ConfigError, which begins with the flag that asked for it, where Ray is not installed."""
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"{flag} needs Ray: pip install 'nearkin[scale]'.") from error
+
+
+@contextmanager
+def connected() -> Iterator[Any]:
+    """The module ``ray``, connected to the cluster that RAY_ADDRESS names or this machine belongs to; else to one of this
+    machine's cores, which ends with the block.
+
+    Raises:
+        OutputError: no such cluster answers, or Ray gave up.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use to its makers
+    import ray
+
+    started = not ray.is_initialized()
+    try:
+        if started:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = os.environ.get("RAY_ADDRESS", "on this machine")
+        raise OutputError(f"no Ray cluster answers ({where}: {_short(error)}). Is RAY_ADDRESS right?") from error
+    try:
+        yield ray
+    except ray.exceptions.RayError as error:
+        raise OutputError(f"Ray gave up ({_short(error)}). What is done stays; run the same command again.") from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def spread(
+    task: Callable[..., dict[str, Any]], items: Iterable[Any], given: Mapping[str, Any], *, gpu: bool = False
+) -> Iterator[dict[str, Any]]:
+    """``task({"item": item}, **given)`` for every item, in the order in which they end, by Ray Data.
+
+    To be used within :func:`connected`.
+
+    Args:
+        task: returns a dict of scalars, texts and arrays; must give the same when it is called again. gpu: each task
+            gets one, beside its core.
+    """
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    listed = list(items)
+    yield from (
+        ray.data.from_items(listed, override_num_blocks=len(listed))
+        .map(task, fn_kwargs=dict(given), num_cpus=1, num_gpus=int(gpu), max_retries=_RETRIES)
+        .iter_rows()
+    )
+
+
+def _short(error: Exception) -> str:
+    """The end of a message, on one line: Ray puts the reason last."""
+    return " ".join(str(error).split())[-300:]

@@ -1,0 +1,77 @@
+"""The whole protocol on planted embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nearkin.embeddings import Embeddings
+from nearkin.errors import DataError
+from nearkin.study.protocol import evaluate, with_splits
+
+
+def planted(n: int = 600, labelled: bool = True) -> Embeddings:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, n)
+    Z = (4 * np.eye(3)[y] + rng.normal(size=(n, 3))).astype(np.float32)
+    split = np.array(["train", "train", "val", "test"] * (n // 4))
+    ids = np.array([str(i) for i in range(n)])
+    return Embeddings(Z, ids, y if labelled else None, split, tuple("abc") if labelled else ())
+
+
+def test_planted_classes_are_read() -> None:
+    found, maps = evaluate(planted())
+    assert found["linear"]["accuracy"] > 0.95 and found["knn"]["accuracy"] > 0.95
+    assert found["linear"]["n"] == 150 and found["clusters"]["nmi"] > 0.8 and found["entanglement"]["purity"] > 0.9
+    assert maps["tsne"][2].coords.shape == (150, 2) and found["maps"]["tsne"]["purity"] > 0.9
+
+
+def test_without_labels_everything_that_needs_none() -> None:
+    found, _ = evaluate(planted(labelled=False), maps=False)
+    assert found["linear"] is None and found["knn"] is None and found["entanglement"] is None
+    assert found["health"]["rankme"] > 1 and found["clusters"]["silhouette"] > 0.2 and found["clusters"]["nmi"] is None
+
+
+def test_labels_of_test_images_change_nothing_but_the_score() -> None:
+    a = planted()
+    labels = a.labels.copy()  # type: ignore[union-attr]
+    is_test = a.split == "test"
+    labels[is_test] = (labels[is_test] + 1) % 3
+    found, other = evaluate(a, maps=False)[0], evaluate(dataclasses.replace(a, labels=labels), maps=False)[0]
+    for name in ("linear", "knn"):
+        keep = {k: v for k, v in found[name].items() if k not in ("accuracy", "interval")}
+        assert keep == {k: v for k, v in other[name].items() if k not in ("accuracy", "interval")}
+        assert other[name]["accuracy"] < 0.1
+
+
+def test_same_seed_same_result() -> None:
+    assert evaluate(planted())[0] == evaluate(planted())[0]
+
+
+def test_partly_labelled() -> None:
+    a = planted()
+    labels = np.where(np.arange(len(a)) % 3, a.labels, -1)
+    found, _ = evaluate(dataclasses.replace(a, labels=labels), maps=False)
+    assert found["linear"]["n"] == int(((a.split == "test") & (labels >= 0)).sum())
+
+
+def test_unusable_embeddings() -> None:
+    a = planted()
+    with pytest.raises(DataError, match="fewer than 2 rows"):
+        evaluate(a.part("train"))
+    Z = a.Z.copy()
+    Z[0, 0] = np.nan
+    with pytest.raises(DataError, match="non-finite"):
+        evaluate(dataclasses.replace(a, Z=Z))
+
+
+def test_missing_splits_are_made_and_told() -> None:
+    a = planted()
+    same, note = with_splits(a, 0)
+    assert same is a and note is None
+    bare = dataclasses.replace(a, split=np.full(len(a), "train"))
+    made, note = with_splits(bare, 0)
+    assert note is not None and set(made.split.tolist()) == {"train", "val", "test"}
+    assert (made.split == "test").sum() == 120
