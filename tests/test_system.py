@@ -8,7 +8,7 @@ import sys
 import pytest
 
 SCRIPT = """
-from nearkin.cores import available_cores, return_memory
+from nearkin.system import available_cores, return_memory
 def resident():
     with open("/proc/self/statm") as handle:
         return int(handle.read().split()[1])

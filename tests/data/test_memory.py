@@ -29,10 +29,10 @@ from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from nearkin import data as nd
-from nearkin.bulk.job import Job, embed_parts
-from nearkin.bulk import job as job_module
-from nearkin.bulk.parts import Source, parts_of
-from nearkin.bulk.write import Work
+from nearkin.runs.bulk import embed_parts
+from nearkin.runs import bulk as job_module
+from nearkin.runs.parts import Source, parts_of
+from nearkin.runs.part_writer import Job, Work
 from nearkin.train import TrainConfig, train
 from nearkin.train.device import make_fabric
 

@@ -63,7 +63,7 @@ def judge_embeddings(
     Args:
         train, test: float32 (N, D), (M, D), vectors of ``inside``'s images. ood: set name -> vectors of its images; each
             is asked for once, and not kept.
-        scores: of :data:`nearkin.analyze.anomaly.SCORES`. k: as in :class:`nearkin.analyze.anomaly.Scorer`; the tables
+        scores: of :data:`nearkin.anomalies.scores.SCORES`. k: as in :class:`nearkin.anomalies.scores.Scorer`; the tables
             over classes keep each score's own k. curves: keep ROC and PR curves and histograms.
         find: what finds the neighbours of the scores (tables over classes and "resembled" search exactly).
         known: (metric, "test" or "train") -> that set's lists among ``train``, found already by an exact search.

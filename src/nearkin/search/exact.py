@@ -46,7 +46,7 @@ def merged(parts: Sequence[Neighbors], k: int) -> Neighbors:
 
 
 class Search(Protocol):
-    """What :func:`knn` does; ``nearkin.index`` has others, which may miss some neighbours."""
+    """What :func:`knn` does; ``nearkin.search.engines`` has others, which may miss some neighbours."""
 
     def __call__(
         self,

@@ -36,7 +36,7 @@ _WIDER = 4  # times k candidates are taken from product-quantised codes, then or
 
 
 class FaissIndex:
-    """A :class:`nearkin.index.VectorIndex` in this process.
+    """A :class:`nearkin.search.index.VectorIndex` in this process.
 
     Args:
         path: Parquet file that :meth:`save` writes and that is read now if it is there; None: in memory only.
@@ -65,11 +65,11 @@ class FaissIndex:
         return len(self._rows.ids)
 
     def build(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
-        """See :class:`nearkin.index.VectorIndex`."""
+        """See :class:`nearkin.search.index.VectorIndex`."""
         self._replace(check_rows(ids, Z, metadata))
 
     def upsert(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
-        """See :class:`nearkin.index.VectorIndex`."""
+        """See :class:`nearkin.search.index.VectorIndex`."""
         new, old = check_rows(ids, Z, metadata), self._rows
         if not old.ids:
             return self._replace(new)
@@ -88,14 +88,14 @@ class FaissIndex:
         self._replace(Rows(list(at), grown, columns))
 
     def delete(self, ids: Sequence[str]) -> None:
-        """See :class:`nearkin.index.VectorIndex`."""
+        """See :class:`nearkin.search.index.VectorIndex`."""
         gone = {str(name) for name in ids}
         keep = [row for row, name in enumerate(self._rows.ids) if name not in gone]
         columns = {name: [values[row] for row in keep] for name, values in self._rows.columns.items()}
         self._replace(Rows([self._rows.ids[row] for row in keep], self._rows.Z[keep], columns))
 
     def search(self, queries: NDArray[np.float32], k: int, where: Where | None = None) -> Hits:
-        """See :class:`nearkin.index.VectorIndex`."""
+        """See :class:`nearkin.search.index.VectorIndex`."""
         if not len(self):
             raise DataError("index: it is empty; build it first.")
         check_query(queries, k, where, self._rows.Z.shape[1], tuple(self._rows.columns))

@@ -58,7 +58,7 @@ def within(field: str, values: Iterable[str]) -> str:
 
 
 class MilvusIndex:
-    """A :class:`nearkin.index.VectorIndex` that is one Milvus collection, opened if it is there.
+    """A :class:`nearkin.search.index.VectorIndex` that is one Milvus collection, opened if it is there.
 
     Args:
         uri: a path ending with .db (milvus-lite), or http(s)://HOST:PORT of a server. The server's token is read from the
@@ -108,7 +108,7 @@ class MilvusIndex:
             return int(found[0]["count(*)"])
 
     def build(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
-        """See :class:`nearkin.index.VectorIndex`."""
+        """See :class:`nearkin.search.index.VectorIndex`."""
         rows = check_rows(ids, Z, metadata)
         with _told(self._uri):
             if self._client.has_collection(self._name):
@@ -118,7 +118,7 @@ class MilvusIndex:
             self._ready()
 
     def upsert(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
-        """See :class:`nearkin.index.VectorIndex`."""
+        """See :class:`nearkin.search.index.VectorIndex`."""
         rows = check_rows(ids, Z, metadata)
         if not self._width:
             return self.build(ids, Z, metadata)
@@ -131,7 +131,7 @@ class MilvusIndex:
                 self._client.flush(self._name)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """See :class:`nearkin.index.VectorIndex`."""
+        """See :class:`nearkin.search.index.VectorIndex`."""
         names = [str(name) for name in ids]
         with _told(self._uri):
             for start in range(0, len(names) if self._width else 0, _PER_CALL):
@@ -139,7 +139,7 @@ class MilvusIndex:
                 self._client.delete(self._name, filter=condition, timeout=_CALL)
 
     def search(self, queries: NDArray[np.float32], k: int, where: Where | None = None) -> Hits:
-        """See :class:`nearkin.index.VectorIndex`. At most 16,384 neighbours: ConfigError."""
+        """See :class:`nearkin.search.index.VectorIndex`. At most 16,384 neighbours: ConfigError."""
         if not self._width:
             raise DataError("index: it is empty; build it first.")
         check_query(queries, k, where, self._width, self._columns)
