@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from duplicates import world as textures
 from evaluation import CLASSES, world
 from timing import exponent, fastest, parser, use_threads
 
+from duplicates import world as textures
 from nearkin.clusters.kmeans import raw_kmeans
 from nearkin.duplicates.find import find_duplicates
 from nearkin.evaluate.linear import linear_probe

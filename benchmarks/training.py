@@ -29,6 +29,7 @@ from timing import gemm_peak, parser, use_threads
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
+from views import torchvision_transform
 
 from nearkin.augment import get_recipe
 from nearkin.losses import vicreg_loss
@@ -39,7 +40,6 @@ from nearkin.study.presets import get_preset
 from nearkin.train.device import make_fabric, native_bf16
 from nearkin.train.loop import train
 from nearkin.train.record import Record
-from views import torchvision_transform
 
 SIDE = 32
 

@@ -30,6 +30,24 @@ class DataError(NearkinError):
     exit_code = 3
 
 
+class DamagedFile(DataError):
+    """A file that cannot be used: it is missing, unreadable, or does not hold what it should.
+
+    Attributes:
+        path: the file. reason: one line that can follow its name, such as "holds no JSON object". missing: whether there
+        is no such file.
+    """
+
+    def __init__(self, path: object, reason: str, missing: bool = False) -> None:
+        super().__init__(path, reason, missing)  # these are what pickle hands back to __init__
+        self.path, self.reason, self.missing = path, one_line(reason), missing
+
+    def __str__(self) -> str:
+        if self.missing:
+            return f"no file {self.path}; is this a folder written by 'nearkin study'?"
+        return f"{self.path} is damaged (it {self.reason}). Delete it and run again."
+
+
 class OutputError(NearkinError):
     """Results cannot be written (read-only folder, full disk)."""
 

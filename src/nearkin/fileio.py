@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from dataclasses import fields, is_dataclass
+from pathlib import Path, PurePath
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.errors import DataError, OutputError, reading
+from nearkin.errors import DamagedFile, DataError, OutputError, reading
 
+T = TypeVar("T")
 _BATCH_VALUES = 2**23
+_LARGEST_JSON = 1 << 28  # bytes; results.json of a large study has some MiB
 MOST_UNPACKED = 4 * 1024**3
 _MOST_RATIO = 200  # images and vectors shrink by less than 20; DEFLATE reaches 1032, Parquet's runs more
 
@@ -158,44 +162,110 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise
 
 
-def json_digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON. Raises DataError when it is missing or damaged."""
+def guarded(path: Path, kind: str, read: Callable[[Path], T]) -> T:
+    """``read(path)``, where ``path`` is a regular file that nobody vouches for.
+
+    Hostile content makes parsers raise nearly anything, and all of it means the same here.
+
+    Args:
+        kind: what the file should be, for the message: "JSON".
+    Raises:
+        DamagedFile: it is missing, no regular file (opening a pipe would wait for ever), or ``read`` failed.
+    """
     try:
-        return json.loads(regular(path).read_text(encoding="utf-8"))
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DamagedFile(path, "is not a regular file")
+        return read(path)
+    except DamagedFile:
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"no file {path}; is this a folder written by 'nearkin study'?") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it and run again.") from error
+        raise DamagedFile(path, "is missing", missing=True) from error
+    except Exception as error:
+        raise DamagedFile(path, f"cannot be read as {kind} ({type(error).__name__}: {error})") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON of at most 256 MiB. Raises DamagedFile."""
+
+    def read(file: Path) -> Any:
+        if file.stat().st_size > _LARGEST_JSON:
+            raise DamagedFile(path, f"is larger than {_LARGEST_JSON >> 20} MiB")
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    return guarded(path, "JSON", read)
 
 
 def read_object(path: Path, **needed: type) -> dict[str, Any]:
-    """A JSON object that has the entries ``needed``, of these types.
+    """Read a JSON object that has the entries ``needed``, each of its type (a bool is no int).
 
     Raises:
-        DataError: it is missing, damaged, or something else.
+        DamagedFile: it is missing, unreadable, no object, or lacks an entry.
     """
     value = read_json(path)
-    wrong = [name for name, kind in needed.items() if not isinstance(as_object(value).get(name), kind)]
-    if not isinstance(value, dict) or wrong:
-        what = f"has no usable '{wrong[0]}'" if wrong else "holds no JSON object"
-        raise DataError(f"{path} is damaged (it {what}). Delete it and run again.")
+    if not isinstance(value, dict):
+        raise DamagedFile(path, "holds no JSON object")
+    for name, kind in needed.items():
+        entry = value.get(name)
+        if not isinstance(entry, kind) or (kind is int and isinstance(entry, bool)):
+            raise DamagedFile(path, f"has no usable '{name}'")
     return value
 
 
 def as_object(value: Any) -> dict[str, Any]:
     """``value`` if it is a JSON object, else an empty one: to look into what foreign files nest."""
     return value if isinstance(value, dict) else {}
+
+
+# How a dataclass field stands in JSON, where not under its own name: ``field(metadata=LEFT_OUT)``.
+LEFT_OUT: dict[str, str | None] = {"json": None}  # not at all
+MERGED: dict[str, str | None] = {"json": "**"}  # the entries of its dict or dataclass stand among the object's own
+
+
+def named(name: str) -> dict[str, str | None]:
+    """``field(metadata=named("AUROC"))``: the field stands in JSON under that name."""
+    return {"json": name}
+
+
+def to_json(value: Any) -> Any:
+    """``value`` as what :mod:`json` reads back equal: dicts with text as keys, lists, str, int, float, bool and None.
+
+    Dataclasses become dicts of their fields (see ``LEFT_OUT``, ``MERGED`` and :func:`named`), tuples and arrays lists, numpy
+    scalars numbers, paths text. Floats stay as they are: NaN is refused when it is written.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if isinstance(value, np.ndarray | np.generic):  # first: np.float64 is a float, too
+        return value.tolist()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        out: dict[str, Any] = {}
+        for item in fields(value):
+            name = item.metadata.get("json", item.name)
+            if name == "**":
+                out |= to_json(getattr(value, item.name))
+            elif name is not None:
+                out[name] = to_json(getattr(value, item.name))
+        return out
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else json.dumps(to_json(key)): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON")
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of a JSON-able value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 _LOCK = ".lock"

@@ -1,0 +1,60 @@
+"""Rows of arrays: a fixed random choice of them, and the one check for vectors that say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin.errors import DataError
+
+_CHUNK = 4096
+
+
+def sample_rows(
+    rows: int | NDArray[Any],
+    most: int,
+    seed: int | Sequence[int] | np.random.Generator = 0,
+    *,
+    shuffled: bool = False,
+) -> NDArray[np.int64]:
+    """At most ``most`` rows, drawn without replacement: sets come sorted by class, so the first rows are no sample.
+
+    Args:
+        rows: a number n, for 0 to n - 1, or the rows (n,) to choose from.
+        seed: as for ``numpy.random.default_rng``; a generator is drawn from.
+        shuffled: leave them in random order.
+    Returns:
+        int64 (min(n, most),), ascending unless ``shuffled``.
+    """
+    drawn: NDArray[np.int64] = np.random.default_rng(seed).permutation(rows)[:most]
+    return drawn if shuffled else np.sort(drawn)
+
+
+def finite_rows(Z: NDArray[Any]) -> NDArray[np.bool_]:
+    """bool (N,): which rows of (N, D) hold finite numbers only. By chunks: a mask of all entries can be large."""
+    parts = [np.isfinite(Z[start : start + _CHUNK]).all(axis=1) for start in range(0, len(Z), _CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.bool_)
+
+
+def zero_rows(Z: NDArray[Any]) -> NDArray[np.bool_]:
+    """bool (N,): which rows of (N, D) have length 0 and so no direction."""
+    return ~np.asarray(Z.any(axis=1))
+
+
+def all_equal(Z: NDArray[Any], tolerance: float = 0.0) -> bool:
+    """Whether all rows of (N, ...) are one and the same. Rounding may part them by ``tolerance`` of the largest entry."""
+    if not Z.size:
+        return True
+    spread = float(np.ptp(Z, axis=0).max())
+    return not spread > (tolerance and tolerance * max(1e-12, float(np.abs(Z).max())))
+
+
+def check_finite(Z: NDArray[Any], what: str, fix: str = "the run that made them diverged") -> None:
+    """Raise DataError, one line that begins with ``what`` (such as "linear probe: the features"), where a value is NaN or
+    infinite.
+    """
+    if not np.isfinite(Z).all():
+        raise DataError(f"{what} hold values that are not finite; {fix}.")
