@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "clusters": {"data", "embeddings", "fileio", "report", "runs", "search"},
     "duplicates": {"data", "embeddings", "evaluate", "fileio", "report", "runs", "search"},
     "export": {"augment", "fileio", "methods", "nets", "runs"},
-    "retrieval": {"data", "embeddings", "factors", "fileio", "report", "runs", "search"},
+    "retrieval": {"data", "embeddings", "evaluate", "factors", "fileio", "report", "runs", "search"},
     "explore": {
         "anomalies",
         "clusters",

@@ -11,7 +11,7 @@ from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
 from nearkin.anomalies.ood_metrics import detect, thin
 from nearkin.errors import DataError
-from nearkin.evaluate.auroc import DELONG, EXACT, auroc
+from nearkin.evaluate.stats import DELONG, EXACT, auroc
 
 
 def scores(n: int, m: int, gap: float = 1.0, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from nearkin.study.answers import answers, verdict
 from nearkin.study.answers.ablations import ablations
-from nearkin.study.answers.clusteredness import clusteredness, spearman
+from nearkin.study.answers.clusteredness import clusteredness
 from nearkin.study.answers.codes import latent_codes
 from nearkin.study.answers.common import above, gap, mean_cell
 from nearkin.study.answers.eigenmaps import eigenmaps
@@ -257,15 +257,6 @@ def test_titles_with_commas_stay_apart_in_the_order() -> None:
     texts = [item["text"] for item in verdict([], table, data)]
     assert any("A 50.0; B, cosine 40.0; C 30.0; A, no variance 20.0." in text for text in texts)
     assert "Not better than the best baseline (raw): C; A, no variance." in texts
-
-
-def test_rank_correlation_and_its_bootstrap() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=40)
-    rho, low, high = spearman(x, x + 0.1 * rng.normal(size=40))
-    assert low < rho <= high and low > 0.9
-    _, low, high = spearman(x, rng.normal(size=40))
-    assert low < 0 < high
 
 
 def test_clusteredness_finds_the_number_that_predicts() -> None:

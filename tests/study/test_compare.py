@@ -10,7 +10,7 @@ import pytest
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
-from nearkin.evaluate.paired import holm, mcnemar
+from nearkin.evaluate.stats import holm, mcnemar
 from nearkin.fileio import write_json
 from nearkin.study.compare import compare, load_sides, to_markdown
 from nearkin.study.protocol import evaluate

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nearkin.anomalies.ood_sets import OodSet
+from nearkin.evaluate.stats import spearman
 
 MOST = 0.05
 
@@ -27,7 +28,6 @@ def describe_digits(scores: NDArray[np.float64], item: OodSet) -> dict[str, Any]
     n_most = max(1, round(MOST * n))
     most = np.argsort(-scores, kind="stable")[:n_most]
     ranks = (stats.rankdata(scores) - 1) / max(n - 1, 1)
-    varied = n > 2 and np.ptp(scores) > 0 and np.ptp(item.thickness) > 0
     labels = item.items.labels
     rows = []
     for k, name in enumerate(item.items.classes):
@@ -45,7 +45,7 @@ def describe_digits(scores: NDArray[np.float64], item: OodSet) -> dict[str, Any]
         "n_most": n_most,
         "thickness_all": float(item.thickness.mean()),
         "thickness_most": float(item.thickness[most].mean()),
-        "thickness_rho": float(stats.spearmanr(item.thickness, scores).statistic) if varied else None,
+        "thickness_rho": spearman(item.thickness, scores) if n > 2 else None,
         "per_digit": rows,
     }
     return out | {"statement": _words(out)}

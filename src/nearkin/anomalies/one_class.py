@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.anomalies.knn import K_MEAN, K_NORM
 from nearkin.errors import DataError, unknown
-from nearkin.evaluate.auroc import Auroc, auroc
+from nearkin.evaluate.stats import Auroc, auroc
 from nearkin.search.exact import Index, Neighbors
 
 KNN_SCORES = {"knn2": ("l2", K_MEAN), "knn-norm": ("cosine", K_NORM)}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.evaluate.auroc import Auroc, auroc
+from nearkin.evaluate.stats import Auroc, auroc
 
 _POINTS, _BINS = 101, 40
 EXTREMES = 7

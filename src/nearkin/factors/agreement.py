@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import DataError
-from nearkin.evaluate.bootstrap import INTERVAL, RESAMPLES, Interval, percentiles, resampled_sums
+from nearkin.evaluate.stats import BOOTSTRAP, RESAMPLES, Interval, percentiles, resampled_sums
 from nearkin.factors.factors import CLASS, Factor, class_factor
 from nearkin.search.exact import Neighbors
 
@@ -75,7 +75,7 @@ class FactorAgreement:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         rows = [row.to_dict() for row in self.rows]
-        return {"n": self.n, "k": self.k, "seed": self.seed, "interval": INTERVAL, "factors": rows}
+        return {"n": self.n, "k": self.k, "seed": self.seed, "interval": BOOTSTRAP, "factors": rows}
 
 
 def neighbor_agreement(

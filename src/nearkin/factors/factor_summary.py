@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import DataError
-from nearkin.evaluate.bootstrap import RESAMPLES, Interval, percentiles, resampled_sums
+from nearkin.evaluate.stats import RESAMPLES, Interval, percentiles, resampled_sums
 from nearkin.factors.agreement import Agreement, FactorAgreement, one_minus_ratio, stacked
 from nearkin.factors.factors import BACKGROUND, CLASS, GROUPS, OTHER
 

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from nearkin.evaluate.stats import spearman, spearman_interval
 from nearkin.study.answers.common import Run, linear, primary
 
-_BOOTSTRAPS = 2000
 _LEAST_RUNS = 5
 
 
@@ -26,19 +25,6 @@ _PREDICTORS: dict[str, Callable[[Run], float | None]] = {
     "alignment": lambda run: run["training"].get("alignment"),
     "final training loss": lambda run: run["training"].get("loss"),
 }
-
-
-def spearman(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Rank correlation and its 95 % percentile interval by resampling runs. x, y: (n,)."""
-    rho = float(stats.spearmanr(x, y).statistic)
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(_BOOTSTRAPS):
-        pick = rng.integers(0, len(x), len(x))
-        if len(np.unique(x[pick])) > 1 and len(np.unique(y[pick])) > 1:
-            draws.append(float(stats.spearmanr(x[pick], y[pick]).statistic))
-    low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5])) if draws else (math.nan, math.nan)
-    return rho, low, high
 
 
 def _rho(row: dict[str, Any]) -> str:
@@ -77,7 +63,7 @@ def clusteredness(runs: list[Run]) -> dict[str, Any] | None:
             x, y = (np.array(column, dtype=np.float64) for column in zip(*kept, strict=True))
             if len(np.unique(y)) < 2:
                 continue
-            rho, low, high = spearman(x, y)
+            rho, (low, high) = spearman(x, y), spearman_interval(x, y)
             if math.isfinite(low):
                 rows.append({"scope": scope, "predictor": name, "rho": rho, "interval": [low, high], "n": len(kept)})
     if not rows:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nearkin.evaluate.paired import bootstrap_difference, holm, mcnemar, paired_t
-from nearkin.evaluate.stats import t_interval
+from nearkin.evaluate.stats import bootstrap_difference, holm, mcnemar, paired_t, t_interval
 from nearkin.format import three_digits
 from nearkin.study.compare.per_image import PROBES, CannotTell, Images
 from nearkin.study.compare.sides import METRICS, PLAIN, Run, Side
