@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from nearkin import Embeddings
+from nearkin.embeddings import as_embeddings
 from nearkin.errors import ConfigError, DataError
 from tests.embeddings.test_embeddings import make
 
@@ -104,3 +105,11 @@ def test_html_has_the_facts_and_a_point_per_row_and_is_escaped() -> None:
     assert (
         "none" in big.take(np.arange(0))._repr_html_() and "svg" in Embeddings.from_numpy(np.ones((5, 1)))._repr_html_()
     )
+
+
+def test_an_array_counts_as_embeddings() -> None:
+    made = as_embeddings(np.arange(6).reshape(3, 2))
+    assert made.Z.dtype == np.float32 and made.ids.tolist() == ["0", "1", "2"] and made.labels is None
+    assert as_embeddings(made) is made
+    with pytest.raises(DataError, match="must hold an array"):
+        as_embeddings(np.zeros(3))

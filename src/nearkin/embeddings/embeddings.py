@@ -220,6 +220,11 @@ class Embeddings:
         return _from_table(read_parquet(path, missing, "Embeddings are read from .parquet, .npy and .npz."), str(path))
 
 
+def as_embeddings(vectors: Embeddings | NDArray[Any]) -> Embeddings:
+    """``vectors`` if they are Embeddings; an array (N, D) of numbers becomes Embeddings, as by :meth:`Embeddings.from_numpy`."""
+    return vectors if isinstance(vectors, Embeddings) else Embeddings.from_numpy(np.asarray(vectors))
+
+
 def rows_of(split: NDArray[np.str_], wanted: str) -> NDArray[np.int64]:
     """Rows of one split, or of "all". Raises ConfigError when there are none."""
     rows: NDArray[np.int64] = np.arange(len(split)) if wanted == "all" else np.flatnonzero(split == wanted)
