@@ -11,8 +11,7 @@ from scipy import stats
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.retrieval.hub_remedies import REMEDIES
-from nearkin.retrieval.hubs import distance_from_mean, hubness
-from nearkin.retrieval.occurrence import occurrence, summarise
+from nearkin.retrieval.hubs import distance_from_mean, hubs, occurrence, summarise
 
 
 def made_of(Z: np.ndarray, y: np.ndarray | None = None, classes: tuple[str, ...] = ()) -> Embeddings:
@@ -44,7 +43,7 @@ def test_nearest_and_farthest_occurrence_against_brute_force() -> None:
     near, far = D + np.diag(np.full(200, np.inf)), D - np.diag(np.full(200, np.inf))
     expected_near = np.bincount(np.argsort(near, axis=1)[:, :10].ravel(), minlength=200)
     expected_far = np.bincount(np.argsort(-far, axis=1)[:, :10].ravel(), minlength=200)
-    found = hubness(made_of(Z), metric="l2")
+    found = hubs(made_of(Z), metric="l2")
     assert np.array_equal(found.k_occurrence, expected_near) and np.array_equal(found.farthest_occurrence, expected_far)
     out = np.linalg.norm(Z - Z.mean(axis=0), axis=1)
     for name, counts in (("nearest/mean", expected_near), ("farthest/mean", expected_far)):
@@ -56,7 +55,7 @@ def test_nearest_and_farthest_occurrence_against_brute_force() -> None:
 
 
 def test_high_dimensional_gaussian_has_hubs_and_every_remedy_helps() -> None:
-    found = hubness(made_of(gaussian()), metric="l2")
+    found = hubs(made_of(gaussian()), metric="l2")
     assert found.nearest.skewness > 1.4 and found.nearest.antihubs > 0.05
     for remedy in REMEDIES:
         after = found.remedies[remedy].nearest
@@ -73,7 +72,7 @@ def test_high_dimensional_gaussian_has_hubs_and_every_remedy_helps() -> None:
 
 def test_low_dimensional_uniform_has_no_hubs() -> None:
     Z = np.random.default_rng(0).uniform(size=(1500, 2))
-    found = hubness(made_of(Z), metric="l2")
+    found = hubs(made_of(Z), metric="l2")
     assert abs(found.nearest.skewness) < 0.5 and found.nearest.antihubs < 0.01 and found.nearest.top_slots < 0.03
 
 
@@ -81,7 +80,7 @@ def test_precision_rises_where_hubs_hide_classes() -> None:
     rng = np.random.default_rng(0)
     y = np.arange(1200) % 4
     Z = 3.5 * np.eye(4, 200)[y] + rng.normal(size=(1200, 200))
-    found = hubness(made_of(Z, y, ("a", "b", "c", "d")), metric="l2")
+    found = hubs(made_of(Z, y, ("a", "b", "c", "d")), metric="l2")
     before = found.remedies["none"].precision
     assert before is not None
     for remedy in REMEDIES:
@@ -95,7 +94,7 @@ def test_composition_by_class() -> None:
     Z = rng.normal(size=(1000, 50)) * np.where(y == 1, 3.0, 1.0)[:, None]  # the second class lies far out
     labels = y.copy()
     labels[:5] = -1
-    found = hubness(made_of(Z, labels, ("inner", "outer")), metric="l2")
+    found = hubs(made_of(Z, labels, ("inner", "outer")), metric="l2")
     assert found.composition["all"]["outer"] == pytest.approx(100 / 995)
     assert found.composition["farthest"]["outer"] > 0.99 and found.composition["hubs"]["outer"] < 0.01
     assert found.composition["anti-hubs"]["outer"] > 0.1
@@ -105,7 +104,7 @@ def test_composition_by_class() -> None:
 def test_pixels_join_the_correlations() -> None:
     Z = gaussian(300, 40)
     pixels = np.clip(128 + 20 * Z[:, :27], 0, 255).astype(np.uint8).reshape(300, 3, 3, 3)
-    found = hubness(made_of(Z), metric="l2", pixels=pixels)
+    found = hubs(made_of(Z), metric="l2", pixels=pixels)
     assert set(found.correlations) == {"nearest/mean", "farthest/mean", "nearest/pixel mean", "farthest/pixel mean"}
     out = np.linalg.norm(pixels.reshape(300, -1) - pixels.reshape(300, -1).mean(axis=0), axis=1)
     assert np.allclose(distance_from_mean(pixels, chunk=64), out)
@@ -113,33 +112,33 @@ def test_pixels_join_the_correlations() -> None:
     assert found.correlations["farthest/pixel mean"] == pytest.approx(expected)
     assert found.farthest_images[0].pixel_percentile is not None
     with pytest.raises(DataError, match="pixels of 9 images for 300"):
-        hubness(made_of(Z), pixels=pixels[:9])
+        hubs(made_of(Z), pixels=pixels[:9])
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_odd_vectors_are_no_crash(metric: str) -> None:
-    same = hubness(made_of(np.ones((30, 4)), np.arange(30) % 2, ("a", "b")), metric=metric)
+    same = hubs(made_of(np.ones((30, 4)), np.arange(30) % 2, ("a", "b")), metric=metric)
     assert same.note and "identical" in same.note and same.correlations["nearest/mean"] is None
     json.dumps(same.to_dict(), allow_nan=False)
-    zeros = hubness(made_of(np.eye(30, 4)), metric=metric)
+    zeros = hubs(made_of(np.eye(30, 4)), metric=metric)
     json.dumps(zeros.to_dict(), allow_nan=False)
-    two = hubness(made_of(np.eye(2)), k=1, metric=metric)
+    two = hubs(made_of(np.eye(2)), n_neighbors=1, metric=metric)
     assert two.nearest.skewness == 0 and two.k_occurrence.tolist() == [1, 1]
 
 
 def test_seeded() -> None:
     made = made_of(gaussian(1300, 20))
-    a, b = hubness(made, seed=1).to_dict(), hubness(made, seed=1).to_dict()
+    a, b = hubs(made, seed=1).to_dict(), hubs(made, seed=1).to_dict()
     assert a == b
 
 
 def test_errors() -> None:
     made = made_of(gaussian(20, 5))
     with pytest.raises(ConfigError, match="between 1 and 19"):
-        hubness(made, k=20)
+        hubs(made, n_neighbors=20)
     with pytest.raises(ConfigError, match="at least k = 10"):
-        hubness(made, candidates=5)
+        hubs(made, candidates=5)
     with pytest.raises(DataError, match="too few"):
-        hubness(made_of(np.ones((1, 3))), k=1)
+        hubs(made_of(np.ones((1, 3))), n_neighbors=1)
     with pytest.raises(DataError, match="not finite"):
-        hubness(made_of(np.full((20, 3), np.nan)))
+        hubs(made_of(np.full((20, 3), np.nan)))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nearkin.cli import options
-
-if TYPE_CHECKING:
-    from nearkin.data import ImageSet
-    from nearkin.retrieval.hubs import Hubness
 
 
 def hubs(
@@ -34,8 +29,7 @@ def hubs(
     from nearkin.embeddings import Embeddings, rows_of
     from nearkin.embeddings.table import add_columns, check_table, on_rows
     from nearkin.fileio import write_json
-    from nearkin.retrieval.hubs import hubness
-    from nearkin.retrieval.output import print_hubness
+    from nearkin.retrieval import hubs as retrieval
 
     options.need_images(html, images)
     options.check_outputs(embeddings, as_json, table=out, html=html)
@@ -44,27 +38,19 @@ def hubs(
         check_table(out, loaded)
     rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
-    pictures = None if images is None else images_of(part.ids, images, size=part.image_size)
-    pixels = None if pictures is None else pictures.images
-    found = hubness(part, k=k, metric=metric, candidates=candidates, pixels=pixels, seed=seed)
-    print_hubness(found)
+    pictures = None if images is None else images_of(part.ids, images, size=part.image_size).images
+    hubness = retrieval.hubs(part, n_neighbors=k, metric=metric, candidates=candidates, pixels=pictures, seed=seed)
+    written = []
     if as_json is not None:
-        write_json(as_json, {"split": split, "seed": seed} | found.to_dict())
-        typer.echo(f"written: {as_json}")
+        write_json(as_json, {"split": split, "seed": seed} | hubness.to_dict())
+        written.append(f"written: {as_json}")
     if html is not None and pictures is not None:
-        _sheet(html, embeddings, found, pictures)
-        typer.echo(f"sheet: {html}")
+        retrieval.hubness_sheet(html, f"Hubs of {embeddings.name}", hubness, pictures)
+        written.append(f"sheet: {html}")
     if out is not None:
-        columns = {
-            "hubness": on_rows(found.k_occurrence, rows, len(loaded)),
-            "farthest_occurrence": on_rows(found.farthest_occurrence, rows, len(loaded)),
-        }
-        add_columns(out, loaded, columns)
-        typer.echo(f"table: {out}")
-
-
-def _sheet(html: Path, embeddings: Path, found: Hubness, pictures: ImageSet) -> None:
-    from nearkin.report.sheet import write_sheet
-    from nearkin.retrieval.output import hubness_sections
-
-    write_sheet(html, f"Hubs of {embeddings.name}", hubness_sections(found, pictures.images))
+        counts = {"hubness": hubness.k_occurrence, "farthest_occurrence": hubness.farthest_occurrence}
+        add_columns(out, loaded, {name: on_rows(values, rows, len(loaded)) for name, values in counts.items()})
+        written.append(f"table: {out}")
+    retrieval.print_hubness(hubness)
+    for line in written:
+        typer.echo(line)

@@ -12,7 +12,7 @@ from nearkin.clusters.kmeans import checked, kmeans
 from nearkin.errors import DataError
 from nearkin.explore.columns import Column
 from nearkin.explore.sources import Say, Space
-from nearkin.retrieval.occurrence import occurrence
+from nearkin.retrieval.hubs import occurrence
 from nearkin.search.exact import knn
 
 K = 10

@@ -33,14 +33,16 @@ _TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Moments:
+class DistanceMoments:
     """Mean and standard deviation, float64 (N,), of the distances from each image to the others (or a sample)."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
 
 
-def distance_moments(Z: NDArray[np.float32], *, metric: str = "cosine", sample: int = SAMPLE, seed: int = 0) -> Moments:
+def distance_moments(
+    Z: NDArray[np.float32], *, metric: str = "cosine", sample: int = SAMPLE, seed: int = 0
+) -> DistanceMoments:
     """Moments of the distances from every row of Z (N, D) to ``sample`` seeded rows, itself left out. Needs N >= 2.
 
     Raises ConfigError for an unknown metric.
@@ -67,10 +69,12 @@ def distance_moments(Z: NDArray[np.float32], *, metric: str = "cosine", sample: 
         d[here, own[here]] = np.nan
         rows = slice(start, start + len(part))
         mean[rows], std[rows] = np.nanmean(d, axis=1), np.nanstd(d, axis=1)
-    return Moments(mean, std)
+    return DistanceMoments(mean, std)
 
 
-def rescale(candidates: Neighbors, remedy: str, *, k_local: int = K_LOCAL, moments: Moments | None = None) -> Neighbors:
+def rescale(
+    candidates: Neighbors, remedy: str, *, k_local: int = K_LOCAL, moments: DistanceMoments | None = None
+) -> Neighbors:
     """Candidates sorted by the rescaled distance.
 
     Args:
@@ -108,7 +112,7 @@ def rescale(candidates: Neighbors, remedy: str, *, k_local: int = K_LOCAL, momen
 
 
 def _mutual_proximity(
-    d: NDArray[np.float64], moments: Moments, rows: slice, y: NDArray[np.int64]
+    d: NDArray[np.float64], moments: DistanceMoments, rows: slice, y: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     std = np.maximum(moments.std, _TINY)
     p = ndtr((d - moments.mean[rows, None]) / std[rows, None])

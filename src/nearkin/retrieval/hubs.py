@@ -1,34 +1,68 @@
 """Hubs: images that are everybody's neighbours, images that are nobody's, and the few that are farthest from all.
 
-In many dimensions some images (hubs) stand in very many lists of nearest neighbours and many (anti-hubs) in none; see
-occurrence.py for the measures. The same count over lists of the k farthest images tells whether every query has the same
-few farthest images; its correlation with the distance from the mean tells whether they are merely the outermost ones.
+The k-occurrence N_k(x) is the number of lists of k neighbours that image x stands in. Its mean is k. In many dimensions its
+distribution leans: a few hubs fill the lists, many anti-hubs never appear. The usual measure is its skewness
+S = E[(N_k - k)^3] / std^3 (Radovanovic, Nanopoulos, Ivanovic: "Hubs in Space", JMLR 11, 2010); above about 1.4 hubs are
+strong. The same count over lists of the k farthest images tells whether every query has the same few farthest images; its
+correlation with the distance from the mean tells whether they are merely the outermost ones.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
-from nearkin.embeddings import Embeddings
+from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError
+from nearkin.report.sheet import Cell, Row, Section, write_sheet
 from nearkin.retrieval.hub_remedies import K_LOCAL, REMEDIES, distance_moments, rescale
-from nearkin.retrieval.occurrence import HUB_SIZE, Occurrence, occurrence, summarise
 from nearkin.retrieval.precision import Precision, precision_at_k
-from nearkin.retrieval.retrieval import label_of
 from nearkin.search.exact import Neighbors, farthest, knn, unit_rows
 
 K = 10
 CANDIDATES = 200
-LISTED = 20
+STRONG = 1.4  # skewness above which hubs are called strong
+HUB_SIZE = 2  # a hub stands in more than twice as many lists as the mean, as in scikit-hubness
+STEPS = (0.0, 0.5, 1.0, 2.0, 5.0)  # times k: where the steps of a distribution end
+_SHOWN = 20  # extreme images of each kind in a result
+_PRINTED = 5  # of these on the terminal
 
 
 @dataclass(frozen=True)
-class Listed:
-    """An image among the most extreme.
+class Occurrence:
+    """How N lists of k images spread over the N images.
+
+    Attributes:
+        skewness: third standardised moment of the counts; 0 when all are equal.
+        hubs, hub_slots: number of images in more than 2 k lists, and the share of all N k places they take.
+        antihubs: share of images that stand in no list.
+        top_slots: share of all places taken by the 1 % of images that appear most (even spread: 0.01).
+        distinct: number of images that appear at all. largest: the highest count.
+        distribution: share of the images in no list, in up to k / 2, k, 2 k, 5 k lists (each without those before), and in more.
+    """
+
+    skewness: float
+    hubs: int
+    hub_slots: float
+    antihubs: float
+    top_slots: float
+    distinct: int
+    largest: int
+    distribution: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ExtremeImage:
+    """An image that stands in very many lists, or in none.
 
     Attributes:
         count: number of lists it stands in.
@@ -45,7 +79,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Remedy:
+class RemedyResult:
     """What a rescaled distance changes; ``precision`` is None without labels."""
 
     nearest: Occurrence
@@ -55,7 +89,8 @@ class Remedy:
 @dataclass(frozen=True)
 class Hubness:
     """Attributes:
-    nearest, farthest: of the lists of k nearest and k farthest. distances as in :class:`nearkin.search.exact.Neighbors`.
+    n: images. k: length of the lists. metric: "cosine" or "l2". candidates: neighbours per image that remedies sort again.
+    nearest, farthest: of the lists of k nearest and k farthest.
     correlations: Spearman's rank correlation of "nearest" and "farthest" counts with the distance from the "mean" of the
         vectors and from the "pixel mean", e.g. "farthest/mean", in [-1, 1]; None where a side is constant.
     percentiles: mean percentile of those distances over all places of the lists, same keys, in [0, 1]: 0.5 where the lists
@@ -64,7 +99,7 @@ class Hubness:
     composition: share of each class among "all" images, "hubs", "anti-hubs" and the places of the "farthest" lists;
         empty without labels.
     hubs, antihubs, farthest_images: the most extreme, at most 20 each; anti-hubs by distance from the mean.
-    remedies: "none" first, then each remedy on ``candidates`` nearest neighbours.
+    remedies: "none" first, then each remedy (see :mod:`nearkin.retrieval.hub_remedies`).
     k_occurrence, farthest_occurrence: int64 (N,), the counts.
     note: why the numbers mean nothing (identical vectors), or None.
     """
@@ -78,10 +113,10 @@ class Hubness:
     correlations: dict[str, float | None]
     percentiles: dict[str, float]
     composition: dict[str, dict[str, float]]
-    hubs: tuple[Listed, ...]
-    antihubs: tuple[Listed, ...]
-    farthest_images: tuple[Listed, ...]
-    remedies: dict[str, Remedy]
+    hubs: tuple[ExtremeImage, ...]
+    antihubs: tuple[ExtremeImage, ...]
+    farthest_images: tuple[ExtremeImage, ...]
+    remedies: dict[str, RemedyResult]
     k_occurrence: NDArray[np.int64]
     farthest_occurrence: NDArray[np.int64]
     note: str | None = None
@@ -93,71 +128,113 @@ class Hubness:
         return out
 
 
-def hubness(
-    embeddings: Embeddings,
+def hubs(
+    embeddings: Embeddings | NDArray[Any],
     *,
-    k: int = K,
+    n_neighbors: int = K,
     metric: str = "cosine",
     candidates: int = CANDIDATES,
     k_local: int = K_LOCAL,
     pixels: NDArray[Any] | None = None,
-    near: Neighbors | None = None,
+    neighbors: Neighbors | None = None,
     seed: int = 0,
 ) -> Hubness:
-    """Measure hubs among all images of ``embeddings``, and what each remedy does about them.
+    """Measure hubs among all images, and what each remedy does about them.
 
     Args:
+        embeddings: N vectors, as Embeddings or as an array (N, D).
+        n_neighbors: k, the length of the lists, in 1..N-1.
+        metric: "cosine" or "l2".
         candidates: neighbours per image that the remedies sort again (at most N - 1 are used).
-        k_local: K of the local remedies (at most as many as candidates). pixels: (N, ...), any numbers, for distances from the mean image.
-        near: the nearest of every image, itself left out, where they are known already: at least as many as candidates.
+        k_local: K of the local remedies (at most as many as candidates).
+        pixels: (N, ...), any numbers, for distances from the mean image.
+        neighbors: the nearest of every image, itself left out, where they are known already: at least as many as candidates.
         seed: of the sample that estimates mutual proximity's means and variances.
     Raises:
-        ConfigError: unknown metric, k outside 1..N-1, fewer candidates than k.
+        ConfigError: unknown metric, ``n_neighbors`` outside 1..N-1, fewer candidates than that.
         DataError: fewer than 2 images, values that are not finite, pixels of another number of images.
     """
-    n = len(embeddings)
+    embeddings = as_embeddings(embeddings)
+    n, k = len(embeddings), n_neighbors
     if pixels is not None and len(pixels) != n:
         raise DataError(f"hubness: pixels of {len(pixels)} images for {n} vectors.")
     if candidates < k:
         raise ConfigError(f"candidates is {candidates}; it must be at least k = {k}.")
     Z = embeddings.Z
     wanted = max(k, min(candidates, n - 1))
-    found = knn(Z, Z, wanted, metric=metric, exclude_self=True) if near is None else near.first(wanted)
+    near = knn(Z, Z, wanted, metric=metric, exclude_self=True) if neighbors is None else neighbors.first(wanted)
     far = farthest(Z, Z, k, metric=metric, exclude_self=True)
-    near_counts, far_counts = occurrence(found.first(k).indices, n), occurrence(far.indices, n)
+    near_counts, far_counts = occurrence(near.first(k).indices, n), occurrence(far.indices, n)
     # For cosine the vectors live on the sphere: the mean that matters is that of the directions.
-    out = distance_from_mean(unit_rows(Z) if metric == "cosine" else Z)
-    places = {"mean": out} | ({} if pixels is None else {"pixel mean": distance_from_mean(pixels)})
-    sides = {
+    outward = distance_from_mean(unit_rows(Z) if metric == "cosine" else Z)
+    places = {"mean": outward} | ({} if pixels is None else {"pixel mean": distance_from_mean(pixels)})
+    compared = {
         f"{name}/{place}": (counts, values)
         for name, counts in (("nearest", near_counts), ("farthest", far_counts))
         for place, values in places.items()
     }
+    percentiles = {name: _percentiles(values) for name, values in places.items()}
+    labels, in_pixels = embeddings.names(), percentiles.get("pixel mean")
 
-    def listed(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Listed, ...]:
-        return _listed(embeddings, rows[:LISTED], counts, {name: _percentiles(v) for name, v in places.items()})
+    def extremes(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[ExtremeImage, ...]:
+        return tuple(
+            ExtremeImage(
+                str(embeddings.ids[row]),
+                row,
+                labels[row],
+                int(counts[row]),
+                float(percentiles["mean"][row]),
+                None if in_pixels is None else float(in_pixels[row]),
+            )
+            for row in rows[:_SHOWN].tolist()
+        )
 
-    most, antihubs = _by(-near_counts), np.flatnonzero(near_counts == 0)
+    most, antihubs = _order(-near_counts), np.flatnonzero(near_counts == 0)
     identical = not np.ptp(Z, axis=0).any()
     return Hubness(
         n=n,
         k=k,
         metric=metric,
-        candidates=found.indices.shape[1],
+        candidates=near.indices.shape[1],
         nearest=summarise(near_counts, k),
         farthest=summarise(far_counts, k),
-        correlations={name: _spearman(*side) for name, side in sides.items()},
+        correlations={name: _spearman(*pair) for name, pair in compared.items()},
         percentiles={
-            name: float(np.average(_percentiles(values), weights=counts)) for name, (counts, values) in sides.items()
+            name: float(np.average(_percentiles(values), weights=counts)) for name, (counts, values) in compared.items()
         },
         composition=_composition(embeddings, near_counts, far_counts, k),
-        hubs=listed(most[near_counts[most] > HUB_SIZE * k], near_counts),
-        antihubs=listed(antihubs[_by(-out[antihubs])], near_counts),
-        farthest_images=listed(_by(-far_counts)[: int((far_counts > 0).sum())], far_counts),
-        remedies=_remedies(embeddings, found, k, metric, k_local, seed),
+        hubs=extremes(most[near_counts[most] > HUB_SIZE * k], near_counts),
+        antihubs=extremes(antihubs[_order(-outward[antihubs])], near_counts),
+        farthest_images=extremes(_order(-far_counts)[: int((far_counts > 0).sum())], far_counts),
+        remedies=_remedies(embeddings, near, k, metric, k_local, seed),
         k_occurrence=near_counts,
         farthest_occurrence=far_counts,
         note=f"all {n} vectors are identical: the order of neighbours is arbitrary" if identical else None,
+    )
+
+
+def occurrence(lists: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """In how many of the lists (M, k) of rows each of n images stands: int64 (n,)."""
+    return np.bincount(lists.ravel(), minlength=n).astype(np.int64)
+
+
+def summarise(counts: NDArray[np.int64], k: int) -> Occurrence:
+    """Summary of occurrence counts (N,) of N lists of k."""
+    centred = counts - counts.mean()
+    variance = float(np.mean(centred**2))
+    hub = counts > HUB_SIZE * k
+    total = max(1, int(counts.sum()))
+    top = np.sort(counts)[::-1][: math.ceil(len(counts) / 100)]
+    images_per_step = np.histogram(counts, [0, *(1e-9 + k * step for step in STEPS), np.inf])[0]
+    return Occurrence(
+        skewness=float(np.mean(centred**3)) / variance**1.5 if variance > 0 else 0.0,
+        hubs=int(hub.sum()),
+        hub_slots=float(counts[hub].sum() / total),
+        antihubs=float((counts == 0).mean()),
+        top_slots=float(top.sum() / total),
+        distinct=int((counts > 0).sum()),
+        largest=int(counts.max()),
+        distribution=tuple((images_per_step / len(counts)).tolist()),
     )
 
 
@@ -169,7 +246,7 @@ def distance_from_mean(values: NDArray[Any], *, chunk: int = 4096) -> NDArray[np
     return np.concatenate(parts)
 
 
-def _by(key: NDArray[Any]) -> NDArray[np.int64]:
+def _order(key: NDArray[Any]) -> NDArray[np.int64]:
     return np.argsort(key, kind="stable")
 
 
@@ -188,31 +265,11 @@ def _percentiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return (ranks - 0.5) / len(values)
 
 
-def _listed(
-    embeddings: Embeddings,
-    rows: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    percentiles: dict[str, NDArray[np.float64]],
-) -> tuple[Listed, ...]:
-    pixels = percentiles.get("pixel mean")
-    return tuple(
-        Listed(
-            str(embeddings.ids[row]),
-            int(row),
-            label_of(embeddings, int(row)),
-            int(counts[row]),
-            float(percentiles["mean"][row]),
-            None if pixels is None else float(pixels[row]),
-        )
-        for row in rows
-    )
-
-
 def _composition(
     embeddings: Embeddings, near: NDArray[np.int64], far: NDArray[np.int64], k: int
 ) -> dict[str, dict[str, float]]:
     labels = embeddings.labels
-    if labels is None or not (labels >= 0).any():
+    if labels is None or not embeddings.labelled:
         return {}
     known = labels >= 0
     weights = {"all": np.ones(len(near)), "hubs": near > HUB_SIZE * k, "anti-hubs": near == 0, "farthest": far}
@@ -225,20 +282,97 @@ def _composition(
 
 
 def _remedies(
-    embeddings: Embeddings, found: Neighbors, k: int, metric: str, k_local: int, seed: int
-) -> dict[str, Remedy]:
+    embeddings: Embeddings, candidates: Neighbors, k: int, metric: str, k_local: int, seed: int
+) -> dict[str, RemedyResult]:
     n = len(embeddings)
-    k_local = min(k_local, found.indices.shape[1])
+    k_local = min(k_local, candidates.indices.shape[1])
     moments = distance_moments(embeddings.Z, metric=metric, seed=seed)
 
-    def measured(lists: Neighbors) -> Remedy:
+    def result(lists: Neighbors) -> RemedyResult:
         first = lists.first(k)
         precision = None
         if embeddings.labels is not None:
             precision = precision_at_k(first, embeddings.labels, embeddings.labels, embeddings.classes, True)
-        return Remedy(summarise(occurrence(first.indices, n), k), precision)
+        return RemedyResult(summarise(occurrence(first.indices, n), k), precision)
 
-    out = {"none": measured(found)}
+    out = {"none": result(candidates)}
     for remedy in REMEDIES:
-        out[remedy] = measured(rescale(found, remedy, k_local=k_local, moments=moments))
+        out[remedy] = result(rescale(candidates, remedy, k_local=k_local, moments=moments))
     return out
+
+
+def print_hubness(hubness: Hubness) -> None:
+    """Hubs before and after each remedy, and the farthest images."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    k, near, far = hubness.k, hubness.nearest, hubness.farthest
+    if hubness.note:
+        console.print(f"note: {hubness.note}")
+    console.print(
+        f"{hubness.n:,} images, lists of the {k} nearest ({hubness.metric}): skewness {near.skewness:.2f} "
+        f"({'' if near.skewness > STRONG else 'no '}strong hubs)"
+    )
+    console.print(
+        f"{near.hubs:,} hubs take {100 * near.hub_slots:.1f} % of the places; {100 * near.antihubs:.1f} % of the images "
+        "are in no list"
+    )
+    shares = ", ".join(f"{100 * share:.1f}" for share in near.distribution)
+    console.print(f"images in no list, in up to {k}/2, {k}, {2 * k}, {5 * k} lists, in more: {shares} %")
+    console.print(
+        f"farthest {k}: 1 % of the images take {100 * far.top_slots:.1f} % of the places; {far.distinct:,} images "
+        "ever appear"
+    )
+    for name, value in hubness.correlations.items():
+        lists, place = name.split("/")
+        console.print(
+            f"{lists}, distance from the {place}: rank correlation with the count "
+            f"{'-' if value is None else f'{value:+.2f}'}, mean percentile {100 * hubness.percentiles[name]:.0f}"
+        )
+    for name, composition in hubness.composition.items():
+        top = sorted(composition.items(), key=lambda item: -item[1])[:4]
+        console.print(f"classes of {name}: " + ", ".join(f"{c} {100 * share:.0f} %" for c, share in top))
+    for kind, images in (("hub", hubness.hubs), ("farthest", hubness.farthest_images)):
+        for image in images[:_PRINTED]:
+            console.print(f"  {kind:9s}in {image.count:,} lists  {image.label or '-':12s} {image.id}")
+    table = Table(
+        title=f"remedies, on {hubness.candidates} candidates per image", title_justify="left", box=SIMPLE_HEAD
+    )
+    for name in ("remedy", "skewness", "anti-hubs %", f"precision@{k} %", f"mAP@{k} %"):
+        table.add_column(name, justify="left" if name == "remedy" else "right")
+    for name, remedy in hubness.remedies.items():
+        scores = None if remedy.precision is None else remedy.precision.overall
+        table.add_row(
+            name,
+            f"{remedy.nearest.skewness:.2f}",
+            f"{100 * remedy.nearest.antihubs:.1f}",
+            "-" if scores is None else f"{100 * scores.precision:.1f}",
+            "-" if scores is None else f"{100 * scores.map:.1f}",
+        )
+    console.print(table)
+
+
+def hubness_sheet(path: Path, title: str, hubness: Hubness, pictures: NDArray[np.uint8]) -> None:
+    """Write a picture sheet: hubs, anti-hubs and farthest images. pictures: uint8 (N, 3, H, W), as the embeddings."""
+
+    def section(title: str, text: str, images: Sequence[ExtremeImage]) -> Section:
+        cells = [Cell(pictures[i.row], f"{i.label or ''} {i.count}".strip(), f"{i.id}, {_where(i)}") for i in images]
+        return Section(title, [Row("", cells)] if cells else [], text if cells else "None.")
+
+    n, k = hubness.n, hubness.k
+    sections = [
+        section("Hubs", f"In how many of {n:,} lists of the {k} nearest each stands; the mean is {k}.", hubness.hubs),
+        section("Anti-hubs", "In no list; those farthest from the mean.", hubness.antihubs),
+        section(
+            "Farthest",
+            f"In how many of {n:,} lists of the {k} farthest each stands. The top 1 % of images take "
+            f"{100 * hubness.farthest.top_slots:.1f} % of the places.",
+            hubness.farthest_images,
+        ),
+    ]
+    write_sheet(path, title, sections)
+
+
+def _where(image: ExtremeImage) -> str:
+    text = f"farther from the mean than {100 * image.percentile:.0f} % of the images"
+    if image.pixel_percentile is not None:
+        text += f", in pixels than {100 * image.pixel_percentile:.0f} %"
+    return text

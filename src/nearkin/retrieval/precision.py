@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
@@ -18,7 +22,7 @@ _NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
-class Measured:
+class PrecisionScores:
     """Means over n queries, each in [0, 1]; ``chance`` is the expected precision of a random order."""
 
     n: int
@@ -46,10 +50,10 @@ class Precision:
     """
 
     k: int
-    overall: Measured
+    overall: PrecisionScores
     precision_interval: tuple[float, float] | None
     map_interval: tuple[float, float] | None
-    per_class: dict[str, Measured]
+    per_class: dict[str, PrecisionScores]
     unmatched: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +62,7 @@ class Precision:
 
 
 def precision_at_k(
-    found: Neighbors,
+    neighbors: Neighbors,
     query_labels: NDArray[np.int64],
     base_labels: NDArray[np.int64],
     classes: tuple[str, ...],
@@ -67,7 +71,7 @@ def precision_at_k(
     """Judge lists (M, k) by labels.
 
     Args:
-        found: neighbours of M queries in a base of N, own rows dropped, best first (or farthest first: then precision
+        neighbors: of M queries in a base of N, own rows dropped, best first (or farthest first: then precision
             far below chance is good).
         query_labels: int64 (M,), base_labels: int64 (N,), indices into ``classes``; queries with -1 are left out, a place
             with -1 counts as wrong, so leave unlabelled images out of the base.
@@ -75,7 +79,7 @@ def precision_at_k(
     Returns:
         None when no query has a label and an image to be found.
     """
-    k = found.indices.shape[1]
+    k = neighbors.indices.shape[1]
     counts = np.bincount(base_labels[base_labels >= 0], minlength=len(classes))
     known = query_labels >= 0
     relevant = np.where(known, counts[query_labels] - np.broadcast_to(own, known.shape), 0)
@@ -83,20 +87,18 @@ def precision_at_k(
     if not use.any():
         return None
     labels, relevant = query_labels[use], relevant[use]
-    right = base_labels[found.indices[use]] == labels[:, None]
+    right = base_labels[neighbors.indices[use]] == labels[:, None]
     precision = right.mean(axis=1)
     at = np.cumsum(right, axis=1) / np.arange(1, k + 1)
     average = (at * right).sum(axis=1) / np.minimum(k, relevant)
     others = len(base_labels) - np.broadcast_to(own, known.shape)[use]
     chance = relevant / others
     per_class = {
-        name: _measured(precision, average, chance, labels == c)
-        for c, name in enumerate(classes)
-        if (labels == c).any()
+        name: _scores(precision, average, chance, labels == c) for c, name in enumerate(classes) if (labels == c).any()
     }
     return Precision(
         k,
-        _measured(precision, average, chance, np.ones(len(labels), dtype=bool)),
+        _scores(precision, average, chance, np.ones(len(labels), dtype=bool)),
         _interval(precision),
         _interval(average),
         per_class,
@@ -104,10 +106,10 @@ def precision_at_k(
     )
 
 
-def _measured(
+def _scores(
     precision: NDArray[np.float64], average: NDArray[np.float64], chance: NDArray[np.float64], rows: NDArray[np.bool_]
-) -> Measured:
-    return Measured(
+) -> PrecisionScores:
+    return PrecisionScores(
         int(rows.sum()), float(precision[rows].mean()), float(average[rows].mean()), float(chance[rows].mean())
     )
 
@@ -149,5 +151,24 @@ def retrieval_precision(
     if not len(rows) or not len(pick) or (queries is None and len(rows) < 2):
         return None
     own = np.searchsorted(rows, pick) if queries is None else None
-    found = find(asked.Z[pick], base.Z[rows], k, metric=metric, own=own)
-    return precision_at_k(found, asked.labels[pick], base.labels[rows], base.classes, queries is None)
+    neighbors = find(asked.Z[pick], base.Z[rows], k, metric=metric, own=own)
+    return precision_at_k(neighbors, asked.labels[pick], base.labels[rows], base.classes, queries is None)
+
+
+def print_precision(precision: Precision | None) -> None:
+    """Precision by class, with chance beside it."""
+    console = Console(highlight=False)
+    if precision is None:
+        console.print("no labels: precision cannot be measured")
+        return
+    k = precision.k
+    table = Table(title=f"precision in % of {precision.overall.n:,} queries", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("class", f"precision@{k}", f"mAP@{k}", "chance", "queries"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for name, scores in (*precision.per_class.items(), ("all", precision.overall)):
+        shares = (scores.precision, scores.map, scores.chance)
+        table.add_row(escape(name), *(f"{100 * share:.1f}" for share in shares), f"{scores.n:,}")
+    console.print(table)
+    if precision.precision_interval:
+        low, high = precision.precision_interval
+        console.print(f"95 % interval of all, over queries: {100 * low:.1f} to {100 * high:.1f}")

@@ -14,9 +14,9 @@ from nearkin.factors.agreement import FactorAgreement, neighbor_agreement
 from nearkin.factors.factor_summary import dominance
 from nearkin.factors.factors import PIXEL_METRIC, Factor, known_factors, pixel_factors, pixel_vectors
 from nearkin.fileio import read_object, write_json
-from nearkin.retrieval.hubs import CANDIDATES, K, hubness
+from nearkin.retrieval.hubs import CANDIDATES, K, hubs
+from nearkin.retrieval.nearest import class_examples, nearest, queries_of
 from nearkin.retrieval.precision import precision_at_k
-from nearkin.retrieval.retrieval import grid_rows, queries_of, search
 from nearkin.runs.finished import FinishedRun, first_seed
 from nearkin.search.exact import knn
 
@@ -44,8 +44,8 @@ def neighbour_uses(
         say(f"  neighbours of {run.title}")
         part = run.embeddings().part("test")
         k, candidates = min(K, len(part) - 1), min(CANDIDATES, len(part) - 1)
-        nearest = run.find(part.Z, part.Z, candidates, exclude_self=True)
-        near = nearest.first(k)
+        every = run.find(part.Z, part.Z, candidates, exclude_self=True)
+        near = every.first(k)
         if yardstick is None:
             yardstick = _pixels(test, images, part.labels, k)
         factors, pixels = yardstick
@@ -56,17 +56,18 @@ def neighbour_uses(
         precision = None
         if part.labels is not None and part.labelled:
             precision = precision_at_k(near, part.labels, part.labels, part.classes, True)
-        queries = queries_of(part, grid_rows(part, seed=0))
-        hubs = hubness(part, k=k, candidates=candidates, pixels=images, near=nearest)
+        queries = queries_of(part, class_examples(part))
+        shown = nearest(part, queries, n_neighbors=min(5, len(part) - 1), with_farthest=True)
+        hubness = hubs(part, n_neighbors=k, candidates=candidates, pixels=images, neighbors=every)
         found = {
             "key": _key(run),
             "run": run.folder.name,
             "method": run.method,
             "title": run.title,
             "layer": run.layer,
-            "retrieval": search(part, queries, k=min(5, len(part) - 1)).to_dict(),
+            "retrieval": shown.to_dict(),
             "precision": None if precision is None else precision.to_dict(),
-            "hubs": hubs.to_dict(),
+            "hubs": hubness.to_dict(),
             "factors": agreed.to_dict() | {"statement": said.text},
         }
         write_json(path, found)

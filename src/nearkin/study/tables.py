@@ -19,8 +19,7 @@ from nearkin.anomalies.knn import K_MEAN, K_NORM, kth_unit_distance, mean_distan
 from nearkin.embeddings import Embeddings
 from nearkin.embeddings.table import add_columns, neighbors_column, on_rows
 from nearkin.fileio import json_digest, read_json, write_json
-from nearkin.retrieval.hubs import K
-from nearkin.retrieval.occurrence import occurrence
+from nearkin.retrieval.hubs import K, occurrence
 from nearkin.runs.finished import FinishedRun, first_seed
 from nearkin.system import return_memory
 
