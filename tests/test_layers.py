@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": {"data", "embeddings", "fileio", "format", "maps", "methods", "search", "system", "train"},
     "__init__": {"embeddings", "estimators", "losses", "runs"},
     "anomalies": {"data", "embeddings", "evaluate", "fileio", "maps", "methods", "report", "runs", "search", "system"},
-    "clusters": {"data", "embeddings", "fileio", "report", "runs", "search"},
+    "clusters": {"data", "embeddings", "fileio", "maps", "report", "runs", "search"},
     "duplicates": {"data", "embeddings", "evaluate", "fileio", "report", "runs", "search"},
     "export": {"augment", "fileio", "methods", "nets", "runs"},
     "retrieval": {"data", "embeddings", "evaluate", "factors", "fileio", "report", "runs", "search"},

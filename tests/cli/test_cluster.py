@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from nearkin.clusters.clusters import _choice
 from nearkin.clusters.kmeans import ChosenK
-from nearkin.clusters.output import _choice
 from nearkin.embeddings import Embeddings
 from tests.cli.inprocess import invoke
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 
-from nearkin.clusters.clusters import Clustering, cluster, find_clusters, judge, matched_accuracy
+from nearkin.clusters.clusters import Clustering, cluster, judge, kmeans_scores, matched_accuracy
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 
@@ -28,10 +28,10 @@ def planted(k: int = 4, each: int = 40, labelled: bool = True) -> Embeddings:
 
 def test_planted_clusters() -> None:
     part = planted()
-    found, assigned = cluster(part.Z, part.labels, k=4)
+    found = kmeans_scores(part.Z, part.labels, k=4)
     assert found.nmi == pytest.approx(1) and found.ari == pytest.approx(1) and found.accuracy == 1
-    assert found.silhouette is not None and found.silhouette > 0.5 and len(assigned) == 160
-    unlabelled, _ = cluster(part.Z, None, k=4)
+    assert found.silhouette is not None and found.silhouette > 0.5
+    unlabelled = kmeans_scores(part.Z, None, k=4)
     assert unlabelled.nmi is None and unlabelled.silhouette == pytest.approx(found.silhouette)
 
 
@@ -42,7 +42,7 @@ def test_matching_is_the_best_permutation() -> None:
 
 
 @pytest.mark.parametrize(("clusters", "classes"), [(5, 3), (3, 5)])
-def test_matching_with_other_numbers_of_clusters(clusters: int, classes: int) -> None:
+def test_matching_with_other_scores_of_clusters(clusters: int, classes: int) -> None:
     a, y = RNG.integers(0, clusters, 80), RNG.integers(0, classes, 80)
     size = max(clusters, classes)
     best = max((np.array(p)[a] == y).mean() for p in permutations(range(size)))
@@ -55,18 +55,21 @@ def test_noise_is_wrong() -> None:
 
 
 def test_a_collapsed_embedding_is_no_crash() -> None:
-    found, _ = cluster(np.ones((30, 3), dtype=np.float32), np.arange(30) % 3, k=3)
+    found = kmeans_scores(np.ones((30, 3), dtype=np.float32), np.arange(30) % 3, k=3)
     assert found.silhouette is None
 
 
-@pytest.mark.parametrize("settings", [{"k": 4}, {"k": "auto"}, {"algorithm": "hdbscan"}, {"k": 4, "metric": "cosine"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"n_clusters": 4}, {"n_clusters": "auto"}, {"algorithm": "hdbscan"}, {"n_clusters": 4, "metric": "cosine"}],
+)
 def test_every_algorithm_finds_planted_clusters(settings: dict[str, object]) -> None:
     part = planted()
-    found = find_clusters(part, **settings)  # type: ignore[arg-type]
-    assert found.numbers.k == 4 and found.numbers.ari is not None and found.numbers.ari > 0.97
+    found = cluster(part, **settings)  # type: ignore[arg-type]
+    assert found.scores.k == 4 and found.scores.ari is not None and found.scores.ari > 0.97
     assert found.purity is not None and found.purity > 0.99 and found.noise < 0.03
     assert {item.majority for item in found.clusters} == set("abcd")
-    assert (found.chosen is not None) == (settings.get("k") == "auto")
+    assert (found.chosen is not None) == (settings.get("n_clusters") == "auto")
     said = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert said["k"] == 4 and len(said["clusters"]) == 4 and "assigned" not in said
 
@@ -74,10 +77,10 @@ def test_every_algorithm_finds_planted_clusters(settings: dict[str, object]) -> 
 def test_purity_and_noise_by_counting() -> None:
     part = planted()
     mixed = Embeddings(part.Z, part.ids, RNG.integers(-1, 3, 160), part.split, ("a", "b", "c"))
-    found = find_clusters(mixed, algorithm="hdbscan", min_size=30)
+    found = cluster(mixed, algorithm="hdbscan", min_cluster_size=30)
     some = (found.assigned >= 0) & (mixed.labels >= 0)  # type: ignore[operator]
     right = 0
-    for c in range(found.numbers.k):
+    for c in range(found.scores.k):
         right += np.bincount(mixed.labels[some & (found.assigned == c)]).max()  # type: ignore[index]
     assert found.purity == pytest.approx(right / some.sum())
     assert found.noise == pytest.approx((found.assigned < 0).mean())
@@ -95,21 +98,21 @@ def test_silhouette_leaves_noise_out() -> None:
 def test_all_noise_has_no_clusters_and_no_crash() -> None:
     Z = np.random.default_rng(0).normal(size=(60, 30)).astype(np.float32)
     part = Embeddings(Z, np.arange(60).astype(str), np.arange(60) % 2, np.full(60, "test"), ("a", "b"))
-    found: Clustering = find_clusters(part, algorithm="hdbscan", min_size=25)
-    assert found.numbers.k == 0 and found.noise == 1 and found.clusters == () and found.numbers.silhouette is None
-    assert found.purity is None and found.numbers.accuracy == 0
+    found: Clustering = cluster(part, algorithm="hdbscan", min_cluster_size=25)
+    assert found.scores.k == 0 and found.noise == 1 and found.clusters == () and found.scores.silhouette is None
+    assert found.purity is None and found.scores.accuracy == 0
     json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_refusals() -> None:
     part = planted(labelled=False)
     with pytest.raises(ConfigError, match="Did you mean 'kmeans'"):
-        find_clusters(part, algorithm="kmean")
+        cluster(part, algorithm="kmean")
     with pytest.raises(ConfigError, match="or 'auto'"):
-        find_clusters(part, k="many")
+        cluster(part, n_clusters="many")
     with pytest.raises(ConfigError, match="k is 161; with 160 images"):
-        find_clusters(part, k=161)
+        cluster(part, n_clusters=161)
     same = Embeddings(np.ones((9, 3), dtype=np.float32), np.arange(9).astype(str), None, np.full(9, "test"))
     for algorithm in ("kmeans", "hdbscan"):
         with pytest.raises(DataError, match="are the same"):
-            find_clusters(same, algorithm=algorithm, k=2)
+            cluster(same, algorithm=algorithm, n_clusters=2)

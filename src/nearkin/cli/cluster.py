@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nearkin.cli import options
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from nearkin.clusters.clusters import Clustering
-    from nearkin.data import ImageSet
-    from nearkin.embeddings import Embeddings
-    from nearkin.maps.maps import Map
 
 
 def cluster(
@@ -43,10 +35,10 @@ def cluster(
 
     -o adds the column cluster (-1: noise of HDBSCAN) and, with --map, x and y.
     """
-    from nearkin.clusters.clusters import find_clusters
-    from nearkin.clusters.output import print_clustering
+    from nearkin.clusters import clusters
+    from nearkin.data.images_by_id import images_of
     from nearkin.embeddings import Embeddings, rows_of
-    from nearkin.embeddings.table import check_table
+    from nearkin.embeddings.table import add_columns, check_table, on_rows
     from nearkin.fileio import write_json
 
     options.need_images(html, images)
@@ -57,35 +49,40 @@ def cluster(
         check_table(out, loaded)
     rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
-    pictures = _pictures(part, images) if html is not None else None
-    found = find_clusters(
+    pictures = None if html is None or images is None else images_of(part.ids, images, size=part.image_size)
+    clustering = clusters.cluster(
         part,
+        int(k) if k.lstrip("-").isdigit() else k,
         algorithm=algorithm,
-        k=int(k) if k.lstrip("-").isdigit() else k,
         metric=metric,
-        min_size=min_size,
+        min_cluster_size=min_size,
         seed=seed,
         examples=examples,
     )
-    print_clustering(found)
-    drawn = None if map_ is None else _draw(part, map_, metric, seed)
-    numbers = {"split": split, "seed": seed} | found.to_dict()
-    if drawn is not None and map_ is not None:
-        numbers["map"] = _on_map(found, drawn, map_, png)
+    drawn = None if map_ is None else clusters.cluster_map(part, clustering, map_, seed=seed)
+    written = []
+    if drawn is not None:
+        trust = drawn.map.trustworthiness
+        written.append(f"map {map_}: trustworthiness {'-' if trust is None else f'{trust:.3f}'}")
+    if drawn is not None and png is not None:
+        drawn.save_png(png, clustering)
+        written.append(f"map: {png}")
     if as_json is not None:
-        write_json(as_json, numbers)
-        typer.echo(f"written: {as_json}")
+        numbers = {"split": split, "seed": seed} | clustering.to_dict()
+        write_json(as_json, numbers if drawn is None else numbers | {"map": drawn.to_dict()})
+        written.append(f"written: {as_json}")
     if html is not None and pictures is not None:
-        _sheet(html, embeddings, found, pictures)
-        typer.echo(f"sheet: {html}")
+        clusters.cluster_sheet(html, f"Clusters of {embeddings.name}", clustering, pictures)
+        written.append(f"sheet: {html}")
     if out is not None:
-        from nearkin.embeddings.table import add_columns, on_rows
-
-        columns: dict[str, NDArray[Any]] = {"cluster": found.assigned}
+        columns = {"cluster": on_rows(clustering.assigned, rows, len(loaded))}
         if drawn is not None:
-            columns |= {"x": drawn.coords[:, 0], "y": drawn.coords[:, 1]}
-        add_columns(out, loaded, {name: on_rows(values, rows, len(loaded)) for name, values in columns.items()})
-        typer.echo(f"table: {out}")
+            columns |= {axis: on_rows(drawn.map.coords[:, i], rows, len(loaded)) for i, axis in enumerate("xy")}
+        add_columns(out, loaded, columns)
+        written.append(f"table: {out}")
+    clusters.print_clustering(clustering)
+    for line in written:
+        typer.echo(line)
 
 
 def _check(map_: str | None, png: Path | None, examples: int) -> None:
@@ -100,45 +97,3 @@ def _check(map_: str | None, png: Path | None, examples: int) -> None:
         raise ConfigError(f"--png {png}: the picture is written as .png.")
     if examples < 1:
         raise ConfigError(f"--examples is {examples}; it must be at least 1.")
-
-
-def _pictures(part: Embeddings, images: str | None) -> ImageSet:
-    from nearkin.data.images_by_id import images_of
-
-    return images_of(part.ids, str(images), size=part.image_size)
-
-
-def _draw(part: Embeddings, kind: str, metric: str, seed: int) -> Map:
-    """The map of the vectors as they were clustered."""
-    from nearkin.clusters.kmeans import checked
-    from nearkin.errors import DataError
-    from nearkin.maps.maps import draw_maps
-
-    item = draw_maps(checked(part.Z, metric), part.labels, seed=seed, kinds=(kind,))[kind]
-    if item.skipped:
-        raise DataError(f"no map: {item.skipped}. Leave --map out.")
-    return item
-
-
-def _on_map(found: Clustering, drawn: Map, kind: str, png: Path | None) -> dict[str, object]:
-    """The centres on the map, as numbers and as a picture."""
-    from nearkin.clusters.cluster_summary import centres
-
-    middle = centres(drawn.coords, found.assigned)
-    trust = "-" if drawn.trustworthiness is None else f"{drawn.trustworthiness:.3f}"
-    typer.echo(f"map {kind}: trustworthiness {trust}")
-    if png is not None:
-        from nearkin.maps.picture import save_clusters
-
-        save_clusters(drawn.coords, found.assigned, middle, png, title=f"{found.algorithm} clusters, {kind}")
-        typer.echo(f"map: {png}")
-    return {"kind": kind, "centres": middle.tolist()} | drawn.to_dict()
-
-
-def _sheet(html: Path, embeddings: Path, found: Clustering, pictures: ImageSet) -> None:
-    from nearkin.clusters.output import cluster_sections, headline
-    from nearkin.report.sheet import write_sheet
-
-    write_sheet(
-        html, f"Clusters of {embeddings.name}", cluster_sections(found, pictures), text=" ".join(headline(found))
-    )

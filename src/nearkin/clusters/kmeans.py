@@ -87,8 +87,8 @@ def raw_kmeans(Z: NDArray[np.float32], k: int, *, seed: int, starts: int = START
         warnings.simplefilter("ignore", ConvergenceWarning)
         # Elkan's bounds leave distances out that cannot matter: the same clusters as Lloyd's, in less time.
         model = KMeans(k, n_init=starts, random_state=seed, algorithm="elkan" if k > 1 else "lloyd")
-        found: NDArray[np.int64] = model.fit_predict(Z).astype(np.int64)
-    return found
+        assigned: NDArray[np.int64] = model.fit_predict(Z).astype(np.int64)
+    return assigned
 
 
 def by_size(assigned: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nearkin.clusters.cluster_summary import centres
-from nearkin.clusters.clusters import AUTO, Clustering, find_clusters
+from nearkin.clusters.clusters import AUTO, Clustering, centres, cluster
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.fileio import read_json, write_json
@@ -48,9 +47,9 @@ def cluster_uses(study: Path, runs: list[FinishedRun], say: Callable[[str], None
 
 def _found(part: Embeddings, run: FinishedRun) -> dict[str, Any]:
     try:
-        kmeans = find_clusters(part, k=max(2, min(len(part.classes) or 10, len(part))), examples=_EXAMPLES)
-        auto = find_clusters(part, k=AUTO, examples=1)
-        dense = find_clusters(part, algorithm="hdbscan", examples=1)
+        kmeans = cluster(part, max(2, min(len(part.classes) or 10, len(part))), examples=_EXAMPLES)
+        auto = cluster(part, AUTO, examples=1)
+        dense = cluster(part, algorithm="hdbscan", examples=1)
     except DataError as error:
         return {"note": str(error)}
     drop = {"clusters"}

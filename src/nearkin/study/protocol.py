@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.clusters.clusters import DEFAULT_CLUSTERS, cluster
+from nearkin.clusters.clusters import DEFAULT_CLUSTERS, kmeans_scores
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.evaluate.entanglement import K as ENTANGLEMENT_K
@@ -75,7 +75,7 @@ def evaluate(
             mixed = entanglement(near, c[1], embeddings.classes, test.ids[rows])
             out["entanglement"] = mixed.to_dict()
     on_step("clusters")
-    out["clusters"] = cluster(test.Z, test.labels, k=n_classes or DEFAULT_CLUSTERS, seed=seed)[0].to_dict()
+    out["clusters"] = kmeans_scores(test.Z, test.labels, k=n_classes or DEFAULT_CLUSTERS, seed=seed).to_dict()
     drawn: dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]] = {}
     if maps:
         on_step("maps")

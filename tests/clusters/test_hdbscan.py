@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from nearkin.clusters.density import default_size, hdbscan
+from nearkin.clusters.hdbscan import default_size, hdbscan
 from nearkin.errors import ConfigError
 
 
