@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
 from nearkin.clusters.clusters import centres, describe, to_centres
+from nearkin.fileio import to_json
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(60, 5)).astype(np.float32) + 50
@@ -55,7 +55,7 @@ def test_composition() -> None:
         assert item.composition == {name: n for name, n in counts.items() if n}
         assert item.majority is not None and counts[item.majority] == max(counts.values())
         assert item.majority_share == pytest.approx(max(counts.values()) / len(here))
-        json.dumps(asdict(item), allow_nan=False)
+        json.dumps(to_json(item), allow_nan=False)
 
 
 def test_without_labels() -> None:

@@ -12,6 +12,7 @@ from sklearn.metrics import silhouette_score
 from nearkin.clusters.clusters import Clustering, cluster, judge, kmeans_scores, matched_accuracy
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
+from nearkin.fileio import to_json
 
 RNG = np.random.default_rng(0)
 
@@ -70,7 +71,7 @@ def test_every_algorithm_finds_planted_clusters(settings: dict[str, object]) -> 
     assert found.purity is not None and found.purity > 0.99 and found.noise < 0.03
     assert {item.majority for item in found.clusters} == set("abcd")
     assert (found.chosen is not None) == (settings.get("n_clusters") == "auto")
-    said = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    said = json.loads(json.dumps(to_json(found), allow_nan=False))
     assert said["k"] == 4 and len(said["clusters"]) == 4 and "assigned" not in said
 
 
@@ -101,7 +102,7 @@ def test_all_noise_has_no_clusters_and_no_crash() -> None:
     found: Clustering = cluster(part, algorithm="hdbscan", min_cluster_size=25)
     assert found.scores.k == 0 and found.noise == 1 and found.clusters == () and found.scores.silhouette is None
     assert found.purity is None and found.scores.accuracy == 0
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(to_json(found), allow_nan=False)
 
 
 def test_refusals() -> None:

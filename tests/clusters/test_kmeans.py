@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from nearkin.clusters.kmeans import by_size, checked, choose_k, kmeans
 from nearkin.errors import ConfigError, DataError
+from nearkin.fileio import to_json
 
 
 def planted(k: int, each: int = 40, d: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +42,7 @@ def test_a_far_offset_changes_nothing() -> None:
 
 
 def test_chosen_k_is_json() -> None:
-    said = json.loads(json.dumps(choose_k(planted(3)[0], grid=(2, 3)).to_dict()))
+    said = json.loads(json.dumps(to_json(choose_k(planted(3)[0], grid=(2, 3)))))
     assert said["k"] == 3 and set(said["silhouettes"]) == {"2", "3"}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
+from nearkin.fileio import to_json
 from nearkin.retrieval.nearest import Queries, class_examples, find_row, nearest, queries_of
 
 RNG = np.random.default_rng(0)
@@ -84,7 +85,7 @@ def test_unlabelled() -> None:
     made = embeddings(labelled=False)
     found = nearest(made, queries_of(made, class_examples(made)), n_neighbors=5)
     assert all(a.label is None and a.nearest[0].label is None and not a.farthest for a in found.answers)
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(to_json(found), allow_nan=False)
 
 
 def test_names_of_rows() -> None:

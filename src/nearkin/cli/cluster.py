@@ -39,7 +39,7 @@ def cluster(
     from nearkin.data.images_by_id import images_of
     from nearkin.embeddings import Embeddings, rows_of
     from nearkin.embeddings.table import add_columns, check_table, on_rows
-    from nearkin.fileio import write_json
+    from nearkin.fileio import to_json, write_json
 
     options.need_images(html, images)
     _check(map_, png, examples)
@@ -68,7 +68,7 @@ def cluster(
         drawn.save_png(png, clustering)
         written.append(f"map: {png}")
     if as_json is not None:
-        numbers = {"split": split, "seed": seed} | clustering.to_dict()
+        numbers = {"split": split, "seed": seed} | to_json(clustering)
         write_json(as_json, numbers if drawn is None else numbers | {"map": drawn.to_dict()})
         written.append(f"written: {as_json}")
     if html is not None and pictures is not None:

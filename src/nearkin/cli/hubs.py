@@ -28,7 +28,7 @@ def hubs(
     from nearkin.data.images_by_id import images_of
     from nearkin.embeddings import Embeddings, rows_of
     from nearkin.embeddings.table import add_columns, check_table, on_rows
-    from nearkin.fileio import write_json
+    from nearkin.fileio import to_json, write_json
     from nearkin.retrieval import hubs as retrieval
 
     options.need_images(html, images)
@@ -42,7 +42,7 @@ def hubs(
     hubness = retrieval.hubs(part, n_neighbors=k, metric=metric, candidates=candidates, pixels=pictures, seed=seed)
     written = []
     if as_json is not None:
-        write_json(as_json, {"split": split, "seed": seed} | hubness.to_dict())
+        write_json(as_json, {"split": split, "seed": seed} | to_json(hubness))
         written.append(f"written: {as_json}")
     if html is not None and pictures is not None:
         retrieval.hubness_sheet(html, f"Hubs of {embeddings.name}", hubness, pictures)

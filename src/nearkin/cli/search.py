@@ -43,7 +43,7 @@ def search(
     """
     from nearkin.embeddings import Embeddings, rows_of
     from nearkin.embeddings.table import add_columns, check_table
-    from nearkin.fileio import write_json
+    from nearkin.fileio import to_json, write_json
     from nearkin.retrieval import nearest as retrieval
     from nearkin.retrieval.precision import print_precision, retrieval_precision
     from nearkin.search.engines import searcher
@@ -71,8 +71,8 @@ def search(
             columns = retrieval.neighbor_columns(loaded, rows, k=k, metric=metric, find=engine.find)
             add_columns(out, loaded, columns)
     if as_json is not None:
-        scores = {"precision": None if precision is None else precision.to_dict(), "index": engine.to_dict()}
-        write_json(as_json, {"split": split, "seed": seed} | result.to_dict() | scores)
+        scores = {"precision": to_json(precision), "index": engine.to_dict()}
+        write_json(as_json, {"split": split, "seed": seed} | to_json(result) | scores)
         written.append(f"written: {as_json}")
     if html is not None and images is not None:
         title = f"Search in {embeddings.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from nearkin.clusters.hdbscan import hdbscan
 from nearkin.clusters.kmeans import ChosenK, checked, choose_k, kmeans, raw_kmeans
 from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError, unknown
+from nearkin.fileio import LEFT_OUT, MERGED
 from nearkin.report.sheet import Cell, Row, Section, write_sheet
+from nearkin.vectors import sample_rows
 
 if TYPE_CHECKING:
     from nearkin.data import ImageSet
@@ -47,10 +49,6 @@ class ClusterScores:
     nmi: float | None
     ari: float | None
     accuracy: float | None
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """JSON-able."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -89,31 +87,18 @@ class Clustering:
     purity: share of clustered, labelled images that are of their cluster's largest class; None without labels.
     chosen: how k was chosen, or None where it was given.
     clusters: each cluster, the largest first.
-    assigned: int64 (N,), the cluster of each row, -1 for noise.
+    assigned: int64 (N,), the cluster of each row, -1 for noise; left out of JSON.
     """
 
     algorithm: str
     metric: str
     n: int
     noise: float
-    scores: ClusterScores
+    scores: ClusterScores = field(metadata=MERGED)
     purity: float | None
     chosen: ChosenK | None
     clusters: tuple[Cluster, ...]
-    assigned: NDArray[np.int64]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without the assignment."""
-        return {
-            "algorithm": self.algorithm,
-            "metric": self.metric,
-            "n": self.n,
-            "noise": self.noise,
-            **self.scores.to_dict(),
-            "purity": self.purity,
-            "chosen": self.chosen.to_dict() if self.chosen else None,
-            "clusters": [asdict(item) for item in self.clusters],
-        }
+    assigned: NDArray[np.int64] = field(metadata=LEFT_OUT)
 
 
 def cluster(
@@ -216,7 +201,7 @@ class _Silhouettes:
         from sklearn.metrics import pairwise_distances, silhouette_score
 
         known = np.flatnonzero(some)
-        rows = known[np.random.default_rng(self._seed).permutation(len(known))[:_SILHOUETTE_IMAGES]]
+        rows = sample_rows(known, _SILHOUETTE_IMAGES, self._seed, shuffled=True)
         if not 2 <= len(np.unique(groups[rows])) < len(rows):
             return None
         if not np.array_equal(rows, self._rows):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.search.exact import METRICS, unit_rows
+from nearkin.vectors import all_equal, finite_rows, sample_rows, zero_rows
 
 STARTS = 4
 GRID = (*range(2, 16), 20, 25, 30)
@@ -30,10 +30,6 @@ class ChosenK:
     silhouettes: dict[int, float | None]
     n: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; the keys of ``silhouettes`` become text, as JSON wants."""
-        return asdict(self) | {"silhouettes": {str(k): value for k, value in self.silhouettes.items()}}
-
 
 def checked(Z: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
     """Z (N, D) as it is clustered: as given for "l2", rows of length 1 for "cosine" (spherical k-means).
@@ -47,19 +43,18 @@ def checked(Z: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
         raise unknown("metric", metric, METRICS)
     if Z.ndim != 2 or len(Z) < 2 or Z.shape[1] < 1:
         raise DataError(f"clusters need vectors (N, D) of at least 2 images; got {Z.shape}.")
-    bad = np.flatnonzero(~np.isfinite(Z).all(axis=1))
+    bad = np.flatnonzero(~finite_rows(Z))
     if len(bad):
         raise DataError(f"{len(bad)} of {len(Z)} vectors hold NaN or infinity, first in row {bad[0]}; leave them out.")
     if metric == "cosine":
-        zero = np.flatnonzero(~Z.any(axis=1))
+        zero = np.flatnonzero(zero_rows(Z))
         if len(zero):
             raise DataError(
                 f"{len(zero)} of {len(Z)} vectors are all 0, first in row {zero[0]}; they have no direction. "
                 "Leave them out or use the metric l2."
             )
         Z = unit_rows(Z)
-    spread = float(np.ptp(Z, axis=0).max())
-    if not spread > 1e-6 * max(1e-12, float(np.abs(Z).max())):
+    if all_equal(Z, tolerance=1e-6):
         raise DataError(f"all {len(Z)} vectors are the same; there is nothing to cluster. The embedding collapsed.")
     return Z
 
@@ -113,7 +108,7 @@ def choose_k(Z: NDArray[np.float32], *, grid: Sequence[int] = GRID, seed: int = 
     """
     from sklearn.metrics import pairwise_distances, silhouette_score
 
-    pick = np.sort(np.random.default_rng(seed).permutation(len(Z))[:_GRID_IMAGES])
+    pick = sample_rows(len(Z), _GRID_IMAGES, seed)
     part = Z[pick]
     legal = [k for k in sorted(set(grid)) if 2 <= k < len(part)]
     if not legal:

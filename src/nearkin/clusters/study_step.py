@@ -11,7 +11,7 @@ import numpy as np
 from nearkin.clusters.clusters import AUTO, Clustering, centres, cluster
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
-from nearkin.fileio import read_json, write_json
+from nearkin.fileio import read_json, to_json, write_json
 from nearkin.runs.finished import FinishedRun, first_seed
 
 _METHODS = ("vicreg", "ngn", "raw-pixels")
@@ -54,10 +54,10 @@ def _found(part: Embeddings, run: FinishedRun) -> dict[str, Any]:
         return {"note": str(error)}
     drop = {"clusters"}
     return {
-        "kmeans": kmeans.to_dict(),
+        "kmeans": to_json(kmeans),
         "assigned": kmeans.assigned.tolist(),
-        "auto": {name: value for name, value in auto.to_dict().items() if name not in drop},
-        "hdbscan": {name: value for name, value in dense.to_dict().items() if name not in drop},
+        "auto": {name: value for name, value in to_json(auto).items() if name not in drop},
+        "hdbscan": {name: value for name, value in to_json(dense).items() if name not in drop},
         "map": _on_map(part, kmeans, run),
     }
 

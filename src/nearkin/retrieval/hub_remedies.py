@@ -24,6 +24,7 @@ from scipy.special import ndtr
 
 from nearkin.errors import ConfigError, unknown
 from nearkin.search.exact import METRICS, Neighbors, unit_rows
+from nearkin.vectors import sample_rows
 
 REMEDIES = ("mutual-proximity", "local-scaling", "nicdm", "csls")
 K_LOCAL = 10
@@ -50,7 +51,7 @@ def distance_moments(
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     n = len(Z)
-    pick = np.sort(np.random.default_rng(seed).permutation(n)[: max(2, sample)])
+    pick = sample_rows(n, max(2, sample), seed)
     X = unit_rows(Z) if metric == "cosine" else Z - Z.mean(axis=0, dtype=np.float64).astype(np.float32)
     some = X[pick]
     place = np.full(n, -1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from rich.table import Table
 
 from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError
+from nearkin.fileio import LEFT_OUT
 from nearkin.report.sheet import Cell, Row, Section, write_sheet
 from nearkin.retrieval.hub_remedies import K_LOCAL, REMEDIES, distance_moments, rescale
 from nearkin.retrieval.precision import Precision, precision_at_k
 from nearkin.search.exact import Neighbors, farthest, knn, unit_rows
+from nearkin.vectors import all_equal
 
 K = 10
 CANDIDATES = 200
@@ -100,7 +102,7 @@ class Hubness:
         empty without labels.
     hubs, antihubs, farthest_images: the most extreme, at most 20 each; anti-hubs by distance from the mean.
     remedies: "none" first, then each remedy (see :mod:`nearkin.retrieval.hub_remedies`).
-    k_occurrence, farthest_occurrence: int64 (N,), the counts.
+    k_occurrence, farthest_occurrence: int64 (N,), the counts; left out of JSON.
     note: why the numbers mean nothing (identical vectors), or None.
     """
 
@@ -117,15 +119,9 @@ class Hubness:
     antihubs: tuple[ExtremeImage, ...]
     farthest_images: tuple[ExtremeImage, ...]
     remedies: dict[str, RemedyResult]
-    k_occurrence: NDArray[np.int64]
-    farthest_occurrence: NDArray[np.int64]
+    k_occurrence: NDArray[np.int64] = field(metadata=LEFT_OUT)
+    farthest_occurrence: NDArray[np.int64] = field(metadata=LEFT_OUT)
     note: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without the counts of every image."""
-        out = asdict(self)
-        del out["k_occurrence"], out["farthest_occurrence"]
-        return out
 
 
 def hubs(
@@ -190,7 +186,6 @@ def hubs(
         )
 
     most, antihubs = _order(-near_counts), np.flatnonzero(near_counts == 0)
-    identical = not np.ptp(Z, axis=0).any()
     return Hubness(
         n=n,
         k=k,
@@ -209,7 +204,7 @@ def hubs(
         remedies=_remedies(embeddings, near, k, metric, k_local, seed),
         k_occurrence=near_counts,
         farthest_occurrence=far_counts,
-        note=f"all {n} vectors are identical: the order of neighbours is arbitrary" if identical else None,
+        note=f"all {n} vectors are identical: the order of neighbours is arbitrary" if all_equal(Z) else None,
     )
 
 

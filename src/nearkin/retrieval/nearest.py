@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from nearkin.errors import ConfigError, DataError
 from nearkin.report.sheet import Cell, Row, Section, write_sheet
 from nearkin.retrieval.hubs import K, occurrence
 from nearkin.search.exact import Neighbors, Search, exact_distances, farthest, knn
+from nearkin.vectors import all_equal, sample_rows, zero_rows
 
 DEFAULT_K = 5
 _UNLABELLED_QUERIES = 10
@@ -95,10 +96,6 @@ class Retrieval:
         """Distances of the nearest images, float32 (M, k), ascending."""
         lengths = [[image.distance for image in answer.nearest] for answer in self.answers]
         return np.array(lengths, dtype=np.float32).reshape(len(self.answers), self.k)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 def nearest(
@@ -180,9 +177,9 @@ def _exact(
 
 def _notes(base: NDArray[np.float32], metric: str) -> tuple[str, ...]:
     notes = []
-    if (base == base[0]).all():
+    if all_equal(base):
         notes.append(f"all {len(base)} vectors are identical: the order of the neighbours means nothing")
-    zero = int((~base.any(axis=1)).sum())
+    zero = int(zero_rows(base).sum())
     if zero and metric == "cosine":
         notes.append(f"{zero} of {len(base)} vectors are zero: they have no direction, their distance is taken as 1")
     return tuple(notes)
@@ -230,7 +227,7 @@ def class_examples(
     rows = np.arange(len(embeddings)) if rows is None else rows
     rng = np.random.default_rng(seed)
     if embeddings.labels is None or not (embeddings.labels[rows] >= 0).any():
-        return np.sort(rng.permutation(rows)[:_UNLABELLED_QUERIES])
+        return sample_rows(rows, _UNLABELLED_QUERIES, rng)
     labels = embeddings.labels[rows]
     return np.array([rng.choice(rows[labels == c]) for c in np.unique(labels[labels >= 0])], dtype=np.int64)
 

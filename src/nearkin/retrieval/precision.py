@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from rich.table import Table
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.search.exact import Neighbors, Search, knn
+from nearkin.vectors import sample_rows
 
 N_QUERIES = 5000  # a mean over that many has a 95 % interval of about one point
 _NORMAL_95 = 1.959964
@@ -55,10 +55,6 @@ class Precision:
     map_interval: tuple[float, float] | None
     per_class: dict[str, PrecisionScores]
     unmatched: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 def precision_at_k(
@@ -147,7 +143,7 @@ def retrieval_precision(
         raise DataError("precision: queries and base have different classes; they must come from one data set.")
     rows = np.flatnonzero(base.labels >= 0)
     pick = np.flatnonzero(asked.labels >= 0)
-    pick = np.sort(np.random.default_rng(seed).permutation(pick)[:n_queries])
+    pick = sample_rows(pick, n_queries, seed)
     if not len(rows) or not len(pick) or (queries is None and len(rows) < 2):
         return None
     own = np.searchsorted(rows, pick) if queries is None else None

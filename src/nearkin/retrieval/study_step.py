@@ -13,7 +13,7 @@ from nearkin.data import ImageSet
 from nearkin.factors.agreement import FactorAgreement, neighbor_agreement
 from nearkin.factors.factor_summary import dominance
 from nearkin.factors.factors import PIXEL_METRIC, Factor, known_factors, pixel_factors, pixel_vectors
-from nearkin.fileio import read_object, write_json
+from nearkin.fileio import read_object, to_json, write_json
 from nearkin.retrieval.hubs import CANDIDATES, K, hubs
 from nearkin.retrieval.nearest import class_examples, nearest, queries_of
 from nearkin.retrieval.precision import precision_at_k
@@ -65,9 +65,9 @@ def neighbour_uses(
             "method": run.method,
             "title": run.title,
             "layer": run.layer,
-            "retrieval": shown.to_dict(),
-            "precision": None if precision is None else precision.to_dict(),
-            "hubs": hubness.to_dict(),
+            "retrieval": to_json(shown),
+            "precision": to_json(precision),
+            "hubs": to_json(hubness),
             "factors": agreed.to_dict() | {"statement": said.text},
         }
         write_json(path, found)

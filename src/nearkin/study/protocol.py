@@ -17,6 +17,7 @@ from nearkin.evaluate.entanglement import entanglement
 from nearkin.evaluate.health import health
 from nearkin.evaluate.knn import knn_probe
 from nearkin.evaluate.linear import linear_probe, linear_sgd
+from nearkin.fileio import to_json
 from nearkin.maps.maps import Map, draw_maps
 from nearkin.search.exact import Search, knn
 
@@ -75,7 +76,7 @@ def evaluate(
             mixed = entanglement(near, c[1], embeddings.classes, test.ids[rows])
             out["entanglement"] = mixed.to_dict()
     on_step("clusters")
-    out["clusters"] = kmeans_scores(test.Z, test.labels, k=n_classes or DEFAULT_CLUSTERS, seed=seed).to_dict()
+    out["clusters"] = to_json(kmeans_scores(test.Z, test.labels, k=n_classes or DEFAULT_CLUSTERS, seed=seed))
     drawn: dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]] = {}
     if maps:
         on_step("maps")
