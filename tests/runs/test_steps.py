@@ -11,9 +11,9 @@ from PIL import Image
 
 from nearkin.errors import ConfigError
 from nearkin.fileio import read_json, write_json
+from nearkin.folders import CHECKPOINT, WEIGHTS
 from nearkin.runs import embedder
 from nearkin.runs.steps import embed_run, fit_run
-from nearkin.train.loop import CHECKPOINT, WEIGHTS
 
 SHARED: dict[str, Any] = {"labels": None, "strict": False, "device": "cpu", "progress": False}
 

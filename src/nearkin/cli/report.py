@@ -17,9 +17,10 @@ def report(
     ] = None,
 ) -> None:
     """Write the self-contained HTML report of a study."""
+    from nearkin.folders import StudyFolder
     from nearkin.report import build, write_markdown
 
-    options.check_outputs(study / "results.json", html=out)
+    options.check_outputs(StudyFolder(study).results_file, html=out)
     target = build(study, out)
     write_markdown(study)
     typer.echo(f"report: {target}")

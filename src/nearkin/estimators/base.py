@@ -20,6 +20,7 @@ from nearkin.data.fingerprint import fingerprint
 from nearkin.errors import ConfigError, unknown
 from nearkin.estimators.images import InputError, check_images
 from nearkin.fileio import as_object, claim, read_json, write_json
+from nearkin.folders import CONFIG, METRICS
 from nearkin.methods import create, default_settings, filled, known_settings, method_info, reads_labels
 from nearkin.train.record import Record
 from nearkin.train.tensorboard import need_tensorboard, write_events
@@ -102,7 +103,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             model.fit(splits, folder, **options, title=type(self).__name__)
             if self.tensorboard:
                 write_events(folder)
-            self.history_ = Record(folder / "metrics.jsonl").read()
+            self.history_ = Record(folder / METRICS).read()
         self.method_, self.layer_, self.seed_ = model, layer, seed
         self.image_shape_ = tuple(images.shape[1:])
         self._n_features_out = int(self.transform_images(images[:2]).shape[1])
@@ -175,7 +176,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             "data": f"arrays {fingerprint(train)}",
         }
         claim(folder)
-        path = folder / "config.json"
+        path = folder / CONFIG
         before = read_json(path) if path.exists() else config
         if before | {"settings": filled(method, as_object(before.get("settings")))} != config:
             raise ConfigError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nearkin.augment import normalize
 from nearkin.data.imageset import ImageSet, Splits
+from nearkin.folders import WEIGHTS
 from nearkin.methods.base import Method
 from nearkin.methods.joint import save_random
 from nearkin.methods.neighborhood import pixel_features
@@ -18,7 +19,6 @@ from nearkin.methods.settings import resolve
 from nearkin.methods.vicreg import VICReg
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import WEIGHTS
 
 _CALIBRATION_IMAGES = 2048
 

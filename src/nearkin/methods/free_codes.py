@@ -28,6 +28,7 @@ from nearkin.data.fingerprint import fingerprint
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import read_json, write_json
+from nearkin.folders import METRICS, WEIGHTS
 from nearkin.methods.base import Method
 from nearkin.methods.neighborhood import Features, frozen_features, pixel_features, same_class, train_neighbors
 from nearkin.methods.settings import resolve, train_config
@@ -36,7 +37,7 @@ from nearkin.search.exact import knn
 from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import WEIGHTS, train, trained
+from nearkin.train.loop import train, trained
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive
 
@@ -114,7 +115,7 @@ class FreeCodes(Method):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(derive(seed, "init"))
                 self.net = CodeTable(len(train_set), s["code_dim"])
-            record = Record(run_dir / "metrics.jsonl")
+            record = Record(run_dir / METRICS)
 
             def monitor(epoch: int, seconds: float) -> None:
                 z = self.net.table.weight.detach().numpy()

@@ -16,6 +16,7 @@ from nearkin.augment import get_recipe, make_views, normalize
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError, TrainingError, one_line, unknown
 from nearkin.evaluate.health import alignment, health
+from nearkin.folders import METRICS, SNAPSHOTS, WEIGHTS
 from nearkin.methods.base import Method
 from nearkin.methods.settings import resolve, train_config
 from nearkin.nets import Encoder, create_encoder, projector
@@ -24,7 +25,7 @@ from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
 from nearkin.train.diagnose import diagnose
-from nearkin.train.loop import ADVICE, SNAPSHOTS, WEIGHTS, train, trained
+from nearkin.train.loop import ADVICE, train, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.record import Record
 from nearkin.train.seeding import derive, generator
@@ -260,7 +261,7 @@ class JointEmbedding(Method):
 
     def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
         """Append {"kind": "test"} lines from the stored snapshots, then delete those. Only after training."""
-        record = Record(run_dir / "metrics.jsonl")
+        record = Record(run_dir / METRICS)
         folder = run_dir / SNAPSHOTS
         done = {line["epoch"] for line in record.read(kind="test")}
         # A shuffle as for validation: sets come sorted by class, and a batch of one class is no fair sample.
@@ -287,7 +288,7 @@ class _Monitor:
     def __init__(self, method: JointEmbedding, splits: Splits, run_dir: Path, seed: int, title: str) -> None:
         self.method, self.seed, self.title = method, seed, title or "training"
         self.state: str | None = None
-        self.record = Record(run_dir / "metrics.jsonl")
+        self.record = Record(run_dir / METRICS)
         pick = np.random.default_rng(derive(seed, "eval"))
         # A shuffle, because sets come sorted by class, and a batch of one class is no fair sample.
         self.val = splits.val.take(np.sort(pick.permutation(len(splits.val))[:_EVAL_IMAGES]))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
 from nearkin.fileio import write_json
+from nearkin.folders import WEIGHTS
 from nearkin.methods.base import Method
 from nearkin.methods.neighborhood import Features, frozen_features
 from nearkin.methods.settings import resolve
@@ -26,7 +27,6 @@ from nearkin.methods.spectral import WEIGHTS as GRAPH_WEIGHTS
 from nearkin.methods.spectral import SpectralEmbedding
 from nearkin.search.exact import METRICS
 from nearkin.train.checkpoint import load_tensors, save_tensors
-from nearkin.train.loop import WEIGHTS
 
 
 def choose_nodes(n: int, most: int, seed: int) -> NDArray[np.int64]:

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from nearkin.augment import ViewParameters, get_recipe, normalize, render, sample_view
 from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
+from nearkin.folders import METRICS, WEIGHTS
 from nearkin.methods.base import Method
 from nearkin.methods.distilled import Distilled
 from nearkin.methods.free_codes import CodeTable, check_codes, claim_codes, sparse_adam
@@ -45,7 +46,7 @@ from nearkin.methods.vicreg import vicreg_terms
 from nearkin.nets.decoder import Decoder
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import WEIGHTS, train, trained
+from nearkin.train.loop import train, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.progress import step_bar
 from nearkin.train.record import Record
@@ -147,7 +148,7 @@ class LatentOptimization(Method):
             torch.manual_seed(derive(seed, "init"))
             self.net = LONet(per * n, s["code_dim"], self.image_size, s["decoder_width"])
         if not trained(run_dir):
-            record = Record(run_dir / "metrics.jsonl")
+            record = Record(run_dir / METRICS)
 
             def monitor(epoch: int, seconds: float) -> None:
                 z = self.net.codes.table.weight.detach()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, DataError, reading
 from nearkin.fileio import read_object
+from nearkin.folders import CONFIG
 from nearkin.search.exact import knn
 from nearkin.train import ranks
 
@@ -35,11 +36,11 @@ def frozen_features(source: str, runs: dict[str, Path], shape: tuple[int, int, i
     if source == "pixels":
         return pixel_features
     folder = runs.get(source, Path(source))
-    if not (folder / "config.json").exists():
+    if not (folder / CONFIG).exists():
         raise ConfigError(f"no frozen representation '{source}' to find neighbours under. {_HINT}.")
     from nearkin.methods import create
 
-    config = read_object(folder / "config.json", method=str, settings=dict)
+    config = read_object(folder / CONFIG, method=str, settings=dict)
     side = config.get("image_size", shape[1])
     if side != shape[1]:
         raise ConfigError(

@@ -48,8 +48,8 @@ class Supervised(JointEmbedding):
 
     def load(self, run_dir: Path, device: str = "auto") -> None:
         """Load the weights; the number of classes is read off them."""
+        from nearkin.folders import WEIGHTS
         from nearkin.train.checkpoint import load_tensors
-        from nearkin.train.loop import WEIGHTS
 
         self._classes = len(load_tensors(run_dir / WEIGHTS)[0]["projector.0.bias"])
         self._build(seed=0)

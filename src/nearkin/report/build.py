@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from nearkin.errors import reading
 from nearkin.fileio import read_object, write_text
+from nearkin.folders import StudyFolder
 from nearkin.format import three_digits
 from nearkin.report.anomalies import anomaly_rows, one_class_rows, sources
 from nearkin.report.charts import COLOURS, charts, run_colours, shown_first
@@ -83,10 +84,10 @@ def build(study: Path, out: Path | None = None) -> Path:
     Raises:
         DataError: no results.json there, or a damaged one. OutputError: the file cannot be written.
     """
-    results = read_object(study / "results.json", data=dict, runs=list, table=list)
+    results = read_object(StudyFolder(study).results_file, data=dict, runs=list, table=list)
     with reading(f"{study / 'results.json'} does not hold what a study writes: it", "Run the study's command again."):
         html = _render(study, results)
-    target = out or study / "report.html"
+    target = out or StudyFolder(study).report_file
     write_text(target, html)
     return target
 
@@ -94,7 +95,7 @@ def build(study: Path, out: Path | None = None) -> Path:
 def _render(study: Path, results: dict[str, Any]) -> str:
     """The page. It only formats what the study computed."""
     data = results["data"]
-    arrays = load_arrays(study / "thumbnails.npz")
+    arrays = load_arrays(StudyFolder(study).thumbnails_file)
     thumbs = {str(i): png_uri(image) for i, image in zip(arrays.get("ids", []), arrays.get("images", []), strict=True)}
     shown_maps, map_data, map_ids, map_labels = point_maps(study, sorted(results["runs"], key=shown_first))
     uses = results.get("uses") or {}

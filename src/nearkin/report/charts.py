@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nearkin.folders import StudyFolder
+
 # Eleven colours that stay apart for colour-blind readers, on white and on black: the six of Paul Tol's "bright" scheme, and
 # five that keep at least the smallest distance of those six under simulated colour blindness (tests/report/test_charts.py).
 COLOURS = [
@@ -69,7 +71,7 @@ def charts(study: Path, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One chart per term and per health number, with the series of the runs of :func:`run_colours`; empty ones are left out."""
     colour = dict(run_colours(runs))
     drawn = [run for run in runs if run["trained"] and run["title"] in colour]
-    logs = {run["id"]: _lines(study / "runs" / run["id"] / "metrics.jsonl") for run in drawn}
+    logs = {run["id"]: _lines(StudyFolder(study).run(run["id"]).metrics_file) for run in drawn}
     out = []
     for key, title in (*_TERMS, *_HEALTH):
         series: list[dict[str, Any]] = []

@@ -7,6 +7,7 @@ from typing import Any
 
 from nearkin.errors import reading
 from nearkin.fileio import read_object, write_text
+from nearkin.folders import StudyFolder
 from nearkin.format import three_digits
 
 _SCORES = (
@@ -111,8 +112,8 @@ def markdown(r: dict[str, Any]) -> str:
 
 def write_markdown(study: Path) -> Path:
     """Write results.md into the study's folder and return its path. Raises DataError without results.json."""
-    target = study / "results.md"
-    results = read_object(study / "results.json", data=dict, runs=list, table=list)
+    target = StudyFolder(study).markdown_file
+    results = read_object(StudyFolder(study).results_file, data=dict, runs=list, table=list)
     with reading(f"{study / 'results.json'} does not hold what a study writes: it", "Run the study's command again."):
         text = markdown(results)
     write_text(target, text)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.folders import StudyFolder
 from nearkin.report.embed import base64_uint16, load_arrays
 
 _NAMES = {"pca": "PCA", "tsne": "t-SNE"}
@@ -57,7 +58,7 @@ def cluster_maps(study: Path, found: list[dict[str, Any]], start: int) -> tuple[
     for item in found:
         drawn: dict[str, Any] = item.get("map") or {}
         key = f"{item['layer']}/tsne"
-        arrays = load_arrays(study / "runs" / item["run"] / "maps.npz") if drawn else {}
+        arrays = load_arrays(StudyFolder(study).run(item["run"]).maps_file) if drawn else {}
         if key not in arrays or len(arrays[key]) != len(drawn["assigned"]):
             continue
         coords, middle = arrays[key], [xy for xy in drawn["centres"] if xy is not None]
@@ -87,7 +88,7 @@ def point_maps(
             continue
         seen.add(run["method"])
         layer = run["evaluation"]["primary_layer"]
-        arrays = load_arrays(study / "runs" / run["id"] / "maps.npz")
+        arrays = load_arrays(StudyFolder(study).run(run["id"]).maps_file)
         for kind, numbers in run["evaluation"]["layers"][layer].get("maps", {}).items():
             entry = {"run": len(seen), "title": run["title"], "layer": layer, "name": _NAMES.get(kind, kind)} | numbers
             key = f"{layer}/{kind}"

@@ -23,6 +23,7 @@ from nearkin.data.single import read_images
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.fileio import as_object, claim, exclusive, file_digest, read_json, write_json
+from nearkin.folders import CHECKPOINT, WEIGHTS
 from nearkin.methods import METHODS, create, filled, known_settings
 from nearkin.methods.joint import JointEmbedding
 from nearkin.runs.bulk import Summary, check_engine, embed_parts
@@ -31,7 +32,6 @@ from nearkin.runs.part_writer import Job, Work
 from nearkin.runs.parts import Source, parts_of
 from nearkin.train import ranks
 from nearkin.train.device import pick_device
-from nearkin.train.loop import CHECKPOINT, WEIGHTS
 from nearkin.train.tensorboard import need_tensorboard, write_events
 
 Say = Callable[[str], None]

@@ -12,6 +12,7 @@ from nearkin import data as nd
 from nearkin.data import Dataset, Splits
 from nearkin.errors import ConfigError, one_line
 from nearkin.fileio import as_object, exclusive, json_digest, read_object, write_json, write_npz
+from nearkin.folders import CHECKPOINT, WEIGHTS
 from nearkin.methods import create, method_info, needed_runs
 from nearkin.methods.plan import allowed_by_labels, planned_runs, with_needs, without_repeats
 from nearkin.runs.steps import Say, _jsonable, embed_splits, method_settings
@@ -23,7 +24,7 @@ from nearkin.study.thumbnails import write_thumbnails
 from nearkin.study.uses import run_uses, uses_thumbnails
 from nearkin.system import return_memory
 from nearkin.train.device import pick_device
-from nearkin.train.loop import CHECKPOINT, WEIGHTS, check_batch
+from nearkin.train.loop import check_batch
 from nearkin.train.ranks import launched
 from nearkin.train.tensorboard import need_tensorboard, write_events
 

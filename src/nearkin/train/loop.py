@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin.errors import ConfigError, TrainingError, reading
+from nearkin.folders import CHECKPOINT, METRICS, SNAPSHOTS, WEIGHTS
 from nearkin.train import ranks
 from nearkin.train.batches import Batches
 from nearkin.train.batchnorm import globalise
@@ -26,9 +27,6 @@ from nearkin.train.record import Record, Unwritten
 from nearkin.train.seeding import epoch_order, generator
 from nearkin.train.tensorboard import event_files
 
-CHECKPOINT = "checkpoint.safetensors"
-WEIGHTS = "weights.safetensors"
-SNAPSHOTS = "snapshots"
 ADVICE = "Try a lower lr, a longer warm-up, or precision fp32."
 
 
@@ -141,7 +139,7 @@ def train(
     optimizers = trainable.optimizers()
     parameters = [p for p in trainable.net.parameters() if p.requires_grad]
     batches = Batches(images, device)
-    record = Record(run_dir / "metrics.jsonl") if lead else Unwritten(run_dir / "metrics.jsonl")
+    record = (Record if lead else Unwritten)(run_dir / METRICS)
     per_epoch = n // config.batch_size
     total = config.epochs * per_epoch
     step, seconds = _resume(trainable.net, optimizers, record, run_dir)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nearkin.errors import ConfigError, OutputError
+from nearkin.folders import METRICS
 
 _SUFFIX = ".nearkin"  # ours among event files: only these are replaced
 _AXES = ("kind", "step", "epoch", "split", "seconds")
@@ -34,7 +35,7 @@ class _Writer:
 
         for old in run_dir.glob(f"events.out.tfevents.*{_SUFFIX}"):
             old.unlink()
-        self.metrics = run_dir / "metrics.jsonl"
+        self.metrics = run_dir / METRICS
         self.out = SummaryWriter(str(run_dir), filename_suffix=_SUFFIX, flush_secs=_FLUSH_SECONDS)
         self.position, self.step, self.seconds, self.started = 0, 0, 0.0, time.time()
         self.steps: dict[Any, int] = {}  # of each epoch's end
@@ -86,7 +87,7 @@ def event_files(run_dir: Path, *, enabled: bool = True) -> Iterator[Callable[[],
 
 def write_events(folder: Path) -> None:
     """Event files of a run that is there already, and of the runs inside it. Raises OutputError: the disk refuses."""
-    for path in sorted(folder.rglob("metrics.jsonl")):
+    for path in sorted(folder.rglob(METRICS)):
         with event_files(path.parent):
             pass
 
