@@ -79,7 +79,7 @@ def test_nothing_is_broken_in_old_folders(old: Path) -> None:
     for folder in ("study", "run"):
         assert "0 broken" in invoke("doctor", folder)
     listed = invoke("runs", ".")
-    assert all(name in listed for name in ("vicreg-s0", "lo-s0", "le-vicreg-s0", "pca-s0"))
+    assert "4 of 4 runs done, finished" in listed and "5 runs" in listed
 
 
 @pytest.mark.parametrize("run", RUNS)
