@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from timing import cpu_name
 
-from nearkin.data.npyfile import NpyWriter
+from nearkin.data.store import NpyWriter
 
 _SIDE = 32
 

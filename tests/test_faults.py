@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from nearkin import data as nd
-from nearkin.data import files, folder
+from nearkin.data import folder
+from nearkin.data.folder import list_folder
 from nearkin.embeddings import Embeddings
 from nearkin.errors import OutputError
 from nearkin.fileio import claim, exclusive, write_json, write_npz, write_text
@@ -103,8 +104,8 @@ def test_files_that_vanish_while_loading_are_listed_and_not_remembered(
     kept = tmp_path / "kept.png"
     reads = iter(range(100))
 
-    def vanishing(root: Path) -> files.Files:
-        found = files.list_folder(root)
+    def vanishing(root: Path) -> folder.ImageFiles:
+        found = list_folder(root)
 
         def read(path: str) -> bytes:
             if path == "b.png" and next(reads) == at - 1:
@@ -125,13 +126,13 @@ def test_a_networks_hiccup_is_not_remembered(tmp_path: Path, monkeypatch: pytest
     """The listing stays the same; only the reading fails, this once."""
     source = a_set(tmp_path)
 
-    def failing(root: Path) -> files.Files:
+    def failing(root: Path) -> folder.ImageFiles:
         def read(path: str) -> bytes:
             if path == "b.png":
-                raise files.Unread("Input/output error")
+                raise folder.Unread("Input/output error")
             return (root / path).read_bytes()
 
-        return replace(files.list_folder(root), read=read)
+        return replace(list_folder(root), read=read)
 
     with monkeypatch.context() as patch:
         patch.setattr(folder, "list_folder", failing)

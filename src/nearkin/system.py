@@ -1,4 +1,4 @@
-"""The machine: cores and memory that this process may use, work in threads, work over a Ray cluster."""
+"""The machine: cores and memory that this process may use, work in threads or over a Ray cluster, a progress bar."""
 
 from __future__ import annotations
 
@@ -63,6 +63,23 @@ def map_ahead(work: Callable[[T], U], items: Iterable[T], ahead: int = _AHEAD) -
         finally:  # the consumer may stop early
             for future in waiting:
                 future.cancel()
+
+
+_FEW_FILES = 2000
+
+
+@contextmanager
+def file_bar(title: str, total: int, *, enabled: bool = True, least: int = _FEW_FILES) -> Iterator[Callable[[], None]]:
+    """Yield ``advance()``. Silent for fewer than ``least`` files, which load in a moment."""
+    if not enabled or total < least:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bars:
+        task = bars.add_task(title, total=total)
+        yield lambda: bars.update(task, advance=1)
 
 
 _RETRIES = 5  # of a task whose worker died; one that always kills its worker must come to an end

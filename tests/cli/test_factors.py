@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from nearkin.cli import app
 from nearkin.data import ImageSet
-from nearkin.data.images_by_id import load_all
+from nearkin.data.sources import load_all
 from nearkin.embeddings import Embeddings
 from nearkin.factors.factors import pixel_vectors
 from tests.cli.inprocess import invoke
@@ -35,7 +35,7 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The built-in images take a second to draw; all tests here share them."""
-    monkeypatch.setattr("nearkin.data.images_by_id.load_all", lambda *args, **settings: _all_shapes())
+    monkeypatch.setattr("nearkin.data.sources.load_all", lambda *args, **settings: _all_shapes())
 
 
 @cache

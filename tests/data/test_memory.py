@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearkin.data.npyfile import NpyWriter
+from nearkin.data.store import NpyWriter
 from nearkin.train.checkpoint import load_tensors
 
 N, SIDE = 200_000, 32

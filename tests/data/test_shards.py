@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearkin.data import shards as module
+from nearkin.data.decode import ShardImage
 from nearkin.data.imageset import Skipped
-from nearkin.data.records import Sample
 from nearkin.data.shards import is_shards, list_shards, read_shard, stream
 from nearkin.errors import DataError
 from tests.data.conftest import pixels, png, tar_files, write_parquet, write_tar
 
 
-def read(source: str, skipped: list[Skipped] | None = None) -> list[Sample]:
+def read(source: str, skipped: list[Skipped] | None = None) -> list[ShardImage]:
     found: list[Skipped] = [] if skipped is None else skipped
     return [sample for shard in list_shards(source) for sample in read_shard(shard, 16, found.append)]
 
@@ -92,7 +92,7 @@ def test_json_labels_several_images_and_samples_without_one(tmp_path: Path) -> N
 
 def test_unreadable_images_are_told_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = png(3)
-    monkeypatch.setattr("nearkin.data.tarshard.MAX_RECORD", len(large) - 1)
+    monkeypatch.setattr("nearkin.data.shards.MAX_RECORD", len(large) - 1)
     small = io.BytesIO()
     from PIL import Image
 
@@ -169,7 +169,7 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     header.type, header.size = tarfile.XHDTYPE, 2**33  # tarfile would read 8 GB of extended header at once
     (tmp_path / "header.tar.gz").write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024**2)))
     refused(str(tmp_path / "header.tar.gz"), "a header claims 8,589,934,592 bytes")
-    monkeypatch.setattr("nearkin.data.tarshard._MAX_TOTAL", 10_000)
+    monkeypatch.setattr("nearkin.data.shards._MAX_TOTAL", 10_000)
     write_tar(tmp_path / "total.tar.gz", [("0.txt", bytes(9000)), ("1.txt", bytes(9000))], "w:gz")
     refused(str(tmp_path / "total.tar.gz"), "unpacks to more than 10,000 bytes")
 

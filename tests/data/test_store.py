@@ -32,7 +32,7 @@ def test_shards_are_a_source_and_are_decoded_once(
     source, cache = tars([0, 1], [2]), tmp_path / "cache"
     first = nd.load(source, cache=cache)
     assert (first.name, first.source, len(first.train)) == ("2-shards", source, 3)
-    monkeypatch.setattr("nearkin.data.stored.ingest", None)
+    monkeypatch.setattr("nearkin.data.store.ingest", None)
     assert nd.load(source, cache=cache).fingerprint == first.fingerprint
     monkeypatch.undo()
     tars([0, 1], [2, 3])

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from nearkin import data as nd
+from nearkin.data.folder import read_images
 from nearkin.data.labels import read_labels
 from nearkin.data.shards import list_shards, read_shard
-from nearkin.data.single import read_images
 from nearkin.data.store import ingest, open_store
 from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import NearkinError

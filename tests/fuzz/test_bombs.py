@@ -17,8 +17,8 @@ import pytest
 
 from nearkin import data as nd
 from nearkin import fileio as atomic
+from nearkin.data.arrays import parse_idx
 from nearkin.data.decode import decode
-from nearkin.data.idx import parse_idx
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError, one_line
 from nearkin.train.checkpoint import load_tensors

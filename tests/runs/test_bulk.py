@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from nearkin.data import rows as rows_module
+from nearkin.data import imageset as imageset_module
 from nearkin.data.shards import OnSkip
 from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import DataError
@@ -34,7 +34,7 @@ def test_training_from_a_store_is_training_from_memory(
     run, source = run_and_shards
     np.savez(tmp_path / "x.npz", images=IMAGES, labels=[("even", "odd")[i % 2] for i in range(len(IMAGES))])
     invoke("data", "ingest", source, "-o", str(tmp_path / "store"))
-    monkeypatch.setattr(rows_module, "RESIDENT", 0)  # every choice of rows stays on disk
+    monkeypatch.setattr(imageset_module, "RESIDENT", 0)  # every choice of rows stays on disk
     runs = [run, *(fit(str(tmp_path / name), tmp_path / f"{name}-run") for name in ("x.npz", "store"))]
     first, *others = (load_tensors(folder / "weights.safetensors")[0] for folder in runs)
     assert all(torch.equal(first[name], other[name]) for name in first for other in others)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from nearkin.data.rows import Rows
+from nearkin.data.imageset import MappedRows
 from nearkin.train.batches import Batches
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 3, 4, 4), dtype=np.uint8)
@@ -28,7 +28,7 @@ def mapped(folder: Path) -> NDArray[np.uint8]:
 def test_batches_are_the_rows_asked_for(kind: str, tmp_path: Path) -> None:
     images: NDArray[np.uint8] = IMAGES if kind == "memory" else mapped(tmp_path)
     if kind == "rows":
-        images = Rows(images, np.arange(40))  # type: ignore[assignment]
+        images = MappedRows(images, np.arange(40))  # type: ignore[assignment]
     batches = Batches(images, CPU)
     got = list(batches.in_turn(INDEXES))
     for index, batch in zip(INDEXES, got, strict=True):
@@ -41,7 +41,7 @@ def test_from_disk_the_next_batch_is_read_while_the_present_one_is_used(tmp_path
     read: list[int] = []  # by which thread
     second = threading.Event()
 
-    class Watched(Rows):
+    class Watched(MappedRows):
         def __getitem__(self, key: NDArray[np.int64]) -> NDArray[np.uint8]:
             read.append(threading.get_ident())
             if len(read) == 2:

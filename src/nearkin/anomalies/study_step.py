@@ -19,7 +19,7 @@ from nearkin.anomalies.lof import K as K_LOF
 from nearkin.anomalies.table import compare
 from nearkin.anomalies.train_lists import OWN
 from nearkin.data import Splits
-from nearkin.data.fingerprint import fingerprint
+from nearkin.data.imageset import fingerprint
 from nearkin.embeddings import Embeddings
 from nearkin.fileio import read_object, write_json
 from nearkin.methods import method_info

@@ -62,7 +62,7 @@ def anomalies(
     from nearkin.anomalies import class_tables, foreign_sets, inside_rows, train_rows
     from nearkin.anomalies.image_scores import rank
     from nearkin.anomalies.output import extremes, print_extremes, print_per_class, write_anomaly_sheet
-    from nearkin.data.images_by_id import images_of
+    from nearkin.data.sources import images_of
     from nearkin.embeddings import Embeddings
     from nearkin.embeddings.table import add_columns, check_table
     from nearkin.errors import DataError

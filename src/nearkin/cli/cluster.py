@@ -36,7 +36,7 @@ def cluster(
     -o adds the column cluster (-1: noise of HDBSCAN) and, with --map, x and y.
     """
     from nearkin.clusters import clusters
-    from nearkin.data.images_by_id import images_of
+    from nearkin.data.sources import images_of
     from nearkin.embeddings import Embeddings, rows_of
     from nearkin.embeddings.table import add_columns, check_table, on_rows
     from nearkin.fileio import to_json, write_json

@@ -39,7 +39,7 @@ def factors(
     """
     import numpy as np
 
-    from nearkin.data.images_by_id import images_of
+    from nearkin.data.sources import images_of
     from nearkin.embeddings import Embeddings
     from nearkin.factors.factor_study import compared_rows, probed_rows, study_factors
     from nearkin.factors.output import factor_sections, print_factors

@@ -25,7 +25,7 @@ def hubs(
 
     With --images, also against the distance from the mean image. -o adds the columns hubness and farthest_occurrence.
     """
-    from nearkin.data.images_by_id import images_of
+    from nearkin.data.sources import images_of
     from nearkin.embeddings import Embeddings, rows_of
     from nearkin.embeddings.table import add_columns, check_table, on_rows
     from nearkin.fileio import to_json, write_json

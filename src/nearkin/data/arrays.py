@@ -1,21 +1,20 @@
-"""Images from .npz files and image Parquet (the layout of Hugging Face image data sets)."""
+"""Images in arrays: .npz files, and MNIST's IDX files (LeCun et al. 1998), gzipped or not."""
 
 from __future__ import annotations
 
+import gzip
+import math
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from nearkin.data.decode import decode, to_square
-from nearkin.data.fingerprint import fingerprint
-from nearkin.data.folder import choose_size
-from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, Skipped
-from nearkin.data.layout import SPLITS, train_or_test
-from nearkin.data.parquetshard import class_names, open_parquet, parquet_records
+from nearkin.data.decode import choose_size, to_square
+from nearkin.data.imageset import Dataset, ImageSet, fingerprint
 from nearkin.errors import DataError, reading
-from nearkin.fileio import read_arrays
+from nearkin.fileio import check_unpacked, read_arrays
 
 _IMAGES = ("images", "x", "X")
 _LABELS = ("labels", "y")
@@ -46,8 +45,6 @@ def to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.
     height, width = images.shape[2:]
     side = size or choose_size([(width, height)])
     if (height, width) != (side, side):
-        from PIL import Image
-
         images = np.stack(
             [to_square(Image.fromarray(np.ascontiguousarray(im.transpose(1, 2, 0))), side) for im in images]
         )
@@ -95,40 +92,88 @@ def load_npz(path: Path, size: int | None) -> Dataset:
     return Dataset(path.stem, str(path), train, test, fingerprint(train, test))
 
 
-def load_parquet(path: Path, size: int | None, strict: bool) -> Dataset:
-    """A column of encoded images (struct with "bytes", or plain binary), optionally label and split columns."""
-    file = open_parquet(path, str(path))
-    decoded, labels, ids, splits = [], [], [], []
-    skipped: list[Skipped] = []
-    for record in parquet_records(file, str(path)):
-        try:
-            if record.problem:
-                raise ValueError(record.problem)
-            decoded.append(decode(record.data))
-        except ValueError as error:
-            skipped.append(Skipped(record.key, str(error)))
+_STEMS = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
+_LONGEST_HEADER = 20
+
+
+def _header(data: bytes, where: str) -> tuple[tuple[int, ...], int]:
+    """The shape that the first bytes promise, and how long the header is."""
+    if len(data) < 4 or data[0] or data[1] or data[2] != 8 or not 1 <= data[3] <= 4:
+        raise DataError(f"{where} is no IDX file of unsigned bytes (bad magic number).")
+    rank = data[3]
+    header = 4 + 4 * rank
+    if len(data) < header:
+        raise DataError(f"{where} is cut off inside its header.")
+    return tuple(int(n) for n in np.frombuffer(data, ">u4", rank, 4)), header
+
+
+def parse_idx(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Parse the IDX format: 0, 0, type 8 (unsigned byte), rank, big-endian sizes, values.
+
+    Raises:
+        DataError: another type, a header that does not match the length, or more than 4 dimensions.
+    """
+    shape, header = _header(data, where)
+    expected = math.prod(shape)
+    if len(data) - header != expected:
+        raise DataError(
+            f"{where}: the header promises {' x '.join(map(str, shape))} values, the file holds {len(data) - header}."
+        )
+    with reading(where):  # no values, and sizes whose product overflows
+        return np.frombuffer(data, np.uint8, expected, header).reshape(shape)
+
+
+def _read(path: Path) -> bytes:
+    """The bytes that the header promises, and some more if there are more. Raises DataError: unreadable, or a bomb."""
+    with reading(path):
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise ValueError("not a regular file")
+        with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else open(path, "rb")) as handle:
+            head = handle.read(_LONGEST_HEADER)
+            promised = math.prod(_header(head, str(path))[0])
+            check_unpacked(path, promised, path.stat().st_size)
+            return head + handle.read(promised + 1)
+
+
+def find_idx(folder: Path) -> dict[str, Path]:
+    """IDX files in ``folder`` or its raw/ or MNIST/raw/, by stem ("train-images", ...); empty if there are none."""
+    for base in (folder, folder / "raw", folder / "MNIST" / "raw"):
+        if not base.is_dir():
             continue
-        labels.append(record.label)
-        ids.append(record.key)
-        splits.append(record.split)
-    if skipped and strict:
-        raise DataError(f"{path}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
-    if not decoded:
-        raise DataError(f"{path}: none of its {len(skipped)} images is readable.")
-    side = size or choose_size([image.size for image in decoded])
-    images = np.stack([to_square(image, side) for image in decoded])
-    if len(set(ids)) < len(ids):
-        ids = [f"{i:06d}-{name}" for i, name in enumerate(ids)]
-    found = {label for label in labels if label is not None}
-    classes = class_names(file)
-    # A name twice, or a label without a name: the schema's names cannot be trusted.
-    if not found <= set(classes) or len(set(classes)) < len(classes):
-        classes = tuple(sorted(found))
-    order = {name: k for k, name in enumerate(classes)}
-    numbers = np.array([UNLABELLED if v is None else order[v] for v in labels], dtype=np.int64)
-    whole = ImageSet(images, np.array(ids), numbers if found else None, classes if found else ())
-    serves = train_or_test({name.lower() for name in splits} & set(SPLITS))
-    is_test = np.array([serves.get(name.lower()) == "test" for name in splits])
-    test = whole.take(np.flatnonzero(is_test)) if is_test.any() and not is_test.all() else None
-    train = whole.take(np.flatnonzero(~is_test)) if test is not None else whole
-    return Dataset(path.stem, str(path), train, test, fingerprint(train, test), tuple(skipped))
+        found: dict[str, Path] = {}
+        for stem in (s for pair in _STEMS.values() for s in pair):
+            for path in sorted(base.glob(f"{stem}*ubyte*")):
+                if path.suffix in (".gz", "") or path.name.endswith("ubyte"):
+                    found.setdefault(stem, path)
+        if any(stem.endswith("images") for stem in found):
+            return found
+    return {}
+
+
+def load_idx(folder: Path, size: int | None, only: str | None = None) -> Dataset:
+    """Load train and test (or whichever is there; ``only`` one of them if it is). Gray images become three equal channels."""
+    found = find_idx(folder)
+    classes = tuple(str(k) for k in range(10))
+    sets: dict[str, ImageSet] = {}
+    for split, (images_stem, labels_stem) in _STEMS.items():
+        alone = only is not None and _STEMS[only][0] in found
+        if images_stem not in found or (alone and split != only):
+            continue
+        images = parse_idx(_read(found[images_stem]), str(found[images_stem]))
+        if images.ndim != 3:
+            raise DataError(f"{found[images_stem]}: expected images (N, H, W), got {images.ndim} dimensions.")
+        labels = None
+        if labels_stem in found:
+            labels = parse_idx(_read(found[labels_stem]), str(found[labels_stem])).astype(np.int64)
+            if labels.shape != (len(images),):
+                raise DataError(f"{found[labels_stem]}: {labels.size} labels for {len(images)} images.")
+        ids = np.array([f"{split}/{i:05d}" for i in range(len(images))])
+        names = (
+            classes
+            if labels is None or not len(labels) or labels.max() < 10
+            else tuple(str(k) for k in range(labels.max() + 1))
+        )
+        sets[split] = ImageSet(to_images(images, str(folder), size), ids, labels, names if labels is not None else ())
+    train = sets.get("train") or sets["test"]
+    test = sets.get("test") if "train" in sets else None
+    return Dataset("mnist", str(folder), train, test, fingerprint(train, test))

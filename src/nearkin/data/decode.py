@@ -1,8 +1,9 @@
-"""One image file's bytes -> uint8 (3, H, W), whatever its mode, orientation or depth."""
+"""One encoded image -> RGB, whatever its mode, orientation or depth; and the side that a set is brought to."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from PIL import Image, ImageOps
 
 MAX_PIXELS = 100_000_000  # checked from the header, before any pixel is decoded
 MAX_BYTES = 256 * 1024 * 1024
+MAX_RECORD = 64 * 1024**2  # bytes of one encoded image of a shard; some dozens of them are in memory at once
+SIZES = (32, 64, 96, 128, 224)  # sides that a set of mixed sizes may be brought to
 # Pillow tells formats by content, whatever the name, and knows some that it hands to other programs (EPS).
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -70,3 +73,37 @@ def to_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An encoded image.
+
+    Attributes:
+        key: its name inside the shard. data: the file's bytes; empty where ``problem`` says why it cannot be read.
+        label: class name, None where unknown. split: "train", "test", ... as the shard says.
+    """
+
+    key: str
+    data: bytes
+    label: str | None = None
+    split: str = "train"
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ShardImage:
+    """A decoded image: ``pixels`` uint8 (3, S, S); ``id`` is "SHARD/KEY"; label and split as in :class:`EncodedImage`."""
+
+    id: str
+    pixels: NDArray[np.uint8]
+    label: str | None
+    split: str
+
+
+def choose_size(sizes: list[tuple[int, int]]) -> int:
+    """One square size for all: theirs if they share one, else the smallest of SIZES >= the median short side."""
+    if len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1] and 8 <= sizes[0][0] <= SIZES[-1]:
+        return sizes[0][0]
+    median = float(np.median([min(size) for size in sizes]))
+    return next((size for size in SIZES if size >= median), SIZES[-1])

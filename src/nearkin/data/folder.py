@@ -1,36 +1,162 @@
-"""A folder or .zip of images -> Dataset. Broken files are listed, not fatal; decoding runs in parallel."""
+"""A folder or .zip of image files: listed safely, decoded in parallel, labelled by paths or a file."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+import os
+import stat
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from nearkin.data.cache import Cache, Index
-from nearkin.data.decode import decode, to_square
-from nearkin.data.files import Files, Unread, list_folder, list_zip
-from nearkin.data.fingerprint import fingerprint
-from nearkin.data.imageset import Dataset, ImageSet, Skipped, parts_by_name
+from nearkin.data.decode import EXTENSIONS, FOREIGN, MAX_BYTES, SIZES, choose_size, decode, to_square
+from nearkin.data.imageset import Dataset, ImageSet, Skipped, fingerprint, parts_by_name
 from nearkin.data.labels import read_labels
 from nearkin.data.layout import read_layout
-from nearkin.data.progress import file_bar
-from nearkin.errors import DataError
-from nearkin.system import map_ahead
+from nearkin.data.store import Cache, Index
+from nearkin.errors import DataError, reading
+from nearkin.system import file_bar, map_ahead
+
+_ZIP_TOTAL = 64 * 1024**3
+# Compressed bytes given to a decoder at once. zipfile bounds what DEFLATE makes of them, but not what bzip2 (up to
+# 80 MB of 4 KiB) and LZMA do.
+_ZIP_PIECE = 4096
+
+
+class Unread(ValueError):
+    """A file that could not be read this time: gone, locked, a network's fault. What it holds is not known."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files of one source.
+
+    Attributes:
+        paths: relative POSIX paths, sorted.
+        stamp: text that changes when files change (where, names, sizes, times).
+        read: path -> bytes; raises ValueError with a reason (Unread: another time it may work).
+        foreign: how many images of each format (".heic") that cannot be decoded lie there.
+    """
+
+    paths: tuple[str, ...]
+    stamp: str
+    read: Callable[[str], bytes]
+    foreign: Mapping[str, int] = field(default_factory=dict)
+
+
+def _suffix(path: str) -> str:
+    """ ".png" and the like in lower case; "" for what is hidden and what is no image by its name."""
+    # Plain string work: a set may have a million files, and pathlib costs microseconds each time.
+    stem, dot, suffix = path.rpartition(".")
+    suffix = f".{suffix.lower()}"
+    if not dot or suffix not in EXTENSIONS and suffix not in FOREIGN:
+        return ""
+    return "" if any(part.startswith(".") or part == "__MACOSX" for part in path.split("/")) else suffix
+
+
+def list_folder(root: Path) -> ImageFiles:
+    """Images below ``root``; symbolic links to folders are not followed (they may loop)."""
+    base = str(root)
+    found: list[tuple[str, int, tuple[int, int]]] = []
+    foreign: Counter[str] = Counter()
+    pending = [""]
+    while pending:
+        inside = pending.pop()
+        try:
+            entries = list(os.scandir(os.path.join(base, inside)))
+        except OSError:  # a folder that may not be listed hides its files, nothing more
+            continue
+        for entry in entries:
+            path = f"{inside}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path + "/")
+            elif (suffix := _suffix(path)) in FOREIGN:
+                foreign[suffix] += 1
+            elif suffix:
+                try:
+                    info = entry.stat()
+                    found.append((path, info.st_size, _changed(info)))
+                except OSError:
+                    found.append((path, -1, (-1, -1)))
+    found.sort()
+    # Ids are written as UTF-8, which some names are not.
+    odd = {shown: path for path, _, _ in found if (shown := printable(path)) != path}
+
+    def read(path: str) -> bytes:
+        file = f"{base}/{odd.get(path, path)}"
+        try:
+            if not stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe would wait for ever
+                raise ValueError("not a regular file")
+            with open(file, "rb") as handle:
+                data = handle.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise Unread(error.strerror or str(error)) from error
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES:,} bytes")
+        return data
+
+    return ImageFiles(tuple(printable(item[0]) for item in found), repr((os.path.abspath(base), found)), read, foreign)
+
+
+def printable(path: str) -> str:
+    """``path`` with the bytes that are no UTF-8 written out, as in "caf\\xe9.png"."""
+    return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _changed(info: os.stat_result) -> tuple[int, int]:
+    """When content and entry were last changed: the first alone is set back by copying tools, or by a clock that jumps."""
+    return info.st_mtime_ns, info.st_ctime_ns
+
+
+def list_zip(archive: Path) -> ImageFiles:
+    """Images inside a .zip, read in place. Raises DataError for paths that leave it, or for a bomb."""
+    with reading(f"{archive} is not a readable zip file: it"):
+        info = archive.stat()
+        handle = zipfile.ZipFile(archive)
+    stamp = repr((str(archive), info.st_size, _changed(info)))
+    infos = {}
+    foreign: Counter[str] = Counter()
+    total = 0
+    for entry in handle.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise DataError(
+                f"{archive}: entry '{entry.filename}' points outside the archive; refused. Re-pack it without '..'."
+            )
+        suffix = "" if entry.is_dir() else _suffix(path.as_posix())
+        if suffix in FOREIGN:
+            foreign[suffix] += 1
+        if suffix not in EXTENSIONS:
+            continue
+        total += entry.file_size
+        if total > _ZIP_TOTAL:
+            raise DataError(f"{archive} unpacks to more than {_ZIP_TOTAL:,} bytes; refused. Unpack it yourself.")
+        infos[path.as_posix()] = entry
+    lock = threading.Lock()  # one file handle, many decoding threads
+
+    def read(path: str) -> bytes:
+        if infos[path].file_size > MAX_BYTES:
+            raise ValueError(f"{infos[path].file_size:,} bytes; at most {MAX_BYTES:,}")
+        try:
+            with lock, handle.open(infos[path]) as inside:
+                return b"".join(iter(lambda: inside.read(_ZIP_PIECE), b""))
+        except OSError as error:
+            raise Unread(error.strerror or str(error)) from error
+        except Exception as error:  # damaged entries raise many types (BadZipFile, zlib.error, EOFError, ...)
+            raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+    return ImageFiles(tuple(sorted(infos)), stamp, read, foreign)
+
 
 Watch = Callable[[str, NDArray[np.uint8]], object]
-SIZES = (32, 64, 96, 128, 224)
 _PROBE = 200  # images whose headers decide the common size
-
-
-def choose_size(sizes: list[tuple[int, int]]) -> int:
-    """One square size for all: theirs if they share one, else the smallest of SIZES >= the median short side."""
-    if len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1] and 8 <= sizes[0][0] <= SIZES[-1]:
-        return sizes[0][0]
-    median = float(np.median([min(size) for size in sizes]))
-    return next((size for size in SIZES if size >= median), SIZES[-1])
 
 
 def load_files(
@@ -90,7 +216,7 @@ def load_files(
     return Dataset(name, str(source), train, test, fingerprint(train, test), tuple(skipped), (*foreign, *notes, *more))
 
 
-def _foreign(files: Files) -> list[str]:
+def _foreign(files: ImageFiles) -> list[str]:
     """At most one note: images in formats that are not decoded."""
     if not files.foreign:
         return []
@@ -98,7 +224,7 @@ def _foreign(files: Files) -> list[str]:
     return [f"images that nearkin cannot decode and leaves out ({counts}): convert them to JPEG or PNG first"]
 
 
-def _contents(files: Files, progress: bool) -> str | None:
+def _contents(files: ImageFiles, progress: bool) -> str | None:
     """A digest of all paths and bytes; None where some file cannot be read now."""
 
     def one(path: str) -> bytes | None:
@@ -119,7 +245,7 @@ def _contents(files: Files, progress: bool) -> str | None:
 
 
 def _decode_all(
-    files: Files, size: int | None, progress: bool, keep: Callable[[NDArray[np.uint8]], object], watch: Watch
+    files: ImageFiles, size: int | None, progress: bool, keep: Callable[[NDArray[np.uint8]], object], watch: Watch
 ) -> Index:
     """Decode all files; hand each readable one to ``keep`` as uint8 (3, S, S), in the order of the paths returned."""
 
@@ -183,3 +309,42 @@ def _arrange(
         notes.append(f"{what} for {matched} of {len(paths)} images from {label_file.name}")
     train, test = parts_by_name(images, np.array(paths), names, np.array(split))
     return train, test, notes
+
+
+def read_images(paths: Sequence[Path]) -> tuple[list[str], list[Image.Image], list[Skipped]]:
+    """RGB images of files and of all files below folders, with their names.
+
+    An unreadable file inside a folder is skipped and listed; a file that was named itself must be readable.
+
+    Raises:
+        DataError: nothing there, an unreadable file, a folder without images or without readable ones.
+    """
+    names: list[str] = []
+    images: list[Image.Image] = []
+    skipped: list[Skipped] = []
+    for path in paths:
+        if not path.is_dir():
+            try:
+                with open(path, "rb") as handle:
+                    images.append(decode(handle.read(MAX_BYTES)))
+            except OSError as error:
+                raise DataError(f"{path}: {error.strerror or error}.") from error
+            except ValueError as error:
+                raise DataError(f"{path}: {error}.") from error
+            names.append(str(path))
+            continue
+        files = list_folder(path)
+        if not files.paths:
+            raise DataError(f"no images in {path}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files.")
+        before = len(images)
+        for inside in files.paths:
+            try:
+                images.append(decode(files.read(inside)))
+                names.append(f"{path}/{inside}")
+            except ValueError as error:
+                skipped.append(Skipped(f"{path}/{inside}", str(error)))
+        if len(images) == before:
+            raise DataError(
+                f"{path}: none of its {len(files.paths)} images is readable; first: {skipped[-1].path}: {skipped[-1].reason}."
+            )
+    return names, images, skipped

@@ -9,10 +9,10 @@ from nearkin.data.layout import SPLITS, train_or_test
 from nearkin.errors import DataError, reading
 from nearkin.fileio import read_parquet
 
-Rows = dict[str, tuple[str | None, str | None]]
+LabelRows = dict[str, tuple[str | None, str | None]]
 
 
-def read_labels(file: Path) -> Rows:
+def read_labels(file: Path) -> LabelRows:
     """path -> (label or None, "train" or "test" or None). A validation split joins train where there is a test split.
 
     Raises:
@@ -22,7 +22,7 @@ def read_labels(file: Path) -> Rows:
         raise DataError(f"no label file at {file}.")
     records = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
     serves = train_or_test({split.lower() for _, _, split in records if split} & set(SPLITS))
-    rows: Rows = {}
+    rows: LabelRows = {}
     for number, (path, label, split) in enumerate(records, start=1):
         path = path.replace("\\", "/").removeprefix("./")
         if split is not None and split.lower() not in SPLITS:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.data.imageset import Dataset, ImageSet
+from nearkin.data.imageset import Dataset, ImageSet, fingerprint
 
 CLASSES = ("disc", "ring", "square", "diamond", "triangle", "cross", "bars", "star")
 SHARED_BACKGROUND = ("square", "diamond")
@@ -123,7 +123,5 @@ def _make(split: str, n: int, seed: int) -> ImageSet:
 
 def shapes(n_train: int = 6000, n_test: int = 1500, seed: int = 0) -> Dataset:
     """Generate the data set: uint8 (n, 3, 32, 32), eight balanced classes, factors recorded per image."""
-    from nearkin.data.fingerprint import fingerprint
-
     train, test = _make("train", n_train, seed), _make("test", n_test, seed)
     return Dataset("shapes", "shapes", train, test, fingerprint(train, test))

@@ -1,29 +1,161 @@
-"""Stores: decoded images in one memory-mapped file, made once of shards, for sets that do not fit in memory.
-
-A folder with images.npy (uint8 (N, 3, S, S)), index.parquet (id, label, split) and store.json.
-"""
+"""Decoded images on disk: the cache of folders, and stores made of shards."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
-from nearkin.data.fingerprint import fingerprint
-from nearkin.data.folder import SIZES, choose_size
-from nearkin.data.imageset import Dataset, Skipped, parts_by_name
-from nearkin.data.npyfile import NpyWriter
-from nearkin.data.progress import file_bar
+from nearkin.data.decode import SIZES, choose_size
+from nearkin.data.imageset import Dataset, Skipped, fingerprint, parts_by_name
 from nearkin.data.shards import Shard, list_shards, read_shard, sizes
-from nearkin.errors import DataError, OutputError, reading
+from nearkin.errors import ConfigError, DataError, OutputError, reading
 from nearkin.fileio import check_parquet, regular
+from nearkin.system import file_bar
+
+
+class NpyWriter:
+    """Appends uint8 arrays of one shape; the file is valid after the ``with`` block, and holds no rows before.
+
+    NumPy pads a header so that its first dimension can grow in place (numpy.lib.format, "growth axis").
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self._shape: tuple[int, ...] = (3, 1, 1)
+
+    def __enter__(self) -> NpyWriter:
+        self._file: IO[bytes] = open(self.path, "wb")  # noqa: SIM115 (closed by __exit__)
+        return self
+
+    def append(self, row: NDArray[np.uint8]) -> None:
+        """Add one image, uint8 (3, S, S), as large as the first."""
+        if not self.rows:
+            self._shape = row.shape
+            self._header(0)
+        self._file.write(np.ascontiguousarray(row).data)
+        self.rows += 1
+
+    def _header(self, rows: int) -> None:
+        self._file.seek(0)
+        form = {"descr": "|u1", "fortran_order": False, "shape": (rows, *self._shape)}
+        npy.write_array_header_1_0(self._file, form)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._header(self.rows)
+
+
+Index = tuple[list[str], list[Skipped], list[str]]  # paths of the images, unreadable files, notes
+Decoded = tuple[NDArray[np.uint8], Index]
+_CACHE_VERSION = 2
+_KEY_LENGTH = 32
+
+
+def default_root() -> Path:
+    """$NEARKIN_CACHE, or $XDG_CACHE_HOME/nearkin, or ~/.cache/nearkin."""
+    base = os.environ.get("NEARKIN_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nearkin"
+
+
+class Cache:
+    """Decoded sets: decoded/KEY/images.npy (memory-mapped) and index.json, KEY a digest of content and settings.
+
+    Reading all files only to hash them would cost most of what the cache saves, so stamps/ remembers which key
+    belongs to which listing (folder, names, sizes, modification times). A moved or copied folder misses the stamp,
+    is hashed, and finds its images by content.
+    A cache that cannot be written or read is no error: the set is decoded again.
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = root or default_root()
+
+    def _stamp_file(self, stamp: str) -> Path:
+        return self.root / "stamps" / _digest(stamp)
+
+    def key_of(self, stamp: str) -> str | None:
+        """The content key remembered for this listing, or None."""
+        try:
+            key = self._stamp_file(stamp).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return None
+        return key if len(key) == _KEY_LENGTH and key.isalnum() else None
+
+    def remember(self, stamp: str, key: str) -> None:
+        """Note that this listing has this content."""
+        try:
+            file = self._stamp_file(stamp)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(key, encoding="ascii")
+        except OSError:
+            return
+
+    @staticmethod
+    def key(contents: str, settings: str) -> str:
+        """The key of a set with this digest of its files, decoded with these settings."""
+        return _digest(f"{_CACHE_VERSION}\n{contents}\n{settings}")
+
+    def load(self, key: str) -> Decoded | None:
+        """The cached set, or None where there is none or it is damaged."""
+        folder = self.root / "decoded" / key
+        try:
+            index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+            skipped = [Skipped(**item) for item in index["skipped"]]
+            paths, notes = list(index["paths"]), list(index["notes"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError):
+            return None
+        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(paths):
+            return None
+        return images, (paths, skipped, notes)
+
+    def save(self, key: str, fill: Callable[[Callable[[NDArray[np.uint8]], None]], Index]) -> Decoded | None:
+        """Let ``fill(append)`` write the images one by one, and map them; None where the disk refuses.
+
+        They go to a temporary folder that is renamed, so that an entry is whole or not there.
+        """
+        folder = self.root / "decoded" / key
+        temporary: Path | None = None
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+            with NpyWriter(temporary / "images.npy") as writer:
+                paths, skipped, notes = fill(writer.append)
+            index = {"paths": paths, "skipped": [vars(item) for item in skipped], "notes": notes}
+            (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one would block the rename
+            os.replace(temporary, folder)
+        except OSError:
+            return None
+        finally:
+            if temporary is not None:  # left by an error or an interrupt
+                shutil.rmtree(temporary, ignore_errors=True)
+        return self.load(key)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_KEY_LENGTH]
+
 
 _META = "store.json"
-_VERSION = 1
+_STORE_VERSION = 1
 _PROBE = 200  # images whose size decides the common one
 
 
@@ -89,7 +221,7 @@ def _fill(folder: Path, source: str, shards: tuple[Shard, ...], size: int, stric
         raise DataError(f"{source}: none of the {len(skipped)} images of its {len(shards)} shards is readable.")
     table = pa.table({"id": ids, "label": pa.array(labels, pa.string()), "split": pa.array(splits).dictionary_encode()})
     pq.write_table(table, folder / "index.parquet")
-    meta = {"version": _VERSION, "source": source, "skipped": [vars(item) for item in skipped], "fingerprint": ""}
+    meta = {"version": _STORE_VERSION, "source": source, "skipped": [vars(item) for item in skipped], "fingerprint": ""}
     (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
     made = open_store(folder)
     meta["fingerprint"] = fingerprint(made.train, made.test)  # it reads everything once, so that no start has to
@@ -113,9 +245,56 @@ def open_store(folder: Path) -> Dataset:
         texts.validate(full=True)
         ids = np.array(texts["id"].to_pylist(), dtype=np.str_)
         names, split = texts["label"].to_pylist(), np.array(texts["split"].to_pylist(), dtype=np.str_)
-    if version != _VERSION or images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(ids):
+    if version != _STORE_VERSION or images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(ids):
         raise DataError(
             f"the store {folder} is of another version or cut off. Make it again with 'nearkin data ingest'."
         )
     train, test = parts_by_name(images, ids, names, split)
     return Dataset(folder.name, source, train, test, digest, skipped)
+
+
+_STAMPS = ("size", "mtime", "ETag", "LastModified", "last_modified", "md5Hash")
+
+
+def load_store(folder: Path, size: int | None) -> Dataset:
+    """Map a store. Raises ConfigError when its images have another side than ``size``; DataError when it is damaged."""
+    found = open_store(folder)
+    side = found.train.images.shape[-1]
+    if size is not None and size != side:
+        raise ConfigError(
+            f"the store {folder} holds images of side {side}, not {size}. Ingest again with --size {size}."
+        )
+    return found
+
+
+def load_shards(source: str, size: int | None, strict: bool, cache: Path | None, progress: bool) -> Dataset:
+    """Decode shards into a store in the cache, unless it is there already, and map that.
+
+    Raises:
+        DataError: see :func:`nearkin.data.store.ingest`. OutputError: the cache cannot be written.
+    """
+    shards = list_shards(source)
+    stamp = "\n".join([repr(size), *(_stamp(shard) for shard in shards)])
+    folder = (cache or default_root()) / "stores" / hashlib.sha256(stamp.encode()).hexdigest()[:32]
+    if not is_store(folder):
+        try:
+            ingest(source, folder, size=size, strict=strict, progress=progress)
+        except OutputError as error:
+            raise OutputError(
+                f"cannot decode {source} into the cache ({error}) Set NEARKIN_CACHE, or use 'nearkin data ingest'."
+            ) from error
+    found = open_store(folder)
+    if strict and found.skipped:
+        first = found.skipped[0]
+        raise DataError(f"{source}: {first.path}: {first.reason} ({len(found.skipped)} unreadable; --strict).")
+    name = Path(shards[0].name).name.split(".")[0] if len(shards) == 1 else f"{len(shards)}-shards"
+    return replace(found, name=name, source=source)
+
+
+def _stamp(shard: Shard) -> str:
+    """Text that changes when the shard does, as far as its file system tells."""
+    try:
+        info = shard.file.fs.info(shard.file.path)
+    except Exception as error:  # a driver raises what its service's client raises
+        raise DataError(f"{shard.url} cannot be opened ({' '.join(str(error).split())}).") from error
+    return repr((shard.url, [str(info.get(name)) for name in _STAMPS]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.data.images_by_id import images_of
+from nearkin.data.sources import images_of
 from nearkin.duplicates.find import find_duplicates, group_duplicates
 from nearkin.duplicates.grouping import Groups
 from nearkin.duplicates.lookalikes import Lookalikes, lookalikes_far_apart

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from nearkin.data import ImageSet, Splits, check_trainable
-from nearkin.data.fingerprint import fingerprint
+from nearkin.data.imageset import fingerprint
 from nearkin.errors import ConfigError, unknown
 from nearkin.estimators.images import InputError, check_images
 from nearkin.fileio import as_object, claim, read_json, write_json

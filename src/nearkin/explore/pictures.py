@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nearkin.data import ImageSet
-from nearkin.data.images_by_id import images_of
+from nearkin.data.sources import images_of
 from nearkin.errors import DataError, NearkinError, reading
 from nearkin.explore.sources import Say
 from nearkin.fileio import read_arrays, read_object
@@ -76,7 +76,7 @@ def open_pictures(
         images: the data to take them from; its absence or mistakes are errors. None: the study's data, then its
             thumbnails, then none, each with a note.
     Raises:
-        DataError: what :func:`nearkin.data.images_by_id.images_of` raises for ``images``.
+        DataError: what :func:`nearkin.data.sources.images_of` raises for ``images``.
     """
     if images is not None:
         found = images_of(ids, images)

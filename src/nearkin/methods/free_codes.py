@@ -24,8 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin.data.fingerprint import fingerprint
-from nearkin.data.imageset import ImageSet, Splits
+from nearkin.data.imageset import ImageSet, Splits, fingerprint
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import read_json, write_json
 from nearkin.folders import METRICS, WEIGHTS

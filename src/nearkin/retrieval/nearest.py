@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from rich.console import Console
 
-from nearkin.data.images_by_id import images_of
+from nearkin.data.sources import images_of
 from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.embeddings.table import neighbors_column, on_rows
 from nearkin.errors import ConfigError, DataError

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nearkin.data.progress import file_bar
 from nearkin.embeddings import PARTS
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.fileio import read_json, write_json
 from nearkin.runs.embedder import embedder
 from nearkin.runs.part_writer import Job, Outcome, Work, write_part
 from nearkin.runs.parts import Part
-from nearkin.system import check_ray
+from nearkin.system import check_ray, file_bar
 
 ENGINES = ("local", "ray")
 Results = Iterable[tuple[Part, Outcome]]

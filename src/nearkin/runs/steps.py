@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from nearkin import data as nd
 from nearkin.data import ImageSet, Skipped, Splits
 from nearkin.data.decode import to_square
-from nearkin.data.fingerprint import fingerprint
-from nearkin.data.folder import Watch
+from nearkin.data.folder import Watch, read_images
+from nearkin.data.imageset import fingerprint
 from nearkin.data.shards import is_shards
-from nearkin.data.single import read_images
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.fileio import as_object, claim, exclusive, file_digest, read_json, write_json
