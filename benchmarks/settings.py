@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from nearkin.data import ImageSet, Splits, load
 from nearkin.evaluate.knn import knn_accuracy
 from nearkin.evaluate.linear import linear_probe
+from nearkin.methods import FitContext
 from nearkin.methods.vicreg import VICReg
 from nearkin.study.presets import get_preset
 from nearkin.train.record import Record
@@ -65,8 +66,8 @@ class Growing(VICReg):
 class FixedStem(VICReg):
     """Kernels of the stem stay what they are at the start."""
 
-    def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
-        super().prepare(splits, run_dir, seed)
+    def prepare(self, context: FitContext) -> None:
+        super().prepare(context)
         stem = next(module for module in self.joint.encoder.modules() if isinstance(module, nn.Conv2d))
         stem.weight.requires_grad_(False)
 
@@ -122,7 +123,7 @@ def measured(name: str, splits: Splits, settings: dict[str, Any], seed: int) -> 
     shape = splits.train.images.shape[1:]
     method = chosen.method(own, (shape[0], shape[1], shape[2]))
     with tempfile.TemporaryDirectory() as folder:
-        method.fit(splits, Path(folder) / "run", seed=seed, device="cpu", progress=False)
+        method.fit(FitContext(splits, Path(folder) / "run", seed=seed, device="cpu", progress=False))
         seconds = Record(Path(folder) / "run" / "metrics.jsonl").read(kind="epoch")[-1]["seconds"]
     if isinstance(method, Averaged):
         method.finish()

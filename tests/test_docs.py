@@ -6,7 +6,6 @@ So do links, targets of make, quoted messages, and what the tables of presets, e
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -16,9 +15,8 @@ import pytest
 
 from nearkin import errors
 from nearkin.errors import ConfigError
-from nearkin.methods import METHODS, create, method_info
+from nearkin.methods import METHODS, FitContext, create, method_class, planned_runs, without_repeats
 from nearkin.methods.joint import JointEmbedding
-from nearkin.methods.plan import planned_runs, without_repeats
 from nearkin.methods.settings import TRAIN_DEFAULTS, resolve
 from nearkin.runs.steps import method_settings
 from nearkin.study.presets import PRESETS, expand_methods, get_preset
@@ -50,16 +48,9 @@ SETTINGS, METRICS = tables("settings"), tables("metrics")
 SHARED: dict[str, Any] = {"shared": JointEmbedding.defaults, "training": TRAIN_DEFAULTS}
 
 
-def class_of(name: str) -> Any:
-    """A method's class."""
-    module, attribute = method_info(name).target.split(":")
-    return getattr(importlib.import_module(f"nearkin.methods.{module}"), attribute)
-
-
 def defaults(name: str) -> dict[str, Any]:
     """The settings of a method's class with their defaults, those of training left out."""
-    out: dict[str, Any] = class_of(name).defaults
-    return out
+    return method_class(name).defaults
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
@@ -119,7 +110,7 @@ def test_every_setting_is_documented(name: str) -> None:
     """In a shared table, or in one of a method of the same class or a base class, with this method's default."""
     explained = {(row[0], str(SHARED[key][row[0]])) for key in SHARED for row in SETTINGS[key][1:]}
     for key in set(SETTINGS) - set(SHARED):
-        if issubclass(class_of(name), class_of(key)):
+        if issubclass(method_class(name), method_class(key)):
             explained |= {(row[0], str(defaults(key)[row[0]])) for row in SETTINGS[key][1:]}
     missing = {key for key, value in defaults(name).items() if (key, str(value)) not in explained}
     assert not missing
@@ -132,8 +123,9 @@ def logged(name: str, folder: Path) -> set[str]:
     settings |= {"neighbors_from": "pixels"} if "neighbors_from" in own else {}
     splits = make_splits()
     method = create(name, settings, (3, 16, 16))
-    method.fit(splits, folder, device="cpu", progress=False)
-    method.test_losses(splits.test, folder, seed=0)
+    context = FitContext(splits, folder, device="cpu", progress=False)
+    method.fit(context)
+    method.test_losses(context)
     return {key for path in folder.rglob("*.jsonl") for line in Record(path).read() for key in line}
 
 

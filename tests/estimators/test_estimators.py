@@ -20,7 +20,7 @@ import nearkin
 from nearkin import estimators
 from nearkin.data import ImageSet, Splits
 from nearkin.errors import ConfigError, DataError
-from nearkin.methods import create, default_settings
+from nearkin.methods import FitContext, create, default_settings
 from tests.methods.test_contract import TINY
 from tests.train.test_tensorboard import read
 
@@ -100,7 +100,7 @@ def test_it_is_the_method(tmp_path: Path) -> None:
     splits = Splits(every.take(np.sort(order[12:])), every.take(np.sort(order[:12])), every.take(np.arange(0)))
     settings = {k: v for k, v in TINY.items() if k in default_settings("vicreg")}
     method = create("vicreg", settings, (3, 16, 16))
-    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     assert np.array_equal(made.transform(X), method.embed(every.images)["backbone"])
     assert [line["epoch"] for line in made.history_ if line["kind"] == "epoch" and line["split"] == "val"] == [1, 2]
 

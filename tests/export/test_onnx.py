@@ -13,7 +13,7 @@ from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError
 from nearkin.export.onnx import export_run
 from nearkin.fileio import write_json
-from nearkin.methods import create
+from nearkin.methods import FitContext, create
 
 RNG = np.random.default_rng(0)
 SETTINGS = {"encoder": "fast-mini", "projector": (16, 8), "epochs": 1, "batch_size": 8, "precision": "fp32"}
@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ImageSet(RNG.integers(0, 256, (16, 3, 32, 32), dtype=np.uint8), np.arange(16).astype(str)) for _ in range(3)
     ]
     method = create("vicreg", SETTINGS, (3, 32, 32))
-    method.fit(Splits(*parts), folder, device="cpu", progress=False)
+    method.fit(FitContext(Splits(*parts), folder, device="cpu", progress=False))
     write_json(folder / "config.json", {"method": "vicreg", "seed": 0, "settings": SETTINGS, "image_size": 32})
     return folder
 

@@ -16,7 +16,7 @@ from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError
 from nearkin.export.timm_folder import export_timm
 from nearkin.fileio import write_json
-from nearkin.methods import create
+from nearkin.methods import FitContext, create
 from tests.cli.inprocess import invoke
 
 RNG = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def make_run(folder: Path, encoder: str, side: int, method: str = "random-init")
     images = RNG.integers(0, 256, (12, 3, side, side), dtype=np.uint8)
     part = ImageSet(images, np.arange(12).astype(str))
     made = create(method, BASE | {"encoder": encoder}, (3, side, side))
-    made.fit(Splits(part, part, part), folder, device="cpu", progress=False)
+    made.fit(FitContext(Splits(part, part, part), folder, device="cpu", progress=False))
     write_json(
         folder / "config.json",
         {"method": method, "seed": 0, "settings": BASE | {"encoder": encoder}, "image_size": side},

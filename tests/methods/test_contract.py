@@ -11,9 +11,19 @@ import torch
 
 from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError
-from nearkin.methods import METHODS, create, known_settings, rank
+from nearkin.methods import (
+    METHODS,
+    FitContext,
+    Method,
+    create,
+    default_settings,
+    known_settings,
+    method_class,
+    method_info,
+    rank,
+    with_needs,
+)
 from nearkin.runs.steps import method_settings
-from nearkin.study.study import with_needs
 
 TINY: dict[str, Any] = {
     "encoder": "fast-tiny",
@@ -55,14 +65,14 @@ def fit(name: str, folder: Path, splits: Splits, seed: int = 0) -> dict[str, np.
     for each in with_needs((name,)):
         settings = {k: v for k, v in TINY.items() if k in known_settings(each)}
         method = create(each, settings, (3, 16, 16))
-        if METHODS[each].needs:
-            method.use_runs({needed: folder / needed for needed in METHODS[each].needs})
         (folder / each).mkdir(parents=True, exist_ok=True)
         from nearkin.fileio import write_json
 
         write_json(folder / each / "config.json", {"method": each, "seed": seed, "settings": method.settings})
-        method.fit(splits, folder / each, seed=seed, device="cpu", progress=False)
-        method.test_losses(splits.test, folder / each, seed=seed)
+        runs = {needed: folder / needed for needed in METHODS[each].needs}
+        context = FitContext(splits, folder / each, seed=seed, device="cpu", progress=False, runs=runs)
+        method.fit(context)
+        method.test_losses(context)
         out = method.embed(splits.test.images)
         assert tuple(out) == method.layers and method.primary_layer in method.layers
     return out
@@ -148,9 +158,36 @@ def test_loss_is_finite_and_has_gradients_for_every_trained_net(tmp_path: Path) 
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in trainable), name
 
 
-def test_variants_carry_their_settings() -> None:
-    from nearkin.methods import method_info
+def test_an_alias_is_its_variant() -> None:
+    """The same class and settings, with values of the settings' types, under a name of its own."""
+    variants = {
+        "vicreg-novar": "vicreg@variance_weight=0",
+        "vicreg-4views": "vicreg@n_views=4",
+        "ngn-augmented": "ngn@augment=true",
+        "ngn-oracle": "ngn@neighbors_from=labels",
+        "lo-naive": "lo@code_per=view",
+        "le-random": "le-pixels@features_from=random",
+    }
+    for name, variant in variants.items():
+        own, other = METHODS[name], method_info(variant)
+        assert method_class(name) is method_class(variant) and own.uses_labels == other.uses_labels
+        assert default_settings(name) == default_settings(variant) != default_settings(variant.partition("@")[0])
+        assert create(name, {}, (3, 16, 16)).settings == create(variant, {}, (3, 16, 16)).settings
+        assert own.title != other.title
+    assert default_settings("vicreg-novar")["variance_weight"] == 0.0
+    assert type(default_settings("vicreg-novar")["variance_weight"]) is float
+    assert default_settings("ngn-augmented")["augment"] is True and default_settings("vicreg-4views")["n_views"] == 4
+    assert METHODS["ngn-pixels"].needs == () and METHODS["ngn-cosine"].needs == ("vicreg",)
 
+
+def test_every_method_gives_the_whole_interface() -> None:
+    for name in METHODS:
+        assert issubclass(method_class(name), Method)
+    with pytest.raises(TypeError, match="abstract"):
+        Method({}, (3, 16, 16))  # type: ignore[abstract]
+
+
+def test_variants_carry_their_settings() -> None:
     info = method_info("vicreg@invariance_weight=5+lr=1e-3")
     assert info.title == "VICReg, invariance_weight 5, lr 1e-3"
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, TrainingError
-from nearkin.methods import create
+from nearkin.methods import FitContext, create
 from nearkin.methods.vicreg import VICReg
 from tests.methods.test_contract import TINY, make_splits
 
@@ -34,11 +35,13 @@ class Spy(VICReg):
 def test_test_losses_see_mixed_batches_although_the_set_is_sorted_by_class(tmp_path: Path) -> None:
     splits = make_splits()
     method = Spy(SMALL, (3, 16, 16))
-    method.fit(splits, tmp_path, device="cpu", progress=False)
+    context = FitContext(splits, tmp_path, device="cpu", progress=False)
+    method.fit(context)
     images = np.zeros((4000, 3, 16, 16), dtype=np.uint8)
     images[2000:] = 200  # the second class comes after the first 2,048 images
     method.seen.clear()
-    method.test_losses(ImageSet(images, np.arange(4000).astype(str), None, ()), tmp_path, seed=0)
+    test = ImageSet(images, np.arange(4000).astype(str), None, ())
+    method.test_losses(replace(context, splits=replace(splits, test=test)))
     brightness = np.array(method.seen)
     assert 60 < brightness.mean() < 140  # both classes, about half each
     assert (brightness.std(axis=1) > 0).mean() > 0.9  # and in nearly every batch of 16
@@ -57,7 +60,7 @@ def test_supervised_names_its_two_losses_differently(tmp_path: Path) -> None:
     """Held-out labels enter nowhere, so the held-out number is another one than training's and must not share its name."""
     from nearkin.train.record import Record
 
-    create("supervised", SMALL, (3, 16, 16)).fit(make_splits(), tmp_path, device="cpu", progress=False)
+    create("supervised", SMALL, (3, 16, 16)).fit(FitContext(make_splits(), tmp_path, device="cpu", progress=False))
     record = Record(tmp_path / "metrics.jsonl")
     train, val = record.read(kind="epoch", split="train")[-1], record.read(kind="epoch", split="val")[-1]
     assert "cross_entropy" in train and "prediction_entropy" not in train
@@ -79,7 +82,7 @@ def test_a_collapse_is_told_once_while_it_happens(
         "nearkin.methods.joint.diagnose", lambda history, steps: (next(states), "Raise variance_weight.")
     )
     create("vicreg", SMALL | {"epochs": 4}, (3, 16, 16)).fit(
-        make_splits(), tmp_path, device="cpu", progress=False, title="vicreg s0"
+        FitContext(make_splits(), tmp_path, device="cpu", progress=False, title="vicreg s0")
     )
     told = capsys.readouterr().err.splitlines()
     assert told == [
@@ -97,4 +100,4 @@ class Overflowing(VICReg):
 
 def test_features_that_overflow_stop_the_run_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="features became non-finite by step 3"):
-        Overflowing(SMALL, (3, 16, 16)).fit(make_splits(), tmp_path, device="cpu", progress=False)
+        Overflowing(SMALL, (3, 16, 16)).fit(FitContext(make_splits(), tmp_path, device="cpu", progress=False))

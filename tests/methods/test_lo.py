@@ -11,7 +11,7 @@ import torch
 
 from nearkin.augment import get_recipe, sample_view
 from nearkin.errors import ConfigError
-from nearkin.methods import create
+from nearkin.methods import FitContext, create
 from nearkin.methods.free_codes import CodeTable, sparse_adam
 from nearkin.methods.lo import conditions, positions
 from nearkin.methods.pyramid import laplacian_pyramid, pyramid_l1
@@ -56,7 +56,7 @@ def test_loss_is_the_weighted_sum_of_its_terms(tmp_path: Path) -> None:
     weights = {"reconstruction_weight": 3.0, "variance_weight": 0.5, "covariance_weight": 0.25}
     method = create("lo", SETTINGS | weights, (3, 16, 16))
     splits = make_splits()
-    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     method._fabric = make_fabric("cpu", "fp32")
     images, rows = torch.from_numpy(splits.train.images[3:11]), torch.arange(3, 11)
     loss, terms = method.loss(images, rows, torch.Generator().manual_seed(1))
@@ -81,7 +81,7 @@ def test_naive_form_has_two_fixed_views_with_a_code_each(tmp_path: Path) -> None
 
     method = create("lo-naive", SETTINGS, (3, 16, 16))
     splits = make_splits()
-    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     method._fabric = make_fabric("cpu", "fp32")
     table = method.net.codes.table.weight
     assert len(table) == 2 * len(splits.train)
@@ -101,9 +101,8 @@ def test_distilled_encoder_is_taught_standardised_codes() -> None:
 
     codes = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2, 3, 4]) + 5
     method = Distilled({"encoder": "fast-tiny", "distill_epochs": 1, "batch_size": 4}, codes, 16)
-    method._rows = torch.tensor([7, 0])
     target = ((codes - codes.mean(0)) / codes.std(0))[[7, 0]]
-    loss, terms = method.views_loss([target, target + 1], torch.Generator())
+    loss, terms = method.loss_of_predictions([target, target + 1], torch.tensor([7, 0]))
     assert float(loss) == pytest.approx(0.5, rel=1e-5) and float(terms["views_apart"]) == pytest.approx(1, rel=1e-5)
 
 
@@ -140,7 +139,7 @@ def test_inference_is_per_image_and_reconstruction_falls(tmp_path: Path) -> None
     splits = make_splits()
     splits = replace(splits, train=replace(splits.train, images=flat.astype(np.uint8)))
     method = create("lo", SETTINGS | {"epochs": 80, "lr": 0.01, "code_lr": 0.1, "recipe": "none"}, (3, 16, 16))
-    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     whole = method.infer(splits.test.images)
     alone = method.infer(splits.test.images[7:8])
     assert np.allclose(whole[7], alone[0], atol=1e-4)
@@ -154,17 +153,17 @@ def test_inference_is_per_image_and_reconstruction_falls(tmp_path: Path) -> None
 def test_codes_of_another_set_are_refused(tmp_path: Path) -> None:
     splits = make_splits()
     method = create("lo", SETTINGS, (3, 16, 16))
-    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     from nearkin.errors import DataError
 
     smaller = replace(splits, train=splits.train.take(np.arange(32)))
     other = replace(splits, train=replace(splits.train, images=255 - splits.train.images))  # as many, but others
     for wrong in (smaller, other):
         with pytest.raises(DataError, match="codes of other training images"):
-            create("lo", SETTINGS, (3, 16, 16)).fit(wrong, tmp_path, seed=0, device="cpu", progress=False)
+            create("lo", SETTINGS, (3, 16, 16)).fit(FitContext(wrong, tmp_path, device="cpu", progress=False))
     (tmp_path / "codes.json").unlink()  # a run from before it was written
     with pytest.raises(DataError, match="codes of 48 images; this data set has 32"):
-        create("lo", SETTINGS, (3, 16, 16)).fit(smaller, tmp_path, seed=0, device="cpu", progress=False)
+        create("lo", SETTINGS, (3, 16, 16)).fit(FitContext(smaller, tmp_path, device="cpu", progress=False))
 
 
 def test_free_codes_of_another_set_are_refused_before_they_are_trained_on(tmp_path: Path) -> None:
@@ -172,18 +171,20 @@ def test_free_codes_of_another_set_are_refused_before_they_are_trained_on(tmp_pa
 
     splits = make_splits()
     settings = {k: TINY[k] for k in ("batch_size", "code_dim", "epochs")} | {"neighbors_from": "pixels"}
-    create("free-codes", settings, (3, 16, 16)).fit(splits, tmp_path, device="cpu", progress=False)
+    create("free-codes", settings, (3, 16, 16)).fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     (tmp_path / "weights.safetensors").unlink()  # interrupted
     other = replace(splits, train=replace(splits.train, ids=splits.train.ids[::-1].copy()))
     with pytest.raises(DataError, match="codes of other training images"):
-        create("free-codes", settings, (3, 16, 16)).fit(other, tmp_path, device="cpu", progress=False)
+        create("free-codes", settings, (3, 16, 16)).fit(FitContext(other, tmp_path, device="cpu", progress=False))
 
 
 @pytest.mark.parametrize("k", [0, 48])
 def test_free_codes_need_fewer_neighbours_than_images(tmp_path: Path, k: int) -> None:
     settings = {"neighbors_from": "pixels", "neighbors_k": k}
     with pytest.raises(ConfigError, match=f"neighbors_k is {k}; with 48 images: 1..47"):
-        create("free-codes", settings, (3, 16, 16)).fit(make_splits(), tmp_path, device="cpu", progress=False)
+        create("free-codes", settings, (3, 16, 16)).fit(
+            FitContext(make_splits(), tmp_path, device="cpu", progress=False)
+        )
 
 
 def test_bad_settings() -> None:

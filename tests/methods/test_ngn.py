@@ -10,7 +10,8 @@ import torch
 
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, DataError
-from nearkin.methods import create, method_info
+from nearkin.fileio import write_json
+from nearkin.methods import FitContext, create, method_info
 from nearkin.methods.neighborhood import purity, same_class, train_neighbors, train_neighbors_in_class
 from nearkin.train.device import make_fabric
 from tests.methods.test_contract import TINY, make_splits
@@ -71,7 +72,7 @@ def test_second_view_is_a_neighbour_unaugmented(tmp_path: Path) -> None:
     splits = make_splits()
     method = create("ngn-pixels", SETTINGS, (3, 16, 16))
     method._fabric = make_fabric("cpu", "fp32")
-    method.prepare(splits, tmp_path, seed=0)
+    method.prepare(FitContext(splits, tmp_path))
     method.before_epoch(0)
     rows = torch.arange(10)
     images = torch.from_numpy(splits.train.images[:10])
@@ -94,7 +95,7 @@ def test_augmented_both_images_are_views_of_their_own(tmp_path: Path) -> None:
     splits = make_splits()
     method = create("ngn-augmented", SETTINGS | {"neighbors_from": "pixels"}, (3, 16, 16))
     method._fabric = make_fabric("cpu", "fp32")
-    method.prepare(splits, tmp_path, seed=0)
+    method.prepare(FitContext(splits, tmp_path))
     method.before_epoch(0)
     rows, images = torch.arange(10), torch.from_numpy(splits.train.images[:10])
     found = method.make_pair(images, rows, torch.Generator().manual_seed(3))
@@ -112,7 +113,7 @@ def test_the_metric_chooses_neighbours_in_training_and_of_held_out_images(tmp_pa
     splits = make_splits()
     method = create("ngn-pixels", SETTINGS | {"neighbors_metric": metric}, (3, 16, 16))
     method._fabric = make_fabric("cpu", "fp32")
-    method.prepare(splits, tmp_path, seed=0)
+    method.prepare(FitContext(splits, tmp_path))
     method.before_epoch(0)
 
     def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -136,7 +137,7 @@ def test_the_metric_chooses_neighbours_in_training_and_of_held_out_images(tmp_pa
 def test_refresh_renews_neighbours_and_records_purity(tmp_path: Path) -> None:
     splits = make_splits()
     method = create("ngn-pixels", SETTINGS | {"refresh_epochs": 2, "epochs": 5}, (3, 16, 16))
-    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     text = (tmp_path / "neighbors.jsonl").read_text()
     assert [line.split('"epoch": ')[1][0] for line in text.splitlines()] == ["0", "2", "4"]
 
@@ -144,7 +145,7 @@ def test_refresh_renews_neighbours_and_records_purity(tmp_path: Path) -> None:
 def test_renewed_neighbours_are_those_of_the_net_being_trained(tmp_path: Path) -> None:
     splits = make_splits()
     method = create("ngn-pixels", SETTINGS | {"refresh_epochs": 1, "epochs": 2}, (3, 16, 16))
-    method.fit(splits, tmp_path, seed=0, device="cpu", progress=False)
+    method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     method.before_epoch(2)  # the epoch that would come next
     Z = method.embed(splits.train.images, (method.primary_layer,))[method.primary_layer].astype(np.float64)
     d = np.square(Z[:, None] - Z[None]).sum(2)
@@ -155,13 +156,29 @@ def test_renewed_neighbours_are_those_of_the_net_being_trained(tmp_path: Path) -
     assert not np.array_equal(method._neighbors, train_neighbors(pixels.astype(np.float32), 3, "l2"))
 
 
+def test_neighbours_under_a_run_that_reads_a_run_itself(tmp_path: Path) -> None:
+    """Eigenmaps of VICReg embed through VICReg's run beside theirs; whoever opens them has to find it."""
+    splits = make_splits()
+    for name, needs in (("vicreg", ()), ("le-vicreg", ("vicreg",))):
+        own = SETTINGS if name == "vicreg" else {"dim": 4, "graph_k": 5}
+        made, folder = create(name, own, (3, 16, 16)), tmp_path / f"{name}-s0"
+        runs = {needed: tmp_path / f"{needed}-s0" for needed in needs}
+        made.fit(FitContext(splits, folder, device="cpu", progress=False, runs=runs))
+        write_json(folder / "config.json", {"method": name, "seed": 0, "settings": made.settings})
+    source = tmp_path / "le-vicreg-s0"
+    ngn = create("ngn", SETTINGS | {"neighbors_from": str(source)}, (3, 16, 16))
+    ngn.fit(FitContext(splits, tmp_path / "ngn-s0", device="cpu", progress=False))
+    near = train_neighbors(made.embed(splits.train.images)["eigenmap"], 3, "l2")
+    assert np.array_equal(ngn._neighbors, near)
+
+
 def test_refusals(tmp_path: Path) -> None:
     splits = make_splits()
     with pytest.raises(ConfigError, match="no frozen representation 'vicreg'"):
-        create("ngn", SETTINGS, (3, 16, 16)).fit(splits, tmp_path, device="cpu", progress=False)
+        create("ngn", SETTINGS, (3, 16, 16)).fit(FitContext(splits, tmp_path, device="cpu", progress=False))
     with pytest.raises(ConfigError, match="neighbors_k is 48"):
         create("ngn-pixels", SETTINGS | {"neighbors_k": 48}, (3, 16, 16)).fit(
-            splits, tmp_path, device="cpu", progress=False
+            FitContext(splits, tmp_path, device="cpu", progress=False)
         )
     with pytest.raises(ConfigError, match="Did you mean 'cosine'"):
         create("ngn", SETTINGS | {"neighbors_metric": "cosin"}, (3, 16, 16))

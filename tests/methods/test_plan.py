@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from nearkin.errors import DataError
-from nearkin.methods import rank
-from nearkin.methods.plan import allowed_by_labels, planned_runs, without_repeats
+from nearkin.methods import allowed_by_labels, planned_runs, rank, without_repeats
 
 
 def test_planned_runs() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nearkin.errors import ConfigError
-from nearkin.methods import create
+from nearkin.methods import FitContext, create
 from nearkin.methods.barlow import barlow_terms
 from nearkin.methods.byol import BYOL, BYOLNet
 from nearkin.methods.lejepa import epps_pulley, sigreg
@@ -155,7 +155,7 @@ def test_byol_target_follows_in_the_loop(tmp_path: Path) -> None:
             starts.append(next(self.net.encoder.parameters()).detach().clone())
 
     method.__class__ = Watched
-    method.fit(make_splits(), tmp_path, seed=0, device="cpu", progress=False)
+    method.fit(FitContext(make_splits(), tmp_path, device="cpu", progress=False))
     online, target = (next(net.parameters()).detach() for net in (method.net.encoder, method.net.target_encoder))
     assert not torch.equal(online, starts[0])
     torch.testing.assert_close(target, 0.75 * starts[0] + 0.25 * online)

@@ -13,7 +13,7 @@ from torch import nn
 
 from nearkin.data import ImageSet, Splits
 from nearkin.errors import ConfigError
-from nearkin.methods import create
+from nearkin.methods import FitContext, create
 from nearkin.methods.byol import BYOLNet
 from nearkin.methods.joint import JointEmbedding
 from nearkin.nets import Encoder, create_encoder
@@ -67,7 +67,7 @@ def test_no_first_convolution_is_told() -> None:
 def test_the_untrained_encoder_starts_as_the_trained_one(tmp_path: Path) -> None:
     parts = [ImageSet(RNG.integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8).astype(str)) for _ in range(3)]
     method = create("random-init", {"encoder": "fast-mini", "stem": "axes", "precision": "fp32"}, (3, 32, 32))
-    method.fit(Splits(*parts), tmp_path / "run", device="cpu", progress=False)
+    method.fit(FitContext(Splits(*parts), tmp_path / "run", device="cpu", progress=False))
     assert isinstance(method, JointEmbedding)
     found = kernels(method.net)
     assert torch.equal(found[: len(found) // 2], -found[len(found) // 2 :])
@@ -86,7 +86,7 @@ def test_setting_reaches_every_encoder_of_a_net(tmp_path: Path) -> None:
         "lr": 1e-9,
     }
     made = create("byol", settings | {"stem": "axes", "tau": 0.5}, (3, 32, 32))
-    made.fit(Splits(*parts), tmp_path / "run", device="cpu", progress=False)
+    made.fit(FitContext(Splits(*parts), tmp_path / "run", device="cpu", progress=False))
     assert isinstance(made.net, BYOLNet)
     encoders = [module for module in made.net.modules() if isinstance(module, Encoder)]
     assert len(encoders) == 2  # BYOL's target starts as the other's copy

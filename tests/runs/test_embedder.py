@@ -15,7 +15,7 @@ from nearkin.data.imageset import ImageSet, Splits
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError
 from nearkin.fileio import write_json
-from nearkin.methods import create
+from nearkin.methods import FitContext, create
 from nearkin.runs.embedder import embedder
 from nearkin.runs.steps import embed_bulk, embed_run
 
@@ -27,7 +27,7 @@ def make_run(folder: Path, method: str = "vicreg") -> Path:
     settings = {"encoder": "fast-mini", "projector": (16, 8), "epochs": 1, "batch_size": 8, "precision": "fp32"}
     parts = [ImageSet(RNG.integers(0, 256, (16, *SHAPE), dtype=np.uint8), np.arange(16).astype(str)) for _ in range(3)]
     made = create(method, settings if method == "vicreg" else {}, SHAPE)
-    made.fit(Splits(*parts), folder, device="cpu", progress=False)
+    made.fit(FitContext(Splits(*parts), folder, device="cpu", progress=False))
     write_json(folder / "config.json", {"method": method, "seed": 0, "settings": made.settings, "image_size": 32})
     return folder
 

@@ -13,6 +13,7 @@ from torch import nn
 from nearkin.augment import views as pipeline
 from nearkin.data import load, split
 from nearkin.errors import ConfigError
+from nearkin.methods import FitContext
 from nearkin.methods.vicreg import VICReg
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import compile_net
@@ -32,7 +33,7 @@ def trained(folder: Path, **settings: Any) -> tuple[list[dict[str, Any]], dict[s
     """The lines of the steps and the weights after two epochs of 512 images."""
     splits = split(load("shapes", progress=False), subset=512)
     method = VICReg(SETTINGS | {"epochs": 2} | settings, (3, 32, 32))
-    method.fit(splits, folder, device="cpu", progress=False)
+    method.fit(FitContext(splits, folder, device="cpu", progress=False))
     return Record(folder / "metrics.jsonl").read(kind="step"), load_tensors(folder / "weights.safetensors")[0]
 
 

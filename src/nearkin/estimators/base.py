@@ -6,6 +6,7 @@ import inspect
 import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,7 +22,9 @@ from nearkin.errors import ConfigError, unknown
 from nearkin.estimators.images import InputError, check_images
 from nearkin.fileio import as_object, claim, read_json, write_json
 from nearkin.folders import CONFIG, METRICS
-from nearkin.methods import create, default_settings, filled, known_settings, method_info, reads_labels
+from nearkin.methods import FitContext, create, default_settings, filled, known_settings, method_info, reads_labels
+from nearkin.methods.neighborhood import SOURCES
+from nearkin.methods.registry import NEEDS
 from nearkin.train.record import Record
 from nearkin.train.tensorboard import need_tensorboard, write_events
 
@@ -36,7 +39,6 @@ COMMON: dict[str, Any] = {
     "verbose": False,
 }
 _HIDDEN = {"keep": 0}  # snapshots serve the test losses of a study, and there are no test images here
-_SOURCES = {"vicreg": "vicreg", "random": "random-init"}  # frozen features made on the spot, by setting
 
 
 class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -97,10 +99,9 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             if layer not in model.layers:
                 raise unknown("layer", layer, model.layers)
             self._claim(folder, self.method, model.settings, splits.train, seed)
-            model.use_runs(self._needed(settings, splits, folder, seed))
-            model.tensorboard = bool(self.tensorboard)
-            options = {"seed": seed, "device": self.device, "progress": bool(self.verbose)}
-            model.fit(splits, folder, **options, title=type(self).__name__)
+            context = FitContext(splits, folder, seed, self.device, bool(self.verbose), type(self).__name__)
+            needed = self._needed(settings, context)
+            model.fit(replace(context, tensorboard=bool(self.tensorboard), runs=needed))
             if self.tensorboard:
                 write_events(folder)
             self.history_ = Record(folder / METRICS).read()
@@ -184,17 +185,17 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         write_json(path, config)
 
-    def _needed(self, settings: dict[str, Any], splits: Splits, folder: Path, seed: int) -> dict[str, Path]:
+    def _needed(self, settings: dict[str, Any], context: FitContext) -> dict[str, Path]:
         """Train what the method looks for neighbours under, with this estimator's settings where they apply."""
         source = settings.get("neighbors_from", settings.get("features_from"))
-        if source not in _SOURCES:
+        if source not in SOURCES:
             return {}
-        name = _SOURCES[source]
+        name, train = SOURCES[source], context.splits.train
         shared = {key: value for key, value in settings.items() if key in known_settings(name)}
-        model = create(name, shared, splits.train.images.shape[1:])
-        below = folder / "needs" / f"{name}-s{seed}"
-        self._claim(below, name, model.settings, splits.train, seed)
-        model.fit(splits, below, seed=seed, device=self.device, progress=bool(self.verbose), title=name)
+        model = create(name, shared, train.images.shape[1:])
+        below = context.folder / NEEDS / f"{name}-s{context.seed}"
+        self._claim(below, name, model.settings, train, context.seed)
+        model.fit(replace(context, folder=below, title=name))
         return {name: below}
 
     def __sklearn_tags__(self) -> Any:

@@ -1,32 +1,94 @@
-"""What every method answers even where it has nothing to do, so that neither the loop nor a study asks what kind it is."""
+"""The interface of a method: settings, ``fit``, ``load``, ``embed``, and the hooks of the training loop. Imports no torch."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from nearkin.data.imageset import ImageSet
+from nearkin.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nearkin.data.imageset import Splits
 
 
-class Method:
-    """Hooks of the training loop and of a study; methods override those that concern them.
+@dataclass(frozen=True)
+class FitContext:
+    """What a method is trained on, where, and how.
 
     Attributes:
-        runs: run folders by method name, of methods that this one reads (see MethodInfo.needs).
+        splits: the images; labels are read only by methods that say so (``MethodInfo.uses_labels``).
+        folder: the run's folder; an interrupted training continues there, a finished one is loaded.
+        device: "auto", "cpu" or "cuda". progress: whether to draw a bar. title: the bar's text, and that of messages.
         tensorboard: whether training also writes event files.
+        runs: run folders by method name, of the methods whose runs this one reads (``MethodInfo.needs``).
     """
 
-    runs: dict[str, Path] = {}
+    splits: Splits
+    folder: Path
+    seed: int = 0
+    device: str = "auto"
+    progress: bool = True
+    title: str = ""
     tensorboard: bool = False
+    runs: Mapping[str, Path] = field(default_factory=dict)
 
-    def use_runs(self, runs: dict[str, Path]) -> None:
-        """Run folders by method name, as the study trained them before this one."""
-        self.runs = runs
 
-    def before_epoch(self, epoch: int) -> None:
+class Method(ABC):
+    """A way to make vectors of images: built from settings, then fitted or loaded, then asked to embed.
+
+    Attributes:
+        defaults: the method's own settings, by name; those of training come on top where it has a training loop.
+        settings: all of them with their values, as recorded in a run's config.json.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {}
+    settings: dict[str, Any]
+
+    @abstractmethod
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        """Check the settings for images of shape (3, S, S). Raises ConfigError: an unknown or illegal one."""
+
+    @property
+    @abstractmethod
+    def primary_layer(self) -> str:
+        """The layer that downstream work should use."""
+
+    @property
+    @abstractmethod
+    def layers(self) -> tuple[str, ...]:
+        """Names of all layers that :meth:`embed` returns, in its order."""
+
+    @abstractmethod
+    def fit(self, context: FitContext) -> None:
+        """Learn from ``context.splits.train`` and leave weights in ``context.folder``. May be called again after a kill."""
+
+    @abstractmethod
+    def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
+        """Load what :meth:`fit` left in ``folder``. ``runs`` as in :class:`FitContext`, for methods that embed through them."""
+
+    @abstractmethod
+    def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
+        """uint8 (N, 3, S, S) -> {layer: float32 (N, D)}; ``layers``: only these, None for all."""
+
+    def test_losses(self, context: FitContext) -> None:  # noqa: B027 (a hook)
+        """Log the losses on the test images, for methods that have any. Called once, after :meth:`fit`."""
+
+    def before_epoch(self, epoch: int) -> None:  # noqa: B027 (a hook)
         """Called before the first step of each epoch (0-based), and after a resume inside one."""
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, step: int) -> None:  # noqa: B027 (a hook)
         """Called after each optimiser step."""
 
-    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
-        """Log the losses on test images, for methods that have any. Called once, after training."""
+    def compile_embedding(self, layer: str) -> None:
+        """Compile what :meth:`embed` runs for ``layer``, which takes seconds; vectors differ by rounding.
+
+        Raises:
+            ConfigError: this method has nothing to compile, or the compiler fails.
+        """
+        raise ConfigError("--compile: this method has nothing to compile; leave it out.")

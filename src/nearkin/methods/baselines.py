@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,10 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from nearkin.augment import normalize
-from nearkin.data.imageset import ImageSet, Splits
 from nearkin.folders import WEIGHTS
-from nearkin.methods.base import Method
-from nearkin.methods.joint import save_random
+from nearkin.methods.base import FitContext, Method
 from nearkin.methods.neighborhood import pixel_features
 from nearkin.methods.settings import resolve
 from nearkin.methods.vicreg import VICReg
@@ -33,19 +32,10 @@ class RawPixels(Method):
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings, train=False)
 
-    def fit(
-        self,
-        splits: Splits,
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = True,
-        title: str = "",
-    ) -> None:
+    def fit(self, context: FitContext) -> None:
         """Nothing to learn."""
 
-    def load(self, run_dir: Path, device: str = "auto") -> None:
+    def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Nothing to load."""
 
     def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
@@ -60,30 +50,22 @@ class PixelPCA(RawPixels):
     primary_layer = "components"
     layers = ("components",)
 
-    def fit(
-        self,
-        splits: Splits,
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = True,
-        title: str = "",
-    ) -> None:
+    def fit(self, context: FitContext) -> None:
         """Learn mean and components from the training pixels (scikit-learn's randomised solver)."""
         from sklearn.decomposition import PCA
 
-        if not (run_dir / WEIGHTS).exists():
-            x = pixel_features(splits.train.images)
+        weights = context.folder / WEIGHTS
+        if not weights.exists():
+            x = pixel_features(context.splits.train.images)
             # Always the same random numbers: a study runs this baseline once, whatever its seeds.
             pca = PCA(min(self.settings["components"], *x.shape), svd_solver="randomized", random_state=0).fit(x)
             tensors = {"mean": torch.from_numpy(pca.mean_), "components": torch.from_numpy(pca.components_)}
-            save_tensors(run_dir / WEIGHTS, tensors, {})
-        self.load(run_dir)
+            save_tensors(weights, tensors, {})
+        self.load(context.folder)
 
-    def load(self, run_dir: Path, device: str = "auto") -> None:
+    def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Load mean and components."""
-        tensors, _ = load_tensors(run_dir / WEIGHTS)
+        tensors, _ = load_tensors(folder / WEIGHTS)
         self._mean, self._components = tensors["mean"].float().numpy(), tensors["components"].float().numpy()
 
     def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
@@ -107,23 +89,15 @@ class RandomInit(VICReg):
         """The encoder's layers; a random projector says nothing more."""
         return self.joint.encoder.layer_names
 
-    def fit(
-        self,
-        splits: Splits,
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = True,
-        title: str = "",
-    ) -> None:
+    def fit(self, context: FitContext) -> None:
         """Draw the weights, estimate BatchNorm statistics, save."""
-        self._fabric = make_fabric(device, self.config.precision)
-        if not (run_dir / WEIGHTS).exists():
-            self._start(splits.train.images, seed)
-            self._calibrate(splits.train.images, seed)
-            save_random(self, run_dir)
-        self.load(run_dir, device)
+        self._fabric = make_fabric(context.device, self.config.precision)
+        images, weights = context.splits.train.images, context.folder / WEIGHTS
+        if not weights.exists():
+            self._start(images, context.seed)
+            self._calibrate(images, context.seed)
+            save_tensors(weights, self.net.state_dict(), {"epochs": 0})
+        self.load(context.folder, context.device)
 
     @torch.no_grad()
     def _calibrate(self, images: NDArray[np.uint8], seed: int) -> None:
@@ -137,5 +111,5 @@ class RandomInit(VICReg):
             if len(batch) > 1:
                 self.net(normalize(batch, self.recipe))
 
-    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
+    def test_losses(self, context: FitContext) -> None:
         """There is no training, hence no curve."""

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import copy
 import math
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError
+from nearkin.methods.base import FitContext
 from nearkin.methods.joint import JointEmbedding, JointNet
 from nearkin.methods.predictor import PredictorNet, cosine_distance
 
@@ -65,8 +64,8 @@ class BYOL(JointEmbedding):
         s = self.settings
         return BYOLNet(s["encoder"], s["projector"], self.image_size, s["predictor_hidden"])
 
-    def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
-        self._steps = max(1, self.config.epochs * (len(splits.train) // self.config.batch_size))
+    def prepare(self, context: FitContext) -> None:
+        self._steps = max(1, self.config.epochs * (len(context.splits.train) // self.config.batch_size))
 
     def tau(self, step: int) -> float:
         """The moving average's factor after ``step`` (0-based)."""
@@ -74,7 +73,7 @@ class BYOL(JointEmbedding):
         return 1 - (1 - start) * (math.cos(math.pi * step / self._steps) + 1) / 2
 
     def loss_of_views(
-        self, views: list[Tensor], rng: torch.Generator
+        self, views: list[Tensor], rng: torch.Generator, rows: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         assert isinstance(self.net, BYOLNet)
         x = torch.cat(views[:2]).contiguous(memory_format=torch.channels_last)

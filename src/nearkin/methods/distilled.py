@@ -23,18 +23,20 @@ class Distilled(JointEmbedding):
         std = codes.std(dim=0).clamp(min=1e-6) if len(codes) > 1 else torch.ones(codes.shape[1])
         self._targets = (codes - codes.mean(dim=0)) / std
 
-    def make_pair(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> list[Tensor]:
-        self._rows: Tensor | None = rows
-        return super().make_pair(images, rows, rng)
+    def loss_of_views(
+        self, views: list[Tensor], rng: torch.Generator, rows: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        zs = self.project(views)
+        return *self.loss_of_predictions(zs, rows), zs
 
-    def held_out_pair(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
-        self._rows = None
-        return super().held_out_pair(images, rng)
+    def loss_of_predictions(self, zs: list[Tensor], rows: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predictions (B, D) of both views -> squared error to the codes of ``rows``, and how far the two lie apart.
 
-    def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        if self._rows is None:  # held-out images have no codes: how far two views' predictions lie apart
-            apart = (zs[0].float() - zs[1].float()).square().mean()
+        Held-out images (``rows`` None) have no codes: there the loss is how far the two lie apart.
+        """
+        apart = (zs[0].float() - zs[1].float()).square().mean()
+        if rows is None:
             return apart, {"views_apart": apart.detach()}
-        target = self._targets[self._rows.cpu()].to(zs[0].device)
+        target = self._targets[rows.cpu()].to(zs[0].device)
         loss = torch.stack([(z.float() - target).square().mean() for z in zs]).mean()
-        return loss, {"views_apart": (zs[0].float() - zs[1].float()).square().mean().detach()}
+        return loss, {"views_apart": apart.detach()}

@@ -16,6 +16,7 @@ neighbours) move in a step: the optimiser is torch's SparseAdam.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,11 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin.data.imageset import ImageSet, Splits, fingerprint
+from nearkin.data.imageset import ImageSet, fingerprint
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import read_json, write_json
 from nearkin.folders import METRICS, WEIGHTS
-from nearkin.methods.base import Method
+from nearkin.methods.base import FitContext, Method
 from nearkin.methods.neighborhood import Features, frozen_features, pixel_features, same_class, train_neighbors
 from nearkin.methods.settings import resolve, train_config
 from nearkin.methods.vicreg import VICReg, vicreg_terms
@@ -85,36 +86,27 @@ class FreeCodes(Method):
         self.shape = image_shape
         self._features: Features = pixel_features
 
-    def fit(
-        self,
-        splits: Splits,
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = True,
-        title: str = "",
-    ) -> None:
-        """Train the table, resuming inside ``run_dir``."""
-        s, train_set = self.settings, splits.train
+    def fit(self, context: FitContext) -> None:
+        """Train the table, resuming in the folder."""
+        s, train_set, folder = self.settings, context.splits.train, context.folder
         if not 1 <= s["neighbors_k"] < len(train_set):
             raise ConfigError(
                 f"neighbors_k is {s['neighbors_k']}; with {len(train_set)} images: 1..{len(train_set) - 1}."
             )
-        claim_codes(train_set, run_dir)
+        claim_codes(train_set, folder)
         self._fabric = make_fabric("cpu", "fp32")  # a table lookup gains nothing on a GPU
         if s["neighbors_from"] != "labels":
-            self._features = frozen_features(s["neighbors_from"], self.runs, self.shape, device)
+            self._features = frozen_features(s["neighbors_from"], context.runs, self.shape, context.device)
         self._train_features = self._features(train_set.images)
-        if not trained(run_dir):
+        if not trained(folder):
             if s["neighbors_from"] == "labels":
-                self._neighbors = same_class(train_set, s["neighbors_k"], seed)
+                self._neighbors = same_class(train_set, s["neighbors_k"], context.seed)
             else:
                 self._neighbors = train_neighbors(self._train_features, s["neighbors_k"], s["neighbors_metric"])
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive(seed, "init"))
+                torch.manual_seed(derive(context.seed, "init"))
                 self.net = CodeTable(len(train_set), s["code_dim"])
-            record = Record(run_dir / METRICS)
+            record = Record(folder / METRICS)
 
             def monitor(epoch: int, seconds: float) -> None:
                 z = self.net.table.weight.detach().numpy()
@@ -127,19 +119,19 @@ class FreeCodes(Method):
                 self,
                 train_set.images,
                 self.config,
-                run_dir,
-                seed=seed,
+                folder,
+                seed=context.seed,
                 fabric=self._fabric,
                 on_eval=monitor,
-                progress=progress,
-                title=title,
-                tensorboard=self.tensorboard,
+                progress=context.progress,
+                title=context.title,
+                tensorboard=context.tensorboard,
             )
-        codes = load_tensors(run_dir / WEIGHTS)[0]["table.weight"]
-        check_codes(codes, len(train_set), run_dir)
+        codes = load_tensors(folder / WEIGHTS)[0]["table.weight"]
+        check_codes(codes, len(train_set), folder)
         self._codes: NDArray[np.float32] = codes.numpy()
 
-    def load(self, run_dir: Path, device: str = "auto") -> None:
+    def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Refused: codes belong to their training images. Raises ConfigError."""
         raise ConfigError("free codes embed the images of their own study only; there is no encoder to reuse.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin.augment import get_recipe, make_views, normalize
-from nearkin.data.imageset import ImageSet, Splits
 from nearkin.errors import ConfigError, TrainingError, one_line, unknown
 from nearkin.evaluate.health import alignment, health
 from nearkin.folders import METRICS, SNAPSHOTS, WEIGHTS
-from nearkin.methods.base import Method
+from nearkin.methods.base import FitContext, Method
 from nearkin.methods.settings import resolve, train_config
 from nearkin.nets import Encoder, create_encoder, projector
 from nearkin.nets.stem import STEMS, set_axes
-from nearkin.train.checkpoint import load_tensors, save_tensors
+from nearkin.train.checkpoint import load_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
 from nearkin.train.diagnose import diagnose
@@ -135,79 +134,73 @@ class JointEmbedding(Method):
         """Like :meth:`make_pair` for images that are not in the training set."""
         return make_views(images, self.recipe, rng, n_views=self.settings["n_views"])
 
-    def loss_of_views(
-        self, views: list[Tensor], rng: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-        """Views (B, 3, H, W) -> loss, detached scalars, and the projections of each view. One pass for all views."""
+    def project(self, views: list[Tensor]) -> list[Tensor]:
+        """Views (B, 3, H, W) -> projections (B, P) of each, in one pass for all."""
         with self._fabric.autocast():
             z = self.net(torch.cat(views).contiguous(memory_format=torch.channels_last))
-        zs = list(z.chunk(len(views)))
+        return list(z.chunk(len(views)))
+
+    def loss_of_views(
+        self, views: list[Tensor], rng: torch.Generator, rows: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        """Views (B, 3, H, W) -> loss, detached scalars, and the projections of each view.
+
+        ``rows``: int64 (B,), the images' rows in the training set, for methods with a target per image; None for images
+        that are not in it.
+        """
+        zs = self.project(views)
         loss, terms = self.views_loss(zs, rng)
         return loss, terms, zs
 
     def loss(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """uint8 (B, 3, H, W) and their rows in the training set -> loss of fresh views."""
-        loss, terms, _ = self.loss_of_views(self.make_pair(images, rows, rng), rng)
+        loss, terms, _ = self.loss_of_views(self.make_pair(images, rows, rng), rng, rows)
         return loss, terms
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimisers of the net, as the settings say."""
         return make_optimizers(self.net, self.config)
 
-    def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
+    def prepare(self, context: FitContext) -> None:
         """What has to be ready before the first step (neighbours, schedules). Called by :meth:`fit`."""
 
-    def fit(
-        self,
-        splits: Splits,
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = True,
-        title: str = "",
-    ) -> None:
-        """Train on ``splits.train.images``, resuming inside ``run_dir``; return at once when it is finished.
+    def fit(self, context: FitContext) -> None:
+        """Train on the training images, resuming in the folder; return at once when it is finished.
 
         Labels are used for the monitoring kNN probe on validation images only.
         """
-        self._fabric = make_fabric(device, self.config.precision)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if trained(run_dir):
-            self.load(run_dir, device)
-            self.prepare(splits, run_dir, seed)
+        self._fabric = make_fabric(context.device, self.config.precision)
+        context.folder.mkdir(parents=True, exist_ok=True)
+        if trained(context.folder):
+            self.load(context.folder, context.device)
+            self.prepare(context)
             return
-        self._start(splits.train.images, seed)
-        self.prepare(splits, run_dir, seed)
-        monitor = _Monitor(self, splits, run_dir, seed, title)
+        self._start(context.splits.train.images, context.seed)
+        self.prepare(context)
         train(
             self,
-            splits.train.images,
+            context.splits.train.images,
             self.config,
-            run_dir,
-            seed=seed,
+            context.folder,
+            seed=context.seed,
             fabric=self._fabric,
-            on_eval=monitor,
-            progress=progress,
-            title=title or "training",
-            tensorboard=self.tensorboard,
+            on_eval=_Monitor(self, context),
+            progress=context.progress,
+            title=context.title or "training",
+            tensorboard=context.tensorboard,
         )
         self.net.eval()
 
-    def load(self, run_dir: Path, device: str = "auto") -> None:
+    def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Load the weights that :meth:`fit` wrote."""
         self._fabric = make_fabric(device, self.config.precision)
-        tensors, _ = load_tensors(run_dir / WEIGHTS)
+        tensors, _ = load_tensors(folder / WEIGHTS)
         self.net.load_state_dict(tensors)
         self.net.to(self._fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.eval()
 
     def compile_embedding(self, layer: str) -> None:
-        """Compile what :meth:`embed` runs for ``layer`` (torch.compile), which takes seconds; vectors differ by rounding.
-
-        Raises:
-            ConfigError: the compiler fails; on a CPU it needs a C++ compiler.
-        """
+        """Compile the layer's forward pass (torch.compile); see :meth:`Method.compile_embedding`."""
         projector = layer == "projector"
         self._compiled[projector] = torch.compile(self._layers(projector), dynamic=False)
         try:
@@ -259,10 +252,11 @@ class JointEmbedding(Method):
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         return means, torch.cat(projections, dim=1).numpy()
 
-    def test_losses(self, test: ImageSet, run_dir: Path, *, seed: int) -> None:
+    def test_losses(self, context: FitContext) -> None:
         """Append {"kind": "test"} lines from the stored snapshots, then delete those. Only after training."""
-        record = Record(run_dir / METRICS)
-        folder = run_dir / SNAPSHOTS
+        test, seed = context.splits.test, context.seed
+        record = Record(context.folder / METRICS)
+        folder = context.folder / SNAPSHOTS
         done = {line["epoch"] for line in record.read(kind="test")}
         # A shuffle as for validation: sets come sorted by class, and a batch of one class is no fair sample.
         pick = np.random.default_rng(derive(seed, "eval")).permutation(len(test))[:_EVAL_IMAGES]
@@ -276,7 +270,7 @@ class JointEmbedding(Method):
             path.unlink()
         if folder.exists():
             folder.rmdir()
-        self.load(run_dir, self._fabric.device.type)
+        self.load(context.folder, self._fabric.device.type)
 
 
 class _Monitor:
@@ -285,11 +279,11 @@ class _Monitor:
     A diagnosis that differs from the one before is told on stderr: hours of training should not hide a collapse.
     """
 
-    def __init__(self, method: JointEmbedding, splits: Splits, run_dir: Path, seed: int, title: str) -> None:
-        self.method, self.seed, self.title = method, seed, title or "training"
+    def __init__(self, method: JointEmbedding, context: FitContext) -> None:
+        self.method, self.seed, self.title = method, context.seed, context.title or "training"
         self.state: str | None = None
-        self.record = Record(run_dir / METRICS)
-        pick = np.random.default_rng(derive(seed, "eval"))
+        self.record = Record(context.folder / METRICS)
+        splits, pick = context.splits, np.random.default_rng(derive(context.seed, "eval"))
         # A shuffle, because sets come sorted by class, and a batch of one class is no fair sample.
         self.val = splits.val.take(np.sort(pick.permutation(len(splits.val))[:_EVAL_IMAGES]))
         self.order = pick.permutation(len(self.val))
@@ -324,8 +318,3 @@ class _Monitor:
             self.state = state
             print(f"{self.title}, epoch {epoch}: {state}. {message}", file=sys.stderr)
         self.record.append({"kind": "diagnosis", "epoch": epoch, "state": state, "message": message})
-
-
-def save_random(method: JointEmbedding, run_dir: Path) -> None:
-    """Write the weights of an untrained net (the random-init baseline)."""
-    save_tensors(run_dir / WEIGHTS, method.net.state_dict(), {"epochs": 0})

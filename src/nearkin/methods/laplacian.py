@@ -9,6 +9,7 @@ a trained run ("vicreg" in a study, or a run folder).
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
 from nearkin.fileio import write_json
 from nearkin.folders import WEIGHTS
-from nearkin.methods.base import Method
+from nearkin.methods.base import FitContext, Method
 from nearkin.methods.neighborhood import Features, frozen_features
 from nearkin.methods.settings import resolve
 from nearkin.methods.spectral import WEIGHTS as GRAPH_WEIGHTS
@@ -64,26 +64,17 @@ class LaplacianEigenmaps(Method):
         if self.settings["max_nodes"] < 3:
             raise ConfigError(f"max_nodes is {self.settings['max_nodes']}; a graph needs at least 3.")
 
-    def _source(self, device: str) -> Features:
-        source = self.settings["features_from"]
-        return frozen_features("random-init" if source == "random" else source, self.runs, self.shape, device)
+    def _source(self, device: str, runs: Mapping[str, Path]) -> Features:
+        return frozen_features(self.settings["features_from"], runs, self.shape, device)
 
-    def fit(
-        self,
-        splits: Splits,
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = True,
-        title: str = "",
-    ) -> None:
+    def fit(self, context: FitContext) -> None:
         """Build the graph and its eigenvectors on training images; say in graph.json how it was connected."""
-        if not (run_dir / WEIGHTS).exists():
-            if self.settings["features_from"] == "pixels":
-                seed = 0  # of nodes and of the solver's start: as registered, pixels depend on no seed
-            pick = choose_nodes(len(splits.train), self.settings["max_nodes"], seed)
-            Z = self._source(device)(splits.train.images[pick])
+        folder, train = context.folder, context.splits.train
+        if not (folder / WEIGHTS).exists():
+            # Of nodes and of the solver's start: as registered, pixels depend on no seed.
+            seed = 0 if self.settings["features_from"] == "pixels" else context.seed
+            pick = choose_nodes(len(train), self.settings["max_nodes"], seed)
+            Z = self._source(context.device, context.runs)(train.images[pick])
             found = eigenmaps(Z, self.settings, seed)
             tensors = {
                 "nodes": torch.from_numpy(found.nodes),
@@ -93,21 +84,21 @@ class LaplacianEigenmaps(Method):
             meta = {"n_components": found.n_components, "k": found.k, "scale": found.scale}
             note = _connection(found.n_components)
             if found.n_components > 1:
-                print(f"note: {title or 'eigenmaps'}: {note}.", file=sys.stderr)
+                print(f"note: {context.title or 'eigenmaps'}: {note}.", file=sys.stderr)
             write_json(
-                run_dir / "graph.json",
+                folder / "graph.json",
                 meta
                 | {"nodes": len(Z), "dim": len(found.eigenvalues), "eigenvalues": found.eigenvalues.tolist()}
                 | {"note": note},
             )
-            save_tensors(run_dir / WEIGHTS, tensors, meta)  # last: where weights are, the run is trained
-        self.load(run_dir, device)
+            save_tensors(folder / WEIGHTS, tensors, meta)  # last: where weights are, the run is trained
+        self.load(folder, context.device, context.runs)
 
-    def load(self, run_dir: Path, device: str = "auto") -> None:
+    def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Load nodes and eigenvectors."""
-        tensors, meta = load_tensors(run_dir / WEIGHTS)
+        tensors, meta = load_tensors(folder / WEIGHTS)
         s = self.settings
-        self._features = self._source(device)
+        self._features = self._source(device, runs or {})
         self._embedding = SpectralEmbedding(
             tensors["nodes"].numpy(),
             tensors["vectors"].numpy(),

@@ -25,6 +25,7 @@ The layer "distilled": a feed-forward encoder trained to predict the codes of tr
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,10 +35,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin.augment import ViewParameters, get_recipe, normalize, render, sample_view
-from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
 from nearkin.folders import METRICS, WEIGHTS
-from nearkin.methods.base import Method
+from nearkin.methods.base import FitContext, Method
 from nearkin.methods.distilled import Distilled
 from nearkin.methods.free_codes import CodeTable, check_codes, claim_codes, sparse_adam
 from nearkin.methods.pyramid import pyramid_l1
@@ -127,28 +127,20 @@ class LatentOptimization(Method):
         """ "codes", and those of the distilled encoder."""
         return ("codes", "distilled", "distilled-backbone") if self.settings["distill_epochs"] else ("codes",)
 
-    def fit(
-        self,
-        splits: Splits,
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = True,
-        title: str = "",
-    ) -> None:
-        """Train codes and decoder, then the distilled encoder; both resume inside ``run_dir``."""
-        s, n = self.settings, len(splits.train)
-        claim_codes(splits.train, run_dir)
-        self._fabric = make_fabric(device, self.config.precision)
-        self._seed = seed
-        self._progress = progress
+    def fit(self, context: FitContext) -> None:
+        """Train codes and decoder, then the distilled encoder; both resume in the folder."""
+        s, train_set, folder = self.settings, context.splits.train, context.folder
+        n = len(train_set)
+        claim_codes(train_set, folder)
+        self._fabric = make_fabric(context.device, self.config.precision)
+        self._seed = context.seed
+        self._progress = context.progress
         per = 2 if s["code_per"] == "view" else 1
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "init"))
+            torch.manual_seed(derive(context.seed, "init"))
             self.net = LONet(per * n, s["code_dim"], self.image_size, s["decoder_width"])
-        if not trained(run_dir):
-            record = Record(run_dir / METRICS)
+        if not trained(folder):
+            record = Record(folder / METRICS)
 
             def monitor(epoch: int, seconds: float) -> None:
                 z = self.net.codes.table.weight.detach()
@@ -157,48 +149,40 @@ class LatentOptimization(Method):
 
             train(
                 self,
-                splits.train.images,
+                train_set.images,
                 self.config,
-                run_dir,
-                seed=seed,
+                folder,
+                seed=context.seed,
                 fabric=self._fabric,
                 on_eval=monitor,
-                progress=progress,
-                title=title,
-                tensorboard=self.tensorboard,
+                progress=context.progress,
+                title=context.title,
+                tensorboard=context.tensorboard,
             )
-        tensors, _ = load_tensors(run_dir / WEIGHTS)
-        check_codes(tensors[_CODES], per * n, run_dir)
+        tensors, _ = load_tensors(folder / WEIGHTS)
+        check_codes(tensors[_CODES], per * n, folder)
         self._set_net(tensors)
         if s["distill_epochs"]:
             codes = self.net.codes.table.weight.detach().cpu().view(n, per, -1).mean(dim=1)
             self._student = Distilled(s, codes, self.image_size)
-            self._student.tensorboard = self.tensorboard
-            (run_dir / "distilled").mkdir(exist_ok=True)
-            self._student.fit(
-                splits,
-                run_dir / "distilled",
-                seed=seed,
-                device=device,
-                progress=progress,
-                title=f"{title} distilling".strip(),
-            )
+            title = f"{context.title} distilling".strip()
+            self._student.fit(dataclasses.replace(context, folder=folder / "distilled", title=title))
 
     def _set_net(self, tensors: dict[str, Tensor]) -> None:
         self.net.load_state_dict(tensors)
         self.net.to(self._fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.eval()
 
-    def load(self, run_dir: Path, device: str = "auto") -> None:
+    def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Load decoder, codes and the distilled encoder of a finished run."""
         s = self.settings
         self._fabric, self._seed, self._progress = make_fabric(device, self.config.precision), 0, False
-        tensors, _ = load_tensors(run_dir / WEIGHTS)
+        tensors, _ = load_tensors(folder / WEIGHTS)
         self.net = LONet(len(tensors[_CODES]), s["code_dim"], self.image_size, s["decoder_width"])
         self._set_net(tensors)
         if s["distill_epochs"]:
             self._student = Distilled(s, torch.zeros(2, s["code_dim"]), self.image_size)
-            self._student.load(run_dir / "distilled", device)
+            self._student.load(folder / "distilled", device)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The decoder's optimiser as configured, and SparseAdam on the codes."""

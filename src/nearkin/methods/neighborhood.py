@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data.imageset import ImageSet
-from nearkin.errors import ConfigError, DataError, reading
+from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import read_object
 from nearkin.folders import CONFIG
 from nearkin.search.exact import knn
 from nearkin.train import ranks
 
+# Methods whose runs are meant by a setting's value, where a study or an estimator has made them.
+SOURCES = {"vicreg": "vicreg", "random": "random-init"}
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 _HINT = (
     "Give a run folder (written by 'nearkin fit', or found in a study's runs/), 'pixels', or 'labels' (an oracle); "
@@ -27,33 +29,29 @@ def pixel_features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
-def frozen_features(source: str, runs: dict[str, Path], shape: tuple[int, int, int], device: str) -> Features:
-    """images -> features under ``source``: "pixels", the name of a run in ``runs``, or the path of a run folder.
+def frozen_features(source: str, runs: Mapping[str, Path], shape: tuple[int, int, int], device: str) -> Features:
+    """images -> features under ``source``: "pixels", a source in SOURCES whose run is in ``runs``, or the path of a run folder.
 
     Raises:
         ConfigError: no such run. DataError: a damaged one.
     """
     if source == "pixels":
         return pixel_features
-    folder = runs.get(source, Path(source))
+    folder = runs.get(SOURCES.get(source, source), Path(source))
     if not (folder / CONFIG).exists():
         raise ConfigError(f"no frozen representation '{source}' to find neighbours under. {_HINT}.")
-    from nearkin.methods import create
+    from nearkin.methods.registry import open_method
 
-    config = read_object(folder / CONFIG, method=str, settings=dict)
-    side = config.get("image_size", shape[1])
+    side = read_object(folder / CONFIG).get("image_size", shape[1])
     if side != shape[1]:
         raise ConfigError(
             f"the run {folder} was made with images of {side} pixels; these have {shape[1]}. Use --size {side}."
         )
-    with reading(f"the run {folder}", f"See what is wrong with 'nearkin doctor {folder}'."):
-        model = create(config["method"], config["settings"], shape)
-        model.load(folder, device)
+    model = open_method(folder, shape, device)
     layer = model.primary_layer
 
     def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        out: NDArray[np.float32] = model.embed(images, (layer,))[layer]
-        return out
+        return model.embed(images, (layer,))[layer]
 
     return features
 

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearkin.augment import make_views, normalize
-from nearkin.data.imageset import Splits
 from nearkin.errors import ConfigError, unknown
 from nearkin.fileio import write_json
+from nearkin.methods.base import FitContext
 from nearkin.methods.neighborhood import (
     Features,
     frozen_features,
@@ -80,19 +80,19 @@ class NGN(VICReg):
             )
         self._features: Features = pixel_features
 
-    def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
+    def prepare(self, context: FitContext) -> None:
         """Compute the features that neighbours are found under."""
         s = self.settings
-        train = splits.train
+        train = context.splits.train
         if s["neighbors_k"] >= len(train):
             raise ConfigError(
                 f"neighbors_k is {s['neighbors_k']}; with {len(train)} training images it must be smaller."
             )
-        self._run_dir, self._seed, self._train = run_dir, seed, train
+        self._run_dir, self._seed, self._train = context.folder, context.seed, train
         self._fetch = Batches(train.images, self._fabric.device)
         shape: tuple[int, int, int] = (3, self.image_size, self.image_size)
         if s["neighbors_from"] != "labels":
-            self._features = frozen_features(s["neighbors_from"], self.runs, shape, self._fabric.device.type)
+            self._features = frozen_features(s["neighbors_from"], context.runs, shape, self._fabric.device.type)
         self._train_features = shared_features(self._features, train.images)
         self._epoch = -1
 

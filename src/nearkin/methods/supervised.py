@@ -6,6 +6,7 @@ nowhere else in training; the name and the report say so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from nearkin.augment import make_views
-from nearkin.data.imageset import Splits
 from nearkin.errors import DataError
+from nearkin.folders import WEIGHTS
+from nearkin.methods.base import FitContext
 from nearkin.methods.joint import JointEmbedding, JointNet
+from nearkin.train.checkpoint import load_tensors
 
 
 class Supervised(JointEmbedding):
@@ -34,39 +37,38 @@ class Supervised(JointEmbedding):
         """The encoder's layers; logits are no embedding."""
         return self.joint.encoder.layer_names
 
-    def prepare(self, splits: Splits, run_dir: Path, seed: int) -> None:
-        labels = splits.train.labels
+    def prepare(self, context: FitContext) -> None:
+        labels = context.splits.train.labels
         if labels is None or (labels < 0).any():
             raise DataError("method 'supervised' needs a label for every training image.")
         self._labels = torch.from_numpy(labels).to(self._fabric.device)
 
-    def fit(self, splits: Splits, run_dir: Path, **options: Any) -> None:
+    def fit(self, context: FitContext) -> None:
         """Train; see :meth:`JointEmbedding.fit`."""
-        self._classes = max(2, len(splits.train.classes))
+        self._classes = max(2, len(context.splits.train.classes))
         self._build(seed=0)
-        super().fit(splits, run_dir, **options)
+        super().fit(context)
 
-    def load(self, run_dir: Path, device: str = "auto") -> None:
+    def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Load the weights; the number of classes is read off them."""
-        from nearkin.folders import WEIGHTS
-        from nearkin.train.checkpoint import load_tensors
-
-        self._classes = len(load_tensors(run_dir / WEIGHTS)[0]["projector.0.bias"])
+        self._classes = len(load_tensors(folder / WEIGHTS)[0]["projector.0.bias"])
         self._build(seed=0)
-        super().load(run_dir, device)
+        super().load(folder, device)
 
     def make_pair(self, images: Tensor, rows: Tensor, rng: torch.Generator) -> list[Tensor]:
-        self._rows: Tensor | None = rows
         return make_views(images, self.recipe, rng, n_views=1)
 
     def held_out_pair(self, images: Tensor, rng: torch.Generator) -> list[Tensor]:
-        self._rows = None
         return make_views(images, self.recipe, rng, n_views=2)
 
-    def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        if self._rows is None:  # held-out labels stay out of training: the logged loss is the predictions' entropy
-            p = torch.softmax(zs[0].float(), dim=1)
+    def loss_of_views(
+        self, views: list[Tensor], rng: torch.Generator, rows: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        zs = self.project(views)
+        logits = zs[0].float()
+        if rows is None:  # held-out labels stay out of training: the logged loss is the predictions' entropy
+            p = torch.softmax(logits, dim=1)
             entropy = -(p * torch.log(p + 1e-12)).sum(dim=1).mean()
-            return entropy, {"prediction_entropy": entropy.detach()}
-        loss = nn.functional.cross_entropy(zs[0].float(), self._labels[self._rows])
-        return loss, {"cross_entropy": loss.detach()}
+            return entropy, {"prediction_entropy": entropy.detach()}, zs
+        loss = nn.functional.cross_entropy(logits, self._labels[rows])
+        return loss, {"cross_entropy": loss.detach()}, zs

@@ -12,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.errors import ConfigError, DataError, reading, unknown
+from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.fileio import read_object
-from nearkin.methods import create, needed_runs
+from nearkin.methods import Method, open_method
 
 _LARGEST = 1024  # pixels; what nearkin.data loads
 _BATCH, _WAITING = 512, 2  # images embedded at once beside decoding, and batches of them that may wait
@@ -51,7 +51,9 @@ def image_size(run: Path) -> int:
     return own
 
 
-def open_run(run: Path, shape: tuple[int, ...], *, layer: str | None = None, device: str = "auto") -> tuple[Any, str]:
+def open_run(
+    run: Path, shape: tuple[int, ...], *, layer: str | None = None, device: str = "auto"
+) -> tuple[Method, str]:
     """A finished run's method with its weights, and the layer asked for (default: the one for downstream use).
 
     Args:
@@ -59,11 +61,8 @@ def open_run(run: Path, shape: tuple[int, ...], *, layer: str | None = None, dev
     Raises:
         ConfigError: no such layer. DataError: no run there, or a damaged one.
     """
-    config = read_config(run)
-    with reading(f"the run {run}", f"See what is wrong with 'nearkin doctor {run}'."):
-        model = create(config["method"], config["settings"], (shape[0], shape[1], shape[2]))
-        model.use_runs(needed_runs(config["method"], config["seed"], run.parent))
-        model.load(run, device)
+    read_config(run)  # tells what else the folder may be
+    model = open_method(run, (shape[0], shape[1], shape[2]), device)
     chosen = layer or model.primary_layer
     if chosen not in model.layers:
         raise unknown("layer", chosen, model.layers)
@@ -77,20 +76,17 @@ def embedder(
     return one_layer(*open_run(run, shape, layer=layer, device=device), compiled=compiled)
 
 
-def one_layer(model: Any, layer: str, *, compiled: bool = False) -> Embed:
+def one_layer(model: Method, layer: str, *, compiled: bool = False) -> Embed:
     """What :func:`open_run` returns as a function; ``compiled``: after seconds of compiling, a faster one.
 
     Raises:
         ConfigError: nothing to compile, or the compiler fails.
     """
     if compiled:
-        if not hasattr(model, "compile_embedding"):
-            raise ConfigError("--compile: this method has nothing to compile; leave it out.")
         model.compile_embedding(layer)
 
     def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = model.embed(images, (layer,))[layer]
-        return vectors
+        return model.embed(images, (layer,))[layer]
 
     return embed
 

@@ -23,7 +23,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.fileio import as_object, claim, exclusive, file_digest, read_json, write_json
 from nearkin.folders import CHECKPOINT, WEIGHTS
-from nearkin.methods import METHODS, create, filled, known_settings
+from nearkin.methods import METHODS, FitContext, create, filled, known_settings
 from nearkin.methods.joint import JointEmbedding
 from nearkin.runs.bulk import Summary, check_engine, embed_parts
 from nearkin.runs.embedder import Beside, embedder, image_size, one_layer, open_run, read_config
@@ -164,8 +164,7 @@ def fit_run(
             told(f"continuing the run in {out}")
         if not ranks.rank():
             write_json(out / "config.json", config)
-        model.tensorboard = tensorboard
-        model.fit(splits, out, seed=seed, device=device, progress=progress, title=method)
+        model.fit(FitContext(splits, out, seed, device, progress, title=method, tensorboard=tensorboard))
         if tensorboard and not ranks.rank():
             write_events(out)
         return out

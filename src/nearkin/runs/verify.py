@@ -9,8 +9,7 @@ from typing import Any
 
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import as_object, json_digest
-from nearkin.methods import MethodInfo, method_info
-from nearkin.methods.plan import planned_runs
+from nearkin.methods import MethodInfo, method_info, planned_runs
 from nearkin.runs.find import is_run, is_study, runs_of
 from nearkin.runs.findings import Finding, clean, number, whole
 from nearkin.runs.readers import (
@@ -24,8 +23,6 @@ from nearkin.runs.readers import (
 )
 
 FINISHED, INTERRUPTED, BROKEN = "finished", "interrupted", "broken"
-# Files that a method's runs keep besides those of every run, by the module of its class.
-_OWN = {"ngn": ("neighbors.json", "neighbors.safetensors"), "laplacian": ("graph.json",)}
 
 
 @dataclass
@@ -103,11 +100,8 @@ def check_run(folder: Path, *, deep: bool = True) -> Checked:
     if deep:
         if needs and info is not None and info.weights or (folder / weights).exists():
             out.read(weights, check_safetensors, again)
-        own = _OWN.get(info.target.partition(":")[0], ()) if info is not None and needs else ()
-        for name in own:
+        for name in info.own_files(settings) if info is not None and needs else ():
             out.read(name, check_safetensors if name.endswith("safetensors") else read_object, again)
-        if info is not None and needs and info.target.startswith("lo:") and settings.get("distill_epochs"):
-            out.read(f"distilled/{weights}", check_safetensors, again)
         out.read("checkpoint.safetensors", check_safetensors, "delete it: training starts again", optional=True)
     out.findings.sort(key=lambda finding: finding.level != "broken")
     return out

@@ -13,8 +13,16 @@ from nearkin.data import Dataset, Splits
 from nearkin.errors import ConfigError, one_line
 from nearkin.fileio import as_object, exclusive, json_digest, read_object, write_json, write_npz
 from nearkin.folders import CHECKPOINT, WEIGHTS
-from nearkin.methods import create, method_info, needed_runs
-from nearkin.methods.plan import allowed_by_labels, planned_runs, with_needs, without_repeats
+from nearkin.methods import (
+    FitContext,
+    allowed_by_labels,
+    create,
+    method_info,
+    needed_runs,
+    planned_runs,
+    with_needs,
+    without_repeats,
+)
 from nearkin.runs.steps import Say, _jsonable, embed_splits, method_settings
 from nearkin.search.exact import Search, knn
 from nearkin.search.knn_cache import NEAREST, Remembered
@@ -107,7 +115,7 @@ def _run_study(
     config = replace(config, methods=allowed_by_labels(asked, splits.train.labels))
     # An illegal setting or a missing package is told now, not after hours of other methods.
     for name in with_needs(config.methods):
-        made = create(name, method_settings(name, config.settings), tuple(splits.train.images.shape[1:]))
+        made = create(name, method_settings(name, config.settings), splits.train.images.shape[1:])
         if method_info(name).trained:
             check_batch(made.settings["batch_size"], len(splits.train))
     foreign = _describe_foreign(config.ood, dataset, progress)
@@ -204,17 +212,17 @@ def _run(
     tensorboard: bool,
 ) -> None:
     """Train (or continue), embed, evaluate one method with one seed."""
-    method = create(name, method_settings(name, settings), tuple(splits.train.images.shape[1:]))
+    method = create(name, method_settings(name, settings), splits.train.images.shape[1:])
     config: dict[str, Any] = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
     config["image_size"] = splits.train.images.shape[-1]
     write_json(folder / "config.json", config)
-    method.use_runs(needed_runs(name, seed, folder.parent))
-    method.tensorboard = tensorboard
-    method.fit(splits, folder, seed=seed, device=device, progress=progress, title=f"{name} s{seed}")
+    needed = needed_runs(name, seed, folder.parent)
+    context = FitContext(splits, folder, seed, device, progress, f"{name} s{seed}", tensorboard, needed)
+    method.fit(context)
     if method_info(name).trained:
         return_memory()
         say("  test losses, embeddings")
-    method.test_losses(splits.test, folder, seed=seed)
+    method.test_losses(context)
     embedded = embed_splits(lambda items: method.embed(items.images), splits, config, folder / "embeddings")
     layers: dict[str, Any] = {}
     maps: dict[str, Any] = {}
