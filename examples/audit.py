@@ -30,15 +30,15 @@ def main() -> None:
     embeddings, note = with_splits(embeddings, seed=0)
     if note:
         print(f"note: {note}")
-    found, _ = evaluate(embeddings, maps=False)
-    health = found["health"]
-    print(f"{len(embeddings):,} vectors of {found['dim']} dimensions; effective rank {health['rankme']:.1f}")
-    print(f"dead dimensions: {100 * health['dead_share']:.0f} %")
-    for name in ("linear", "knn"):
-        if found[name]:
-            low, high = found[name]["interval"]
+    evaluation, _ = evaluate(embeddings, maps=False)
+    health = evaluation.health
+    print(f"{len(embeddings):,} vectors of {evaluation.dim} dimensions; effective rank {health.rankme:.1f}")
+    print(f"dead dimensions: {100 * health.dead_share:.0f} %")
+    for name, score in (("linear", evaluation.linear), ("knn", evaluation.knn)):
+        if score:
+            low, high = score.interval
             print(
-                f"{name} probe: {100 * found[name]['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] on {found[name]['n']} test vectors"
+                f"{name} probe: {100 * score.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}] on {score.n} test vectors"
             )
     hubs = hubness(embeddings, k=10)
     print(f"most popular vector: among the 10 nearest of {int(hubs.k_occurrence.max())} others (10 on average)")

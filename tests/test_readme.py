@@ -39,4 +39,5 @@ def test_snippet_agrees_with_our_probe(
     assert snippet is not None
     exec(compile(snippet.group(1), "README.md", "exec"), {})
     printed = float(capsys.readouterr().out)
-    assert printed == pytest.approx(evaluate(made, maps=False)[0]["linear"]["accuracy"], abs=0.03)
+    linear = evaluate(made, maps=False)[0].linear
+    assert linear is not None and printed == pytest.approx(linear.accuracy, abs=0.03)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path, PurePath
-from typing import IO, Any, TypeVar
+from types import UnionType
+from typing import IO, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -261,6 +263,62 @@ def to_json(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON")
+
+
+def from_json(kind: type[T], value: Any) -> T:
+    """The inverse of :func:`to_json`: ``value``, as json reads it, as a ``kind``, such as a dataclass.
+
+    An entry that is missing gets the field's default, or None where the field allows it: older files lack newer entries.
+    Entries that no field names are left out, or go where ``MERGED`` says.
+
+    Raises:
+        ValueError: an entry is missing or of another type, or a number is not finite. One line, which names the entry.
+    """
+    return cast(T, _decode(kind, value, ""))
+
+
+def _decode(kind: Any, value: Any, at: str) -> Any:
+    origin, of = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin is Union or origin is UnionType:
+        return None if value is None else _decode(next(k for k in of if k is not type(None)), value, at)
+    if isinstance(kind, type) and is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"has no usable '{at or kind.__name__}'")
+        return _dataclass(kind, value, at)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value) if isinstance(value, int) else value
+    if kind is not float and isinstance(kind, type) and type(value) is kind:
+        return value
+    if origin is tuple and isinstance(value, list):
+        each = [of[0]] * len(value) if of[1:] == (...,) else list(of)
+        if len(each) == len(value):
+            return tuple(_decode(item, entry, at) for item, entry in zip(each, value, strict=True))
+    if origin is dict and isinstance(value, dict):
+        return {key: _decode(of[1], entry, f"{at}.{key}".lstrip(".")) for key, entry in value.items()}
+    if origin is np.ndarray and isinstance(value, list):
+        return np.array(value, dtype=get_args(of[1])[0])
+    raise ValueError(f"has no usable '{at}'")
+
+
+def _dataclass(kind: Any, value: dict[str, Any], at: str) -> Any:
+    hints, taken, given = get_type_hints(kind), set(), {}
+    merged = None
+    for item in fields(kind):
+        name = item.metadata.get("json", item.name)
+        if name == "**":
+            merged = item.name
+        elif name is not None:
+            taken.add(name)
+            optional = type(None) in get_args(hints[item.name])
+            if name in value or (optional and item.default is MISSING and item.default_factory is MISSING):
+                given[item.name] = _decode(hints[item.name], value.get(name), f"{at}.{name}".lstrip("."))
+            elif item.default is MISSING and item.default_factory is MISSING:
+                raise ValueError(f"has no usable '{f'{at}.{name}'.lstrip('.')}'")
+    if merged is not None:
+        given[merged] = _decode(hints[merged], {k: v for k, v in value.items() if k not in taken}, at)
+    return kind(**given)
 
 
 def json_digest(value: Any) -> str:

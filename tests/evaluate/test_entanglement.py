@@ -41,7 +41,7 @@ def test_examples_are_the_closest_and_named_once() -> None:
     Z, y = planted()
     near = knn(Z, Z, 10, metric="l2", exclude_self=True)
     examples = entanglement(near, y, tuple("abcd"), np.arange(200).astype(str)).pairs[0].examples
-    distances = [e["distance"] for e in examples]
+    distances = [e.distance for e in examples]
     assert distances == sorted(distances)
-    assert len({frozenset((e["query"], e["neighbor"])) for e in examples}) == len(examples) == 6
-    assert all({int(y[int(e["query"])]), int(y[int(e["neighbor"])])} == {1, 2} for e in examples)
+    assert len({frozenset((e.query, e.neighbor)) for e in examples}) == len(examples) == 6
+    assert all({int(y[int(e.query)]), int(y[int(e.neighbor)])} == {1, 2} for e in examples)

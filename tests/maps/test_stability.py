@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nearkin.errors import ConfigError, DataError
-from nearkin.evaluate.mixing import mixing_matrix
+from nearkin.evaluate.entanglement import mixing_matrix
 from nearkin.maps.stability import compare_maps, map_stability
 from nearkin.search.exact import knn
 

@@ -33,7 +33,13 @@ def make_run(root: Path, method: str, seed: int, signal: float, *, ids: str = "x
     write_json(folder / "config.json", {"method": method, "seed": seed, "settings": {}})
     write_json(
         folder / "evaluation.json",
-        {"method": method, "title": method, "seed": seed, "primary_layer": "backbone", "layers": {"backbone": found}},
+        {
+            "method": method,
+            "title": method,
+            "seed": seed,
+            "primary_layer": "backbone",
+            "layers": {"backbone": found.to_dict()},
+        },
     )
     write_json(folder / "done.json", {"digest": ""})
     return folder

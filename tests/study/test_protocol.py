@@ -22,16 +22,18 @@ def planted(n: int = 600, labelled: bool = True) -> Embeddings:
 
 
 def test_planted_classes_are_read() -> None:
-    found, maps = evaluate(planted())
-    assert found["linear"]["accuracy"] > 0.95 and found["knn"]["accuracy"] > 0.95
-    assert found["linear"]["n"] == 150 and found["clusters"]["nmi"] > 0.8 and found["entanglement"]["purity"] > 0.9
-    assert maps["tsne"][2].coords.shape == (150, 2) and found["maps"]["tsne"]["purity"] > 0.9
+    found, drawn = evaluate(planted())
+    assert found.linear and found.knn and found.entanglement and drawn
+    assert found.linear.accuracy > 0.95 and found.knn.accuracy > 0.95
+    assert found.linear.n == 150 and (found.clusters.nmi or 0) > 0.8 and found.entanglement.purity > 0.9
+    assert drawn.maps["tsne"].coords.shape == (150, 2) and (found.maps["tsne"].purity or 0) > 0.9
+    assert len(drawn.ids) == len(drawn.labels) == 150
 
 
 def test_without_labels_everything_that_needs_none() -> None:
-    found, _ = evaluate(planted(labelled=False), maps=False)
-    assert found["linear"] is None and found["knn"] is None and found["entanglement"] is None
-    assert found["health"]["rankme"] > 1 and found["clusters"]["silhouette"] > 0.2 and found["clusters"]["nmi"] is None
+    found, drawn = evaluate(planted(labelled=False), maps=False)
+    assert found.linear is None and found.knn is None and found.entanglement is None and drawn is None
+    assert found.health.rankme > 1 and (found.clusters.silhouette or 0) > 0.2 and found.clusters.nmi is None
 
 
 def test_labels_of_test_images_change_nothing_but_the_score() -> None:
@@ -40,21 +42,20 @@ def test_labels_of_test_images_change_nothing_but_the_score() -> None:
     is_test = a.split == "test"
     labels[is_test] = (labels[is_test] + 1) % 3
     found, other = evaluate(a, maps=False)[0], evaluate(dataclasses.replace(a, labels=labels), maps=False)[0]
-    for name in ("linear", "knn"):
-        keep = {k: v for k, v in found[name].items() if k not in ("accuracy", "interval")}
-        assert keep == {k: v for k, v in other[name].items() if k not in ("accuracy", "interval")}
-        assert other[name]["accuracy"] < 0.1
+    for a_score, b_score in ((found.linear, other.linear), (found.knn, other.knn)):
+        assert a_score and b_score and b_score.accuracy < 0.1
+        assert dataclasses.replace(b_score, accuracy=a_score.accuracy, interval=a_score.interval) == a_score
 
 
 def test_same_seed_same_result() -> None:
-    assert evaluate(planted())[0] == evaluate(planted())[0]
+    assert evaluate(planted())[0].to_dict() == evaluate(planted())[0].to_dict()
 
 
 def test_partly_labelled() -> None:
     a = planted()
     labels = np.where(np.arange(len(a)) % 3, a.labels, -1)
     found, _ = evaluate(dataclasses.replace(a, labels=labels), maps=False)
-    assert found["linear"]["n"] == int(((a.split == "test") & (labels >= 0)).sum())
+    assert found.linear and found.linear.n == int(((a.split == "test") & (labels >= 0)).sum())
 
 
 def test_unusable_embeddings() -> None:

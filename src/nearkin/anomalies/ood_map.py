@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.fileio import to_json
 from nearkin.maps.maps import Map, draw_maps
 
 
@@ -27,7 +28,7 @@ class JointMap:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: {"names", "member", "rows", "maps": kind -> {"x", "y", "trustworthiness", "purity", ...}}."""
         maps = {
-            kind: item.to_dict()
+            kind: to_json(item.scores)
             | {axis: np.round(item.coords[:, k].astype(float), 3).tolist() for k, axis in enumerate("xy")}
             for kind, item in self.maps.items()
         }
@@ -35,9 +36,7 @@ class JointMap:
             "names": list(self.names),
             "member": self.member.tolist(),
             "rows": self.rows.tolist(),
-            "maps": {
-                kind: item | {"explained": item["explained"] and list(item["explained"])} for kind, item in maps.items()
-            },
+            "maps": maps,
         }
 
 

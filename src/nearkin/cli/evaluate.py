@@ -27,8 +27,8 @@ def evaluate(
     loaded, note = with_splits(Embeddings.load(embeddings), seed)
     if note:
         typer.echo(f"note: {note}")
-    found, _ = run(loaded, seed=seed, maps=maps)
-    print_evaluation(found)
+    evaluation, _ = run(loaded, seed=seed, maps=maps)
+    print_evaluation(evaluation)
     if out is not None:
-        write_json(out, found)
+        write_json(out, evaluation.to_dict())
         typer.echo(f"written: {out}")

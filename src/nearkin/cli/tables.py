@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,6 +12,9 @@ from rich.table import Table
 
 from nearkin.errors import one_line
 from nearkin.format import three_digits
+
+if TYPE_CHECKING:
+    from nearkin.evaluate.evaluation import LayerEvaluation
 
 
 def _percent(cell: dict[str, Any] | None, interval: bool = False) -> str:
@@ -55,32 +59,32 @@ def print_results(results: dict[str, Any]) -> None:
         console.print({"good": "+", "warn": "!", "bad": "x"}[item["level"]], escape(item["text"]), highlight=False)
 
 
-def print_evaluation(found: dict[str, Any]) -> None:
+def print_evaluation(evaluation: LayerEvaluation) -> None:
     """One embedding's numbers."""
+    from nearkin.evaluate.evaluation import PROBES
+
     console = Console()
-    for name in ("linear", "linear_sgd", "linear_sgd_standardised", "knn"):
-        if found[name]:
-            s = found[name]
-            low, high = s["interval"]
-            line = f"{name:24s} {100 * s['accuracy']:6.2f} %  [{100 * low:.2f}, {100 * high:.2f}] {s['interval_kind']}, n = {s['n']}"
-            console.print(escape(line), highlight=False)
-    if found["linear"] is None:
-        console.print("note: no probes; they need labels of at least 2 classes in train, val and test", highlight=False)
-    for group in ("health", "clusters"):
-        for name, value in found[group].items():
-            if value is not None:
-                console.print(f"{name:24s} {value:8.4g}", highlight=False)
-    if found["entanglement"]:
-        console.print(f"{'neighbour purity':24s} {found['entanglement']['purity']:8.4f}", highlight=False)
-        for pair in found["entanglement"]["pairs"]:
-            console.print(
-                f"{'entangled':24s} {escape(pair['a'])} / {escape(pair['b'])}: {pair['mixing']:.3f}", highlight=False
+
+    def tell(text: str) -> None:
+        console.print(escape(text), highlight=False)
+
+    for name in PROBES:
+        if score := evaluation.probe(name):
+            low, high = score.interval
+            tell(
+                f"{name:24s} {100 * score.accuracy:6.2f} %  [{100 * low:.2f}, {100 * high:.2f}] {score.interval_kind}, n = {score.n}"
             )
-    for kind, item in found.get("maps", {}).items():
-        console.print(
-            f"map {kind:20s} trustworthiness {item['trustworthiness']}, preservation {item['preservation']}",
-            highlight=False,
-        )
+    if evaluation.linear is None:
+        tell("note: no probes; they need labels of at least 2 classes in train, val and test")
+    for name, value in (asdict(evaluation.health) | asdict(evaluation.clusters)).items():
+        if value is not None:
+            tell(f"{name:24s} {value:8.4g}")
+    if evaluation.entanglement:
+        tell(f"{'neighbour purity':24s} {evaluation.entanglement.purity:8.4f}")
+        for pair in evaluation.entanglement.pairs:
+            tell(f"{'entangled':24s} {pair.a} / {pair.b}: {pair.mixing:.3f}")
+    for kind, item in evaluation.maps.items():
+        tell(f"map {kind:20s} trustworthiness {item.trustworthiness}, preservation {item.preservation}")
 
 
 def print_data(found: dict[str, Any]) -> None:

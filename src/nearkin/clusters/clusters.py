@@ -17,7 +17,8 @@ from nearkin.clusters.hdbscan import hdbscan
 from nearkin.clusters.kmeans import ChosenK, checked, choose_k, kmeans, raw_kmeans
 from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.fileio import LEFT_OUT, MERGED
+from nearkin.evaluate.evaluation import ClusterScores
+from nearkin.fileio import LEFT_OUT, MERGED, to_json
 from nearkin.report.sheet import Cell, Row, Section, write_sheet
 from nearkin.vectors import sample_rows
 
@@ -34,21 +35,6 @@ _SILHOUETTE_IMAGES = 5000
 _CHUNK = 4096
 _SHOWN_CLASSES = 3
 _FLAT = 0.005  # silhouettes this close to the best one are called alike
-
-
-@dataclass(frozen=True)
-class ClusterScores:
-    """Attributes:
-    k: number of clusters. silhouette: of the clusters, in [-1, 1] (at most 5,000 images, L2).
-    class_silhouette, nmi, ari, accuracy (best one-to-one matching): against classes; None without labels.
-    """
-
-    k: int
-    silhouette: float | None
-    class_silhouette: float | None
-    nmi: float | None
-    ari: float | None
-    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -324,7 +310,8 @@ class ClusterMap:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without the coordinates."""
-        return {"kind": self.kind, "centres": self.centres.tolist()} | self.map.to_dict()
+        out: dict[str, Any] = {"kind": self.kind, "centres": self.centres.tolist()}
+        return out | to_json(self.map)  # type: ignore[no-any-return]
 
     def save_png(self, path: Path, clustering: Clustering) -> None:
         """Write a picture with numbered centres. Raises OutputError when the disk refuses."""

@@ -15,7 +15,8 @@ from nearkin.duplicates.grouping import components
 from nearkin.duplicates.lookalikes import Lookalikes, explain, lookalikes_far_apart
 from nearkin.duplicates.pairs import Duplicates
 from nearkin.embeddings import Embeddings
-from nearkin.evaluate.linear import Labelled, linear_probe
+from nearkin.evaluate.knn import Labelled
+from nearkin.evaluate.linear import linear_probe
 from nearkin.evaluate.stats import wilson
 from nearkin.fileio import read_object, write_json
 from nearkin.runs.finished import FinishedRun, first_seed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,6 @@ class Health:
     rankme: float
     uniformity: float
     offdiag_energy: float
-
-    def to_dict(self) -> dict[str, float]:
-        """JSON-able."""
-        return asdict(self)
 
 
 def _sample(Z: NDArray[np.float32], most: int) -> NDArray[np.float32]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.evaluate.score import Score, score
+from nearkin.evaluate.evaluation import Score, score
 from nearkin.search.exact import Neighbors, Search, knn
 
+Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]  # Z (N, D) and labels (N,)
 KS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURE = 0.07
 
@@ -38,29 +39,26 @@ def knn_accuracy(
     queries, query_labels = queries[query_labels >= 0], query_labels[query_labels >= 0]
     if not len(base) or not len(queries):
         return float("nan")
-    found = knn(queries, base, min(k, len(base)))
-    return float((knn_predict(found, base_labels, int(base_labels.max()) + 1) == query_labels).mean())
+    neighbors = knn(queries, base, min(k, len(base)))
+    return float((knn_predict(neighbors, base_labels, int(base_labels.max()) + 1) == query_labels).mean())
 
 
 def knn_probe(
-    train: tuple[NDArray[np.float32], NDArray[np.int64]],
-    val: tuple[NDArray[np.float32], NDArray[np.int64]],
-    test: tuple[NDArray[np.float32], NDArray[np.int64]],
+    train: Labelled,
+    val: Labelled,
+    test: Labelled,
     n_classes: int,
     *,
     find: Search = knn,
 ) -> Score:
-    """kNN probe with k chosen on validation. Each argument is (Z (N, D), labels (N,)), all labelled.
-
-    ``find`` finds the neighbours.
-    """
+    """kNN probe with k chosen on validation; all images are labelled. ``find`` finds the neighbours."""
     predicted, protocol, chosen = knn_predictions(train, val, test[0], n_classes, find=find)
     return score(predicted, test[1], protocol, **chosen)
 
 
 def knn_predictions(
-    train: tuple[NDArray[np.float32], NDArray[np.int64]],
-    val: tuple[NDArray[np.float32], NDArray[np.int64]],
+    train: Labelled,
+    val: Labelled,
     test: NDArray[np.float32],
     n_classes: int,
     *,
@@ -68,8 +66,8 @@ def knn_predictions(
 ) -> tuple[NDArray[np.int64], str, dict[str, float]]:
     """:func:`knn_probe`'s predictions for ``test`` (N, D): classes int64 (N,), the protocol in words, what was chosen."""
     legal = [k for k in KS if k <= len(train[0])]
-    found = find(val[0], train[0], legal[-1])
-    accuracy = {k: float((knn_predict(found.first(k), train[1], n_classes) == val[1]).mean()) for k in legal}
+    neighbors = find(val[0], train[0], legal[-1])
+    accuracy = {k: float((knn_predict(neighbors.first(k), train[1], n_classes) == val[1]).mean()) for k in legal}
     best = max(legal, key=lambda k: accuracy[k])
     predicted = knn_predict(find(test, train[0], best), train[1], n_classes)
     protocol = f"cosine kNN, weights exp(s/{TEMPERATURE}), k of {legal} chosen on val, train as memory, single view"

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from nearkin.errors import DataError
+from nearkin.evaluate.evaluation import Score, score
+from nearkin.evaluate.knn import Labelled
 from nearkin.evaluate.logistic import Logistic, curvature, fit_logistic
-from nearkin.evaluate.score import Score, score
 
-Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _SGD_LR, _SGD_BATCH = 0.1, 256
 _CHUNK = 4096

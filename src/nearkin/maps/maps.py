@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.evaluate.evaluation import MapScores
+from nearkin.fileio import LEFT_OUT
 from nearkin.maps.tsne import tsne, tsne_of_rows
 from nearkin.search.exact import Neighbors, knn
 
@@ -17,30 +18,15 @@ _PURITY_K = 10
 
 
 @dataclass(frozen=True)
-class Map:
-    """A map and what it keeps.
+class Map(MapScores):
+    """A map and what it keeps. coords: float32 (N, 2), all 0 where there is none (``skipped`` says why)."""
 
-    Attributes:
-        coords: float32 (N, 2).
-        explained: share of variance per axis (PCA only).
-        trustworthiness: Venna and Kaski (2001), k = 15, in [0, 1]: are neighbours on the map real?
-        preservation: mean share of the 15 nearest neighbours that stay so on the map, in [0, 1].
-        purity: share of the 10 nearest on the map with the same label; None without labels.
-        skipped: why there is no map (the coordinates are then all 0), or None.
-    """
+    coords: NDArray[np.float32] = field(kw_only=True, metadata=LEFT_OUT)
 
-    coords: NDArray[np.float32]
-    explained: tuple[float, ...] | None
-    trustworthiness: float | None
-    preservation: float | None
-    purity: float | None
-    skipped: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without the coordinates."""
-        out = asdict(self)
-        del out["coords"]
-        return out
+    @property
+    def scores(self) -> MapScores:
+        """What it keeps, without the coordinates."""
+        return MapScores(self.explained, self.trustworthiness, self.preservation, self.purity, self.skipped)
 
 
 def trustworthiness(Z: NDArray[np.float32], *maps: Neighbors, chunk: int = 500) -> list[float]:
@@ -95,12 +81,12 @@ def _judge(
             known = labels >= 0
             same = labels[near.indices[:, :_PURITY_K]][known] == labels[known][:, None]
             purity = float(same.mean())
-        out[name] = Map(coords, explained, trusted, preservation(high, near.first(k)), purity)
+        out[name] = Map(explained, trusted, preservation(high, near.first(k)), purity, coords=coords)
     return out
 
 
 def _skipped(n: int, reason: str) -> Map:
-    return Map(np.zeros((n, 2), dtype=np.float32), None, None, None, None, reason)
+    return Map(None, None, None, None, reason, coords=np.zeros((n, 2), dtype=np.float32))
 
 
 def why_no_map(Z: NDArray[np.float32]) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError
-from nearkin.evaluate.mixing import mixing_matrix
+from nearkin.evaluate.entanglement import mixing_matrix
 from nearkin.maps.maps import K, preservation
 from nearkin.maps.tsne import tsne
 from nearkin.search.exact import knn

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nearkin.augment import get_recipe, make_views, normalize
 from nearkin.errors import ConfigError, TrainingError, one_line, unknown
 from nearkin.evaluate.health import alignment, health
+from nearkin.fileio import to_json
 from nearkin.folders import METRICS, SNAPSHOTS, WEIGHTS
 from nearkin.methods.base import FitContext, Method
 from nearkin.methods.settings import resolve, train_config
@@ -299,7 +300,7 @@ class _Monitor:
                 f"features became non-finite by step {step}; the checkpoint before it is kept, where there is one. "
                 f"{ADVICE}"
             )
-        measured = health(z).to_dict()
+        measured = to_json(health(z))
         every = projections.reshape(-1, projections.shape[-1])
         line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "split": "val", "seconds": seconds} | means
         line |= measured | {"dim": z.shape[1], "projector_std": float(every.std(axis=0).mean())}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,13 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.evaluate.entanglement import K as ENTANGLEMENT_K
 from nearkin.evaluate.entanglement import entanglement
+from nearkin.evaluate.evaluation import PROBES, LayerEvaluation, Score
 from nearkin.evaluate.health import health
 from nearkin.evaluate.knn import knn_probe
 from nearkin.evaluate.linear import linear_probe, linear_sgd
-from nearkin.fileio import to_json
 from nearkin.maps.maps import Map, draw_maps
 from nearkin.search.exact import Search, knn
+from nearkin.vectors import sample_rows
 
 MAP_IMAGES = 10_000
 
@@ -32,6 +33,19 @@ def _labelled(part: Embeddings) -> tuple[NDArray[np.float32], NDArray[np.int64]]
     return part.Z[known], labels[known]
 
 
+@dataclass(frozen=True)
+class DrawnMaps:
+    """Maps of the test images, or of a seeded choice of them.
+
+    Attributes:
+        ids: (N,). labels: int64 (N,), -1 for unknown. maps: by kind, "pca" and "tsne", each with coordinates (N, 2).
+    """
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    maps: dict[str, Map]
+
+
 def evaluate(
     embeddings: Embeddings,
     *,
@@ -40,15 +54,14 @@ def evaluate(
     max_map_images: int = MAP_IMAGES,
     on_step: Callable[[str], None] = lambda step: None,
     find: Search = knn,
-) -> tuple[dict[str, Any], dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]]]:
+) -> tuple[LayerEvaluation, DrawnMaps | None]:
     """Evaluate one layer's embeddings, which hold the splits train, val and test.
 
     Args:
         maps: also draw PCA and t-SNE of (at most ``max_map_images``) test images.
         on_step: told the name of each step, for progress. find: what finds the neighbours.
     Returns:
-        A JSON-able dictionary (None for what needs labels and has none), and the maps by name as
-        (ids, labels with -1 for unknown, map).
+        The evaluation, and the maps it judged, None without ``maps``.
     Raises:
         DataError: no test rows, or non-finite vectors.
     """
@@ -58,35 +71,40 @@ def evaluate(
     if not np.isfinite(embeddings.Z).all():
         raise DataError("embeddings hold non-finite values; the run that made them has diverged.")
     on_step("health")
-    out: dict[str, Any] = {"dim": embeddings.Z.shape[1], "health": health(test.Z).to_dict()}
-    out |= dict.fromkeys(("linear", "linear_sgd", "linear_sgd_standardised", "knn", "entanglement"))
+    healthy = health(test.Z)
+    scores: dict[str, Score] = {}
+    mixed = None
     a, b, c = _labelled(train), _labelled(val), _labelled(test)
     n_classes = len(embeddings.classes)
     if n_classes >= 2 and min(len(a[1]), len(b[1]), len(c[1])) > 0:
         on_step("linear probe")
-        out["linear"] = linear_probe(a, b, c, n_classes).to_dict()
-        out["linear_sgd"] = linear_sgd(a, c, n_classes, seed=seed).to_dict()
-        out["linear_sgd_standardised"] = linear_sgd(a, c, n_classes, seed=seed, standardized=True).to_dict()
+        scores["linear"] = linear_probe(a, b, c, n_classes)
+        scores["linear_sgd"] = linear_sgd(a, c, n_classes, seed=seed)
+        scores["linear_sgd_standardised"] = linear_sgd(a, c, n_classes, seed=seed, standardized=True)
         on_step("kNN probe")
-        out["knn"] = knn_probe(a, b, c, n_classes, find=find).to_dict()
+        scores["knn"] = knn_probe(a, b, c, n_classes, find=find)
         on_step("entanglement")
         rows = np.flatnonzero(test.labels >= 0) if test.labels is not None else np.arange(0)
         if len(rows) > ENTANGLEMENT_K:
             near = find(test.Z[rows], test.Z[rows], ENTANGLEMENT_K, exclude_self=True)
             mixed = entanglement(near, c[1], embeddings.classes, test.ids[rows])
-            out["entanglement"] = mixed.to_dict()
     on_step("clusters")
-    out["clusters"] = to_json(kmeans_scores(test.Z, test.labels, k=n_classes or DEFAULT_CLUSTERS, seed=seed))
-    drawn: dict[str, tuple[NDArray[np.str_], NDArray[np.int64], Map]] = {}
+    clusters = kmeans_scores(test.Z, test.labels, k=n_classes or DEFAULT_CLUSTERS, seed=seed)
+    drawn = None
     if maps:
         on_step("maps")
-        pick = np.sort(np.random.default_rng(seed).permutation(len(test))[:max_map_images])
-        part = test.take(pick)
+        part = test.take(sample_rows(len(test), max_map_images, seed))
         labels = part.labels if part.labels is not None else np.full(len(part), -1)
-        found = draw_maps(part.Z, part.labels, seed=seed)
-        drawn = {name: (part.ids, labels, item) for name, item in found.items()}
-        out["maps"] = {name: item.to_dict() for name, item in found.items()}
-    return out, drawn
+        drawn = DrawnMaps(part.ids, labels, draw_maps(part.Z, part.labels, seed=seed))
+    evaluation = LayerEvaluation(
+        dim=embeddings.Z.shape[1],
+        health=healthy,
+        **{name: scores.get(name) for name in PROBES},
+        entanglement=mixed,
+        clusters=clusters,
+        maps={kind: item.scores for kind, item in drawn.maps.items()} if drawn else {},
+    )
+    return evaluation, drawn
 
 
 def with_splits(embeddings: Embeddings, seed: int) -> tuple[Embeddings, str | None]:

@@ -11,6 +11,7 @@ from typing import Any
 from nearkin import data as nd
 from nearkin.data import Dataset, Splits
 from nearkin.errors import ConfigError, one_line
+from nearkin.evaluate.evaluation import Evaluation, LayerEvaluation
 from nearkin.fileio import as_object, exclusive, json_digest, read_object, write_json, write_npz
 from nearkin.folders import CHECKPOINT, WEIGHTS
 from nearkin.methods import (
@@ -224,27 +225,21 @@ def _run(
         say("  test losses, embeddings")
     method.test_losses(context)
     embedded = embed_splits(lambda items: method.embed(items.images), splits, config, folder / "embeddings")
-    layers: dict[str, Any] = {}
+    layers: dict[str, LayerEvaluation] = {}
     maps: dict[str, Any] = {}
     for layer in method.layers:
         say(f"  evaluating layer {layer}")
         primary = layer == method.primary_layer
         # The uses ask for neighbours in that layer again.
         find: Search = Remembered(folder / NEAREST) if primary else knn
-        found, drawn = evaluate(
+        layers[layer], drawn = evaluate(
             embedded[layer], seed=seed, maps=primary, on_step=lambda step: return_memory(), find=find
         )
-        layers[layer] = found
-        for kind, (ids, labels, item) in drawn.items():
-            maps |= {f"{layer}/{kind}": item.coords, f"{layer}/ids": ids, f"{layer}/labels": labels}
+        if drawn:
+            maps |= {f"{layer}/{kind}": item.coords for kind, item in drawn.maps.items()}
+            maps |= {f"{layer}/ids": drawn.ids, f"{layer}/labels": drawn.labels}
     write_npz(folder / "maps.npz", maps)
-    evaluation = {
-        "method": name,
-        "title": method_info(name).title,
-        "seed": seed,
-        "primary_layer": method.primary_layer,
-        "layers": layers,
-    }
+    evaluation = Evaluation(name, method_info(name).title, seed, method.primary_layer, layers).to_dict()
     write_json(folder / "evaluation.json", evaluation)
     write_json(folder / "done.json", {"digest": json_digest(evaluation)})
     return_memory()
