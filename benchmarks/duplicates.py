@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from timing import exponent
 
-from nearkin.duplicates.find import K, find_duplicates
+from nearkin.duplicates.find import N_NEIGHBORS, near_duplicates
 from nearkin.duplicates.planted import plant
 from nearkin.search.exact import knn
 
@@ -39,7 +39,7 @@ def world(n: int, dim: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.fl
     Z = rng.normal(size=(n - copies, dim)).astype(np.float32)
     near = Z[planted.source_row] + 0.2 * rng.normal(size=(copies, dim)).astype(np.float32)
     truth = {(int(source), n - copies + i) for i, source in enumerate(planted.source_row)}
-    return np.concatenate([images, planted.copies]), np.concatenate([Z, near]), truth
+    return np.concatenate([images, planted.images]), np.concatenate([Z, near]), truth
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
@@ -60,16 +60,16 @@ def main() -> None:
         arguments.sizes, arguments.dim = "600,1200", 16
     sizes = [int(text) for text in arguments.sizes.split(",")]
 
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.dim} dimensions, k = {K}, 32 x 32 pixels")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.dim} dimensions, k = {N_NEIGHBORS}, 32 x 32 pixels")
     print(
         f"{'images':>8} {'cpu s':>8} {'wall s':>8} {'neighbours':>11} {'rest':>7} {'us/image':>9} {'recall':>7} {'wrong':>6}"
     )
     columns: dict[str, list[float]] = {"cpu": [], "neighbours": [], "rest": []}
     for n in sizes:
         images, Z, truth = world(n, arguments.dim, arguments.seed)
-        neighbours, _ = seconds(lambda Z=Z: knn(Z, Z, 2 * K, exclude_self=True))  # type: ignore[misc]
+        neighbours, _ = seconds(lambda Z=Z: knn(Z, Z, 2 * N_NEIGHBORS, exclude_self=True))  # type: ignore[misc]
         found = []
-        cpu, wall = seconds(lambda Z=Z, images=images, found=found: found.append(find_duplicates(Z, images)))  # type: ignore[misc]
+        cpu, wall = seconds(lambda Z=Z, images=images, found=found: found.append(near_duplicates(Z, images)))  # type: ignore[misc]
         got = set(zip(found[0].pairs.a.tolist(), found[0].pairs.b.tolist(), strict=True))
         rest = max(cpu - neighbours, 1e-3)
         for name, value in (("cpu", cpu), ("neighbours", neighbours), ("rest", rest)):

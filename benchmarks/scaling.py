@@ -16,7 +16,7 @@ from timing import exponent, fastest, parser, use_threads
 
 from duplicates import world as textures
 from nearkin.clusters.kmeans import raw_kmeans
-from nearkin.duplicates.find import find_duplicates
+from nearkin.duplicates.find import near_duplicates
 from nearkin.evaluate.linear import linear_probe
 from nearkin.search.exact import knn
 
@@ -34,7 +34,7 @@ def probe(n: int, d: int, k: int) -> Callable[[], object]:
 
 def duplicates(n: int, d: int, k: int) -> Callable[[], object]:
     images, Z, _ = textures(n, d, 0)
-    return lambda: find_duplicates(Z, images, k=k)
+    return lambda: near_duplicates(Z, images, n_neighbors=k)
 
 
 def clusters(n: int, d: int, k: int) -> Callable[[], object]:

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner, Result
 
 from nearkin.cli import app
-from nearkin.duplicates.search import Request, find
+from nearkin.duplicates.audit import AuditSettings, audit
 from nearkin.embeddings import Embeddings
 from nearkin.errors import NearkinError
 
@@ -168,6 +168,5 @@ def test_a_run_brings_the_distance_into_the_score_and_another_run_is_refused(pro
 @pytest.mark.parametrize(("said", "side"), [(16, 16), (None, 32), ("16", 32), (4, 32)])
 def test_images_are_looked_at_in_the_size_that_was_embedded(project: Path, said: object, side: int) -> None:
     loaded = dataclasses.replace(Embeddings.load(project / "e.parquet"), provenance={"image_size": said})
-    request = Request("set", None, "all", None, None, None, 5, 0.5, 0.95, "cosine", 0, "cpu")
-    pixels = find(loaded, request).pixels
-    assert pixels is not None and pixels.shape == (N_TRAIN + N_TEST, 3, side, side)
+    images = audit(loaded, AuditSettings("set", threshold=0.5)).images
+    assert images is not None and images.shape == (N_TRAIN + N_TEST, 3, side, side)

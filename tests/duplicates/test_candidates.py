@@ -18,22 +18,22 @@ def test_within_equals_brute_force(metric: str) -> None:
     apart = pairwise_distances(Z.astype(np.float64), metric="cosine" if metric == "cosine" else "euclidean")
     np.fill_diagonal(apart, np.inf)
     order = np.argsort(apart, axis=1)
-    found = propose(Z, None, 3, metric=metric)
+    candidates = propose(Z, None, 3, metric=metric)
     want = {(min(i, int(j)), max(i, int(j))) for i in range(80) for j in order[i, :3]}
-    assert {(int(a), int(b)) for a, b in found.near.rows} == want and len(found.near) == len(want)
-    np.testing.assert_allclose(found.near.distance, apart[found.near.a, found.near.b], atol=2e-3)
+    assert {(int(a), int(b)) for a, b in candidates.near.rows} == want and len(candidates.near) == len(want)
+    np.testing.assert_allclose(candidates.near.distance, apart[candidates.near.a, candidates.near.b], atol=2e-3)
     later = {(min(i, int(j)), max(i, int(j))) for i in range(80) for j in order[i, 3:6]} - want
-    assert {(int(a), int(b)) for a, b in found.beyond.rows} == later
-    assert found.typical == pytest.approx(np.median(np.sort(apart, axis=1)[:, 5]), abs=2e-3)
+    assert {(int(a), int(b)) for a, b in candidates.beyond.rows} == later
+    assert candidates.typical == pytest.approx(np.median(np.sort(apart, axis=1)[:, 5]), abs=2e-3)
 
 
 def test_across_keeps_directions_and_ranks() -> None:
     Q, B = (RNG.normal(size=(n, 4)).astype(np.float32) for n in (7, 50))
-    found = propose(Q, B, 2, metric="l2")
+    candidates = propose(Q, B, 2, metric="l2")
     order = np.argsort(pairwise_distances(Q, B), axis=1)
-    np.testing.assert_array_equal(found.near.b.reshape(7, 2), order[:, :2])
-    np.testing.assert_array_equal(found.beyond.b.reshape(7, 2), order[:, 2:4])
-    np.testing.assert_array_equal(found.beyond.distance, found.near.distance)  # distances of the nearer ranks
+    np.testing.assert_array_equal(candidates.near.b.reshape(7, 2), order[:, :2])
+    np.testing.assert_array_equal(candidates.beyond.b.reshape(7, 2), order[:, 2:4])
+    np.testing.assert_array_equal(candidates.beyond.distance, candidates.near.distance)  # distances of the nearer ranks
 
 
 def test_small_sets_and_bad_k() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nearkin.cli import options
+
+if TYPE_CHECKING:
+    from nearkin.duplicates.audit import AuditSettings
 
 
 def duplicates(
@@ -64,8 +67,7 @@ def duplicates(
     With --images every pair is checked on the pixels and gets a calibrated score. Without, only distances speak: the
     pairs are unverified, and --threshold must be given. --index lets another engine find the candidates. -o adds the column near_duplicate_set.
     """
-    from nearkin.duplicates import output
-    from nearkin.duplicates.search import Request, find, parse_threshold, reverse
+    from nearkin.duplicates import audit
     from nearkin.embeddings import Embeddings
     from nearkin.embeddings.table import check_table
     from nearkin.fileio import write_json
@@ -73,48 +75,39 @@ def duplicates(
 
     options.need_images(html, images)
     options.check_outputs(embeddings, as_json, pairs, table=out, html=html)
-    request = Request(
-        images,
-        run,
-        split,
-        across,
-        against,
-        against_images,
-        k,
-        parse_threshold(threshold),
-        precision,
-        metric,
-        seed,
-        device,
+    level = _threshold(threshold)
+    settings = audit.AuditSettings(
+        images, run, split, across, against, against_images, k, level, precision, metric, seed, device
     )
-    request.check(lookalikes, pairs, fail_over)
+    _check(settings, lookalikes, pairs, fail_over)
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)
     if across is not None and "val" not in re.split(r"[,+]", across) and (loaded.split == "val").any():
         typer.echo("note: images of split val, which were held out of train, are not looked at; train+val names both")
     with searcher(index) as engine:
-        found = find(loaded, request, engine.find)
-    output.print_found(found)
-    for line in engine.lines():
-        typer.echo(line)
-    parted = reverse(found, lookalikes, metric, seed) if lookalikes else None
-    if parted is not None:
-        output.print_reverse(parted, found.embeddings)
+        result = audit.audit(loaded, settings, lookalikes=lookalikes, search=engine.find)
+    files = []
     if pairs is not None:
-        output.write_pairs(pairs, found)
-        typer.echo(f"pairs: {pairs}")
+        audit.write_pairs(pairs, result)
+        files.append(f"pairs: {pairs}")
     if as_json is not None:
-        write_json(as_json, output.as_dict(found, parted, request) | {"index": engine.to_dict()})
-        typer.echo(f"written: {as_json}")
+        write_json(as_json, result.to_dict() | {"index": engine.to_dict()})
+        files.append(f"written: {as_json}")
     if html is not None:
-        output.write_sheet(html, embeddings.name, found, parted)
-        typer.echo(f"sheet: {html}")
+        audit.write_html(html, embeddings.name, result)
+        files.append(f"sheet: {html}")
     if out is not None:
-        output.write_table(out, found)
-        typer.echo(f"table: {out}")
-    share = found.searches[0].found.share
-    if fail_if_any and any(len(search.found.pairs) for search in found.searches):
+        audit.write_table(out, result)
+        files.append(f"table: {out}")
+    for line in (*audit.summary(result), *engine.lines()):
+        typer.echo(line)
+    if result.lookalikes is not None:
+        typer.echo(f"alike in pixels: {result.explain_lookalikes()}")
+    for line in files:
+        typer.echo(line)
+    share = result.searches[0].duplicates.share
+    if fail_if_any and any(len(search.duplicates.pairs) for search in result.searches):
         typer.echo("failed: there are near-duplicates (--fail-if-any)", err=True)
         raise typer.Exit(1)
     if fail_over is not None and share > fail_over:
@@ -122,3 +115,42 @@ def duplicates(
             f"failed: {100 * share:.2f} % of images have one, more than {100 * fail_over:g} % (--fail-over)", err=True
         )
         raise typer.Exit(1)
+
+
+def _threshold(text: str) -> float | None:
+    """None for "auto". Raises ConfigError for anything but that or a number."""
+    from nearkin.errors import ConfigError
+
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"--threshold {text}: expected auto or a number.") from error
+
+
+def _check(settings: AuditSettings, lookalikes: int, pairs: Path | None, fail_over: float | None) -> None:
+    """Refuse flags that do not go together before anything is read. Raises ConfigError."""
+    from nearkin.errors import ConfigError
+
+    if settings.across is not None and (settings.against is not None or settings.split != "all"):
+        raise ConfigError("--across names the splits itself; it goes with neither --split nor --against.")
+    if settings.against is None and settings.against_images is not None:
+        raise ConfigError("--against-images belongs to --against FILE, the other embeddings.")
+    if settings.against is not None and (settings.images is None) != (settings.against_images is None):
+        raise ConfigError("give --images and --against-images, or neither of them.")
+    if settings.images is None:
+        for flag, given in (("--run", settings.run), ("--lookalikes", lookalikes or None)):
+            if given is not None:
+                raise ConfigError(f"{flag} needs --images: the data the embeddings were made of.")
+        if settings.threshold is None:
+            raise ConfigError(
+                "without --images nothing can be calibrated: give --threshold, the largest distance of a pair "
+                "(e.g. 0.05), or --images."
+            )
+    if settings.k < 1:
+        raise ConfigError(f"--k is {settings.k}; at least one neighbour is needed.")
+    if pairs is not None and pairs.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--pairs {pairs}: pairs are written as .csv or .parquet.")
+    if fail_over is not None and not 0 <= fail_over <= 1:
+        raise ConfigError(f"--fail-over is {fail_over:g}; it is a share between 0 and 1, e.g. 0.01.")

@@ -1,26 +1,37 @@
-"""From measurements of a pair to the probability that it is a duplicate, learnt from planted copies.
+"""From the features of a pair to the probability that it is a duplicate, learnt from planted copies.
 
-Positives are planted copies; negatives are pairs of neighbours beyond the k nearest: alike, but hardly ever the same.
-Where a set holds true duplicates, some negatives are duplicates, too: the sixth-nearest neighbour of an image that is
-there ten times. So images that stand in a candidate pair which scores like a planted copy (at or above the copies' 1st
-percentile) are left out of the negatives. What a negative scores itself plays no part in that, and every negative that
-is left counts as a mistake when it scores high.
+Positives are planted copies. Negatives ("decoys") are pairs of neighbours beyond the k nearest: alike, but hardly ever
+the same. Where a set holds true duplicates, some negatives are duplicates, too: the sixth-nearest neighbour of an image
+that is there ten times. So images that stand in a candidate pair which scores like a planted copy (at or above the
+copies' 1st percentile) are left out of the negatives. What a negative scores itself plays no part in that, and every
+negative that is left counts as a mistake when it scores high.
 
 The score is the probability of a duplicate if copies and negatives were equally frequent: score / (1 - score) is the
-likelihood ratio. Among candidates duplicates are rare, so the threshold is the lowest score from 0.5 on from which
-the expected precision (decoys.py) reaches a target. Precision counts images, not pairs: a group of many copies has
-very many pairs, which would hide mistakes. The threshold is chosen on one half of all images and judged on the other.
+likelihood ratio. Among candidates duplicates are rare, so the threshold is the lowest score from 0.5 on from which the
+expected precision reaches a target. Precision counts images, not pairs: a group of many copies has very many pairs,
+which would hide mistakes. The threshold is chosen on one half of all images and judged on the other.
+
+Expected precision is a target-decoy estimate (Elias & Gygi 2007): what share of the decoys scores at least t, so many
+of the candidates do without being duplicates. Two refinements:
+
+- Few decoys reach the scores that matter, and where none does is luck. Above the score of the top 1 % the share of
+  decoys is therefore that of a generalised Pareto tail, fitted by moments (Hosking & Wallis 1987), or the counted one
+  where that is larger.
+- Nearer neighbours are more alike than the later ones that serve as decoys. How much more often they reach the score
+  of the top 0.5 % is counted, and carried to higher scores by a power law (a Lehmann alternative).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.duplicates.fdr import FEW, Decoys, best_of_images, lowest, power, precision
+from nearkin.duplicates.registration import PairTable
+from nearkin.fileio import named
 
 PRECISION = 0.95
 # Percentiles of the planted copies: from where on a pair is suspect, and where copies begin for certain.
@@ -28,117 +39,257 @@ _SUSPECT, _LIKE_A_COPY = 1.0, 5.0
 _REGULARISED = 0.1
 _GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 _BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
+_FEW = 20  # values below which no tail is fitted and no calibration is made
+_TAIL, _FAIRLY_HIGH = 0.01, 0.005
 
-Values = NDArray[np.floating[Any]]
-Flags = NDArray[np.bool_]
+Odds = NDArray[np.float64]  # log-odds
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Measured pairs: features (M, F), and compared bool (M,), False where a gate ended the comparison (score 0)."""
+class PairFeatures(PairTable):
+    """Features (M, F) of pairs, and compared bool (M,): False where a gate ended the comparison (score 0)."""
 
-    features: Values
-    compared: Flags
+    features: NDArray[np.floating[Any]]
+    compared: NDArray[np.bool_]
 
-    def take(self, index: NDArray[Any]) -> Sample:
-        """The pairs at ``index`` (rows or a mask)."""
-        return Sample(self.features[index], self.compared[index])
 
-    def __len__(self) -> int:
-        return len(self.compared)
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a threshold on the score gives on the evaluation half.
+
+    Attributes:
+        score: the threshold. recall, recall_by_kind: shares of the planted copies at or above it. false_alarms: negatives
+            at or above it. images: images with a candidate at or above it. precision: expected share of true duplicates
+            among these images; None where there are none.
+    """
+
+    score: float
+    recall: float
+    recall_by_kind: dict[str, float]
+    false_alarms: int
+    images: int
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation(OperatingPoint):
+    """The chosen threshold on the evaluation half, which holds that many copies, negatives and images."""
+
+    copies: int
+    negatives: int
+    images_asked: int
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Of scores from ``low`` to ``high``: their mean, and the share of copies, both classes weighted alike."""
+
+    low: float = field(metadata=named("from"))
+    high: float = field(metadata=named("to"))
+    mean_score: float
+    share_of_copies: float
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Attributes:
-    names: the features; weights, offset: log-odds = weights . features + offset.
-    target: precision aimed at. threshold: score from which a pair counts as a duplicate. reached: whether the target
-        was reached on the calibration half; otherwise the threshold is where planted copies begin (5th percentile).
-    report: numbers of the evaluation half, JSON-able.
+    """A score, its threshold, and how well both do.
+
+    Attributes:
+        features, offset: log-odds = sum of weight x feature + offset; the weight of each feature by its name.
+        target: precision aimed at. threshold: score from which a pair counts as a duplicate. reached: whether the target
+            was reached on the calibration half; otherwise the threshold is where planted copies begin (5th percentile).
+        evaluation, curve, reliability: of the evaluation half: at the threshold, over scores, and by bins of the score.
+        copies, negatives: numbers of planted copies and of negatives in all. copies_not_compared, copies_not_proposed,
+            negatives_left_out: shares that a gate stopped, that the search did not propose, and that were suspect.
+        power: by which shares of negatives become shares of candidates, see :func:`power`.
     """
 
-    names: tuple[str, ...]
-    weights: tuple[float, ...]
+    features: dict[str, float]
     offset: float
-    target: float
+    target: float = field(metadata=named("target_precision"))
     threshold: float
-    reached: bool
-    report: dict[str, Any]
+    reached: bool = field(metadata=named("target_reached"))
+    evaluation: Evaluation
+    curve: tuple[OperatingPoint, ...]
+    reliability: tuple[ReliabilityBin, ...]
+    copies: int
+    copies_not_compared: float
+    copies_not_proposed: float
+    negatives: int
+    negatives_left_out: float
+    power: float
 
-    def score(self, sample: Sample) -> NDArray[np.float64]:
+    def score(self, pairs: PairFeatures) -> NDArray[np.float64]:
         """Float64 (M,) in [0, 1]; 0 where not compared."""
-        return _sigmoid(_odds(sample, np.array(self.weights), self.offset))
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "features": dict(zip(self.names, self.weights, strict=True)),
-            "offset": self.offset,
-            "target_precision": self.target,
-            "threshold": self.threshold,
-            "target_reached": self.reached,
-            **self.report,
-        }
+        return _sigmoid(_odds(pairs, np.array(list(self.features.values())), self.offset))
 
 
 def calibrate(
     names: tuple[str, ...],
-    positives: Sample,
+    copies: PairFeatures,
     kind: NDArray[np.str_],
-    found: Flags,
-    negatives: Sample,
-    candidates: Sample,
-    images: tuple[NDArray[np.int64], NDArray[np.int64]],
+    proposed: NDArray[np.bool_],
+    negatives: PairFeatures,
+    candidates: PairFeatures,
     *,
+    negative_rows: NDArray[np.int64],
+    candidate_rows: NDArray[np.int64],
     within: bool,
     target: float = PRECISION,
 ) -> Calibration | None:
-    """Fit score and threshold on one half of the pairs, judge them on the other one.
+    """Fit score and threshold on one half of the images, judge them on the other one.
 
     Args:
         names: of the F features.
-        positives: planted copies with their sources; ``kind`` str (P,); ``found`` bool (P,), whether the search
-            proposed the pair at all (a copy that it does not propose counts as missed).
+        copies: P planted copies with their sources. kind: str (P,). proposed: bool (P,), whether the search proposes
+            the pair at all (a copy that it does not propose counts as missed).
         negatives: Q pairs beyond the k nearest. candidates: the C pairs that are to be scored.
-        images: the images in them, int64 (Q, 2) and (C, 2), numbered alike.
+        negative_rows, candidate_rows: int64 (Q, 2) and (C, 2), the images in them, numbered alike.
         within: both images of a candidate are asked for a duplicate, not only the first.
         target: share of true duplicates among images that are reported to have one, in (0, 1).
     Returns:
-        None when fewer than 20 copies could be compared: then nothing but exact copies can be told.
+        None when fewer than 20 copies could be compared: then only exact copies can be told.
     """
-    # Copies come in turns of their kinds: halves by turn, so that each half has all kinds alike.
+    # Copies come in turns of their kinds. Halves are made by turn, so that each has all kinds alike.
     half_p = np.asarray(_turns(kind) % 2 == 0)
-    pos = positives.take(half_p)
-    if min(pos.compared.sum(), positives.compared.sum() - pos.compared.sum()) < FEW // 2:
+    fitted = copies[half_p]
+    if min(fitted.compared.sum(), copies.compared.sum() - fitted.compared.sum()) < _FEW // 2:
         return None
-    weights, offset = _fit(pos, negatives)
-    doubt = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _SUSPECT))
-    suspect = np.unique(images[1][_odds(candidates, weights, offset) >= doubt])
-    kept = np.asarray(~np.isin(images[0], suspect).any(axis=1))
-    clean = negatives.take(kept)
+    weights, offset = _fit(fitted, negatives)
+    doubt = float(np.percentile(_odds(fitted, weights, offset)[fitted.compared], _SUSPECT))
+    suspect = np.unique(candidate_rows[_odds(candidates, weights, offset) >= doubt])
+    kept = np.asarray(~np.isin(negative_rows, suspect).any(axis=1))
+    clean = negatives[kept]
     # By image: two pairs of one image are no independent evidence.
-    half_n, half_c = images[0][kept, 0] % 2 == 0, images[1][:, 0] % 2 == 0
-    weights, offset = _fit(pos, clean.take(half_n))
-    odds_p = np.where(found, _odds(positives, weights, offset), -np.inf)
+    half_n, half_c = negative_rows[kept, 0] % 2 == 0, candidate_rows[:, 0] % 2 == 0
+    weights, offset = _fit(fitted, clean[half_n])
+    odds_p = np.where(proposed, _odds(copies, weights, offset), -np.inf)
     odds_n, odds_c = _odds(clean, weights, offset), _odds(candidates, weights, offset)
     sides = 2 if within else 1
-    asked = images[1][:, :sides]
-    exponent = power(odds_c[~np.isin(images[1], suspect).any(axis=1)], odds_n)
+    asked = candidate_rows[:, :sides]
+    exponent = power(odds_c[~np.isin(candidate_rows, suspect).any(axis=1)], odds_n)
     chances = [sides * int(half.sum()) for half in (half_c, ~half_c)]
     best = [best_of_images(odds_c[half], asked[half]) for half in (half_c, ~half_c)]
-    cut = float(np.percentile(_odds(pos, weights, offset)[pos.compared], _LIKE_A_COPY))
+    cut = float(np.percentile(_odds(fitted, weights, offset)[fitted.compared], _LIKE_A_COPY))
     threshold, reached = lowest(best[0], Decoys(odds_n[half_n], exponent, smooth=True), chances[0], target, cut)
-    report = _report(odds_p[~half_p], kind[~half_p], Decoys(odds_n[~half_n], exponent), best[1], chances[1], threshold)
-    report |= {
-        "copies": len(positives),
-        "copies_not_compared": float((~positives.compared).mean()),
-        "copies_not_proposed": float((~found).mean()),
-        "negatives": len(clean),
-        "negatives_left_out": float((~kept).mean()) if len(kept) else 0.0,
-        "power": exponent,
-    }
-    at = float(_sigmoid(np.array(threshold)))
-    return Calibration(names, tuple(float(w) for w in weights), float(offset), target, at, reached, report)
+    judged_p, judged_kind, decoys = odds_p[~half_p], kind[~half_p], Decoys(odds_n[~half_n], exponent)
+    kinds = [str(name) for name in np.unique(judged_kind)]
+
+    def at(odds: float) -> OperatingPoint:
+        hit = judged_p >= odds
+        expected = float(precision(best[1], decoys, chances[1], np.array(odds)))
+        return OperatingPoint(
+            score=float(_sigmoid(np.array(odds))),
+            recall=float(hit.mean()),
+            recall_by_kind={name: float(hit[judged_kind == name].mean()) for name in kinds},
+            false_alarms=int((decoys.odds >= odds).sum()),
+            images=int((best[1] >= odds).sum()),
+            precision=None if np.isnan(expected) else expected,
+        )
+
+    return Calibration(
+        features={name: float(weight) for name, weight in zip(names, weights, strict=True)},
+        offset=float(offset),
+        target=target,
+        threshold=float(_sigmoid(np.array(threshold))),
+        reached=reached,
+        evaluation=Evaluation(
+            **vars(at(threshold)), copies=len(judged_p), negatives=len(decoys.odds), images_asked=len(best[1])
+        ),
+        curve=tuple(at(float(np.log(score / (1 - score)))) for score in _GRID),
+        reliability=_reliability(_sigmoid(judged_p), _sigmoid(decoys.odds)),
+        copies=len(copies),
+        copies_not_compared=float((~copies.compared).mean()),
+        copies_not_proposed=float((~proposed).mean()),
+        negatives=len(clean),
+        negatives_left_out=float((~kept).mean()) if len(kept) else 0.0,
+        power=exponent,
+    )
+
+
+@dataclass(frozen=True)
+class Decoys:
+    """Pairs that are no duplicates.
+
+    Attributes:
+        odds: float64 (N,), their log-odds, -inf where not compared. power: in (0, 1], see :func:`power`.
+        smooth: continue the tail; without, shares are those counted, half a decoy added (none seen is not none).
+    """
+
+    odds: Odds
+    power: float
+    smooth: bool = False
+
+    def share(self, at: Odds) -> Odds:
+        """Expected share of candidates at or above each of ``at`` among those that are no duplicates, in (0, 1]."""
+        n = len(self.odds)
+        seen = n - np.searchsorted(self._sorted, at)
+        share = np.maximum(seen / max(1, n), self._tail(at)) if self.smooth else (seen + 0.5) / (n + 1)
+        return np.asarray(share**self.power, dtype=np.float64)
+
+    @cached_property
+    def _sorted(self) -> Odds:
+        return np.sort(self.odds)
+
+    def _tail(self, at: Odds) -> Odds:
+        n, many = len(self.odds), max(_FEW, round(_TAIL * len(self.odds)))
+        highest = self._sorted[n - many :] if many <= n else self._sorted[:0]
+        if not len(highest) or not np.isfinite(highest[0]):
+            return np.full(np.shape(at), 0.5 / (n + 1))
+        beyond = highest - highest[0]
+        mean, spread = max(float(beyond.mean()), 1e-9), max(float(beyond.var()), 1e-18)
+        # No heavier than exponential: that would say more than a hundred values can.
+        shape = min(-1e-6, 0.5 * (1 - mean * mean / spread))
+        above = np.maximum(0, at - highest[0])
+        left = np.maximum(0, 1 + shape * above / (mean * (1 - shape))) ** (-1 / shape)
+        # A fitted tail may end, which few values cannot show. An exponential one goes on, up to half a decoy.
+        unseen = np.minimum(0.5 / n, many / n * np.exp(-above / mean))
+        return np.asarray(np.maximum(many / n * left, unseen))
+
+
+def power(candidates: Odds, decoys: Odds) -> float:
+    """The power in (0, 1] by which shares of decoys become shares of candidates that are no duplicates.
+
+    Args:
+        candidates: log-odds of candidates whose images are beyond suspicion. Some of them are duplicates unlike any
+            copy: the power errs on the side of caution.
+    """
+    finite = np.sort(decoys[np.isfinite(decoys)])[::-1]
+    many = max(_FEW, round(_FAIRLY_HIGH * len(decoys)))
+    if not len(candidates) or many > len(finite) or many >= len(decoys):
+        return 1.0
+    share = float((candidates >= finite[many - 1]).mean())
+    return min(1.0, float(np.log(share) / np.log(many / len(decoys)))) if 0 < share < 1 else 1.0
+
+
+def best_of_images(odds: Odds, asked: NDArray[np.int64]) -> Odds:
+    """The highest log-odds of each image that stands in the pairs ``asked`` int64 (P, sides) of log-odds (P,)."""
+    _, image = np.unique(asked, return_inverse=True)
+    out = np.full(int(image.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(out, image.reshape(asked.shape), odds[:, None])
+    return out
+
+
+def precision(best: Odds, decoys: Decoys, chances: int, at: Odds) -> Odds:
+    """Expected share of true duplicates among images whose best pair is at or above each of ``at``; NaN where none is.
+
+    Each of the ``chances`` pairs that gets there by chance is counted against an image of its own.
+    """
+    accepted = len(best) - np.searchsorted(np.sort(best), at)
+    wrong = chances * decoys.share(at) / np.maximum(accepted, 1)
+    return np.asarray(np.where(accepted > 0, np.maximum(0, 1 - wrong), np.nan))
+
+
+def lowest(best: Odds, decoys: Decoys, chances: int, target: float, cut: float) -> tuple[float, bool]:
+    """The lowest log-odds from 0 to ``cut`` from which on the expected precision is at least ``target``.
+
+    Never below 0, where a pair is more like a decoy than like a copy, even if better pairs would make up for it.
+    Returns ``cut`` and False where there is none.
+    """
+    options = np.nextafter(np.unique(np.concatenate([best, decoys.odds])), np.inf)
+    options = np.append(0.0, options[(options > 0) & (options <= cut)])
+    good = np.flatnonzero(precision(best, decoys, chances, options) >= target)
+    return (float(options[good[0]]), True) if len(good) and cut >= 0 else (cut, False)
 
 
 def _turns(kind: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -150,20 +301,20 @@ def _turns(kind: NDArray[np.str_]) -> NDArray[np.int64]:
     return out
 
 
-def _fit(positives: Sample, negatives: Sample) -> tuple[NDArray[np.float64], float]:
+def _fit(copies: PairFeatures, negatives: PairFeatures) -> tuple[NDArray[np.float64], float]:
     """Log-odds, classes weighted alike, as weights of the raw features: logistic regression on compared pairs.
 
     Copies are easier than duplicates in the wild, and nearly separable. So the direction comes from a strongly
-    regularised fit, in which every measurement keeps a say, and the slope from a second one along it (Platt scaling).
+    regularised fit, in which every feature keeps a say, and the slope from a second one along it (Platt scaling).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    usable = negatives.compared if negatives.compared.sum() >= FEW else np.ones(len(negatives), dtype=bool)
-    x = np.concatenate([positives.features[positives.compared], negatives.features[usable]]).astype(np.float64)
-    y = np.arange(len(x)) < positives.compared.sum()
+    usable = negatives.compared if negatives.compared.sum() >= _FEW else np.ones(len(negatives), dtype=bool)
+    x = np.concatenate([copies.features[copies.compared], negatives.features[usable]]).astype(np.float64)
+    y = np.arange(len(x)) < copies.compared.sum()
     if y.all():
-        # Nothing is known of other pairs: a pair that correlates with nothing stands for them.
+        # There are no other pairs: one that correlates with nothing stands for them.
         x, y = np.concatenate([x, np.zeros((1, x.shape[1]))]), np.append(y, False)
     scaler = StandardScaler().fit(x)
     model = LogisticRegression(C=_REGULARISED, class_weight="balanced", max_iter=1000).fit(scaler.transform(x), y)
@@ -173,49 +324,21 @@ def _fit(positives: Sample, negatives: Sample) -> tuple[NDArray[np.float64], flo
     return weights, float(slope.coef_[0, 0] * model.intercept_[0] + slope.intercept_[0] - weights @ scaler.mean_)
 
 
-def _odds(sample: Sample, weights: NDArray[np.float64], offset: float) -> NDArray[np.float64]:
-    return np.where(sample.compared, sample.features @ weights + offset, -np.inf)
+def _odds(pairs: PairFeatures, weights: NDArray[np.float64], offset: float) -> Odds:
+    return np.where(pairs.compared, pairs.features @ weights + offset, -np.inf)
 
 
-def _report(
-    odds_p: NDArray[np.float64],
-    kind: NDArray[np.str_],
-    decoys: Decoys,
-    best: NDArray[np.float64],
-    chances: int,
-    threshold: float,
-) -> dict[str, Any]:
-    """Recall by kind, false alarms and precision on the evaluation half, at the threshold and over scores."""
-    kinds = [str(name) for name in np.unique(kind)]
-
-    def at(odds: float) -> dict[str, Any]:
-        hit = odds_p >= odds
-        expected = float(precision(best, decoys, chances, np.array(odds)))
-        return {
-            "score": float(_sigmoid(np.array(odds))),
-            "recall": float(hit.mean()),
-            "recall_by_kind": {name: float(hit[kind == name].mean()) for name in kinds},
-            "false_alarms": int((decoys.odds >= odds).sum()),
-            "images": int((best >= odds).sum()),
-            "precision": None if np.isnan(expected) else expected,
-        }
-
-    scores = _sigmoid(odds_p), _sigmoid(decoys.odds)
-    weights = 0.5 / max(1, len(odds_p)), 0.5 / max(1, len(decoys.odds))
+def _reliability(copies: NDArray[np.float64], negatives: NDArray[np.float64]) -> tuple[ReliabilityBin, ...]:
+    """Whether scores are probabilities: by bins, those of copies and of negatives, each class with half the weight."""
+    scores, weights = (copies, negatives), (0.5 / max(1, len(copies)), 0.5 / max(1, len(negatives)))
     bins = []
     for low, high in zip(_BINS, _BINS[1:], strict=False):
         inside = [(s >= low) & ((s < high) | (high == 1.0)) for s in scores]
         mass = [w * float(rows.sum()) for w, rows in zip(weights, inside, strict=True)]
         total = sum(w * float(s[rows].sum()) for w, s, rows in zip(weights, scores, inside, strict=True))
         if sum(mass) > 0:
-            bins.append(
-                {"from": low, "to": high, "mean_score": total / sum(mass), "share_of_copies": mass[0] / sum(mass)}
-            )
-    return {
-        "evaluation": at(threshold) | {"copies": len(odds_p), "negatives": len(decoys.odds), "images_asked": len(best)},
-        "curve": [at(float(np.log(score / (1 - score)))) for score in _GRID],
-        "reliability": bins,
-    }
+            bins.append(ReliabilityBin(low, high, total / sum(mass), mass[0] / sum(mass)))
+    return tuple(bins)
 
 
 def _sigmoid(odds: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -1,178 +1,473 @@
 """Near-duplicates: neighbours in the embedding, checked on the pixels, with a calibrated score.
 
-Candidates are the exact k nearest neighbours of an embedding (within one set, or of one set's images in another one),
-never all pairs. Each is aligned on the pixels (aligned.py) and scored (calibrate.py). Without images only the distance
-speaks: such pairs are unverified.
+:func:`near_duplicates` is the whole search; the library, the command and the study call it:
+
+1. candidates.py proposes the k nearest neighbours of every image, and images that are the same in every pixel.
+2. registration.py aligns each pair on the pixels and measures how well they agree.
+3. planted.py makes changed copies; calibration.py learns from them, and from pairs that are hardly ever the same, a score
+   and the threshold that reaches the precision asked for.
+4. Pairs at or above the threshold are returned. :func:`duplicate_sets` joins them to sets.
+
+Without images only the distance speaks: such pairs are unverified.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.duplicates.calibration import PRECISION, calibrate
-from nearkin.duplicates.candidates import Proposed, distances, propose, relative_distances
-from nearkin.duplicates.grouping import Groups, components, group
-from nearkin.duplicates.pair_features import EMBEDDING_FEATURES, copies, numbers, sample, strangers, with_exact
-from nearkin.duplicates.pairs import PIXEL_FEATURES, Duplicates, Pairs
-from nearkin.duplicates.planted import Planted, plant
-from nearkin.duplicates.registration import align
+from nearkin.duplicates.calibration import PRECISION, Calibration, PairFeatures, calibrate
+from nearkin.duplicates.candidates import (
+    CandidatePairs,
+    Candidates,
+    add_identical,
+    distances,
+    propose,
+    relative_distances,
+)
+from nearkin.duplicates.planted import COUNT, PlantedCopies, plant
+from nearkin.duplicates.registration import Alignment, align
+from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
-from nearkin.search.exact import Search, knn
+from nearkin.fileio import to_json
+from nearkin.search.exact import Search, knn, unit_rows
 
-K = 5
+N_NEIGHBORS = 5
+PIXEL_FEATURES = ("correlation", "detail", "local", "extent")
+LARGEST = 200  # images in a set up to which all of its pairs are compared
+_SAME = 0.98  # cosine from which a vector made again counts as the given one (other devices round differently)
+
+Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def find_duplicates(
-    Z: NDArray[np.float32],
+@dataclass(frozen=True)
+class DuplicatePairs(CandidatePairs):
+    """M pairs of images, best first.
+
+    Attributes:
+        a: int64 (M,), rows of the images asked about. b: int64 (M,), rows of the set searched in (the same set when one
+            set is searched within itself; then a < b and each pair stands once).
+        distance: float32 (M,), in the embedding. relative: float32 (M,), the same over the typical distance of the
+            2k-th neighbour. score: float64 (M,), probability of a duplicate, in [0, 1]; NaN without images.
+        exact: bool (M,), every pixel the same. alignment: of the pixels; None without images.
+    """
+
+    score: NDArray[np.float64]
+    exact: NDArray[np.bool_]
+    alignment: Alignment | None
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The numbers of every pair by name, each (M,)."""
+        out: dict[str, NDArray[Any]] = {"distance": self.distance, "relative_distance": self.relative}
+        if self.alignment is not None:
+            pixels = {name: getattr(self.alignment, name) for name in (*PIXEL_FEATURES, "flip")}
+            out = {"score": self.score, "exact": self.exact, **pixels, **out}
+        return out
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """What :func:`near_duplicates` returns.
+
+    Attributes:
+        pairs: those at or above the threshold, best first. n_images, n_base: images asked about, and searched in.
+        within: whether they are one set. n_candidates: pairs that were compared.
+        threshold: on the score (on the distance when not verified). typical: median distance of the last neighbour searched.
+        verified: whether pixels were compared. calibration: None when not verified, or when there were no pairs or too few
+            copies could be compared (then only identical images are reported).
+    """
+
+    pairs: DuplicatePairs
+    n_images: int
+    n_base: int
+    within: bool
+    n_candidates: int
+    threshold: float
+    typical: float
+    verified: bool
+    calibration: Calibration | None
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of the images asked about that have a near-duplicate, int64, ascending."""
+        ends = (self.pairs.a, self.pairs.b) if self.within else (self.pairs.a,)
+        return np.unique(np.concatenate(ends)).astype(np.int64)
+
+    @property
+    def share(self) -> float:
+        """Share of the images asked about that have a near-duplicate, in [0, 1]."""
+        return len(self.rows) / self.n_images if self.n_images else 0.0
+
+    @property
+    def precision(self) -> float | None:
+        """Expected share of true duplicates among the images in ``rows``, in [0, 1].
+
+        Estimated on images that played no part in choosing the threshold. None where it is not known: nothing was
+        calibrated, another threshold was given, or none of these images has a near-duplicate.
+        """
+        known = self.calibration is not None and self.threshold == self.calibration.threshold
+        return self.calibration.evaluation.precision if known and self.calibration is not None else None
+
+    @property
+    def sets(self) -> list[NDArray[np.int64]]:
+        """Images that pairs connect: int64 rows of each set, ascending. Of two sets of images there are none."""
+        return connected_sets(self.n_images, self.pairs.a, self.pairs.b) if self.within else []
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able (without the single pairs; they are a table)."""
+        return {
+            "verified": self.verified,
+            "within": self.within,
+            "images": self.n_images,
+            "searched_in": self.n_base,
+            "candidates": self.n_candidates,
+            "pairs": len(self.pairs),
+            "exact_pairs": int(self.pairs.exact.sum()),
+            "images_with_duplicate": len(self.rows),
+            "share": self.share,
+            "threshold": self.threshold,
+            "calibration": to_json(self.calibration),
+        }
+
+
+def near_duplicates(
+    X: Embeddings | NDArray[Any],
     images: NDArray[np.uint8] | None = None,
     *,
-    base: NDArray[np.float32] | None = None,
+    base: Embeddings | NDArray[Any] | None = None,
     base_images: NDArray[np.uint8] | None = None,
-    k: int = K,
+    n_neighbors: int = N_NEIGHBORS,
     metric: str = "cosine",
     threshold: float | None = None,
     precision: float = PRECISION,
-    planted: Planted | None = None,
-    planted_Z: NDArray[np.float32] | None = None,
-    seed: int = 0,
+    embed: Embed | None = None,
+    n_copies: int = COUNT,
+    random_state: int = 0,
     threads: int | None = None,
-    find: Search = knn,
-) -> Duplicates:
-    """Near-duplicates of images within a set, or of one set's images in another one.
+    search: Search = knn,
+) -> NearDuplicates:
+    """Find near-duplicates within a set of images, or of one set's images in another one.
+
+    Neighbours in the embedding are aligned and compared on the pixels. Crops, shifts, mirror images, other brightness,
+    blur and JPEG are found. The score is calibrated on planted copies, which also tell how many copies are missed.
 
     Args:
-        Z: float32 (M, D). images: uint8 (M, C, H, W), the same images; without them nothing is verified.
-        base: float32 (N, D) and base_images uint8 (N, C, H, W), the set searched in; None: the set itself.
-        k: nearest neighbours that are looked at, at least 1.
-        threshold: on the score, in [0, 1], or None: chosen by calibration for ``precision``, a share of images. Without images: on the
-            distance, and needed.
-        planted: copies of base images (:func:`plant` of ``base_images``, or of ``images`` where there is no base);
-            default: made here. planted_Z: float32 (len(planted), D), their vectors by the embedding's own model: then
-            distances enter the score, too; else it comes from pixels alone.
-        find: what finds the neighbours.
+        X: vectors of the images asked about: Embeddings, or numbers (M, D).
+        images: the same images in the same order, uint8 (M, 3, H, W), (M, H, W, 3) or (M, H, W). None: nothing is verified.
+        base, base_images: another set that is searched, (N, D) and N images. None: the set itself.
+        n_neighbors: neighbours of each image that are compared, at least 1.
+        metric: "cosine" or "l2".
+        threshold: score in [0, 1] from which a pair counts. None: chosen by calibration for ``precision``. Without images it
+            is the largest distance of a pair, and needed.
+        precision: share of true duplicates aimed at among the images that are reported to have one, in (0, 1).
+        embed: what made the vectors, images uint8 (n, C, H, W) -> (n, D), such as an estimator's ``transform``. With it the
+            score counts distances too, and copies that are no neighbours of their source count as missed. Without, it
+            comes from pixels alone.
+        n_copies: planted copies that calibrate the score, at least 1.
+        random_state: seed of the copies and of the choice of pairs that stand for non-duplicates.
+        threads: chunks of pairs aligned at once; None: the number of cores. The result does not depend on it.
+        search: what finds the neighbours; default: exact search.
     Raises:
-        ConfigError: k, metric, threshold or precision not legal. DataError: numbers of images and vectors that differ.
+        ConfigError: n_neighbors, metric, threshold, precision or n_copies not legal, or ``embed`` gives other vectors.
+        DataError: shapes or types that do not match, vectors that are not finite.
     """
-    _check(Z, images, base, base_images, threshold, precision)
-    target, target_images = (Z, images) if base is None else (base, base_images)
-    _check_planted(planted, planted_Z, target, images)
-    candidates = propose(Z, base, k, metric=metric, seed=seed, find=find)
+    Z, base_Z = _vectors(X, "X"), None if base is None else _vectors(base, "base")
+    pixels, base_pixels = _pixels(images, "images"), _pixels(base_images, "base_images")
+    _check(Z, pixels, base_Z, base_pixels, threshold, precision, embed)
+    target, target_pixels = (Z, pixels) if base_Z is None else (base_Z, base_pixels)
+    candidates = propose(Z, base_Z, n_neighbors, metric=metric, seed=random_state, search=search)
     near, typical = candidates.near, candidates.typical
-    if images is None or target_images is None:
+
+    def result(pairs: DuplicatePairs, n_candidates: int, bar: float, calibration: Calibration | None) -> NearDuplicates:
+        sizes, verified = (len(Z), len(target)), pixels is not None
+        return NearDuplicates(pairs, *sizes, base is None, n_candidates, bar, typical, verified, calibration)
+
+    if pixels is None or target_pixels is None:
         bar = float(threshold or 0)
-        pairs = Pairs(*numbers(near), np.full(len(near), np.nan), np.zeros(len(near), dtype=bool), None)
-        pairs = pairs.take(np.flatnonzero(near.distance <= bar))
-        pairs = pairs.take(np.argsort(pairs.distance, kind="stable"))
-        return Duplicates(pairs, len(Z), len(target), base is None, len(near), bar, typical, False, None)
-    near, exact = with_exact(near, Z, base, images, target_images, metric, typical)
-    aligned = align(images, target_images, near.rows, threads=threads)
-    names = PIXEL_FEATURES if planted_Z is None else (*PIXEL_FEATURES, *EMBEDDING_FEATURES)
-    measured = sample(aligned, near, names)
+        close = near[np.flatnonzero(near.distance <= bar)]
+        close = close[np.argsort(close.distance, kind="stable")]
+        unknown, differ = np.full(len(close), np.nan), np.zeros(len(close), dtype=bool)
+        pairs = DuplicatePairs(close.a, close.b, close.distance, close.relative, unknown, differ, None)
+        return result(pairs, len(near), bar, None)
+    near, exact = add_identical(near, Z, base_Z, pixels, target_pixels, metric, typical)
+    alignment = align(pixels, target_pixels, near.rows, threads=threads)
+    names = PIXEL_FEATURES if embed is None else (*PIXEL_FEATURES, "relative_distance")
+    features = _features(alignment, near.relative, names)
     calibration = None
     if len(near):
-        planted = planted or plant(target_images, seed)
-        positives, found = copies(planted, planted_Z, target, target_images, candidates, metric, names, threads, find)
-        beyond, left = candidates.beyond, images
+        planted = plant(target_pixels, random_state, count=n_copies)
+        planted_Z = None if embed is None else _embed_copies(embed, planted, target, target_pixels)
+        rows = np.stack([np.arange(n_copies), planted.source_row], axis=1)
+        relative, proposed = _copies_as_neighbors(planted, planted_Z, target, candidates, metric, search)
+        copies = _features(align(planted.images, target_pixels, rows, threads=threads), relative, names)
+        beyond, left = candidates.beyond, pixels
         if not len(beyond):  # a handful of images, all of them candidates: a copy of one beside another one
-            beyond, left = strangers(planted, planted_Z, target, metric, typical), planted.copies
-        negatives = sample(align(left, target_images, beyond.rows, threads=threads), beyond, names)
-        offset = [0, 0 if base is None else len(Z)]
-        numbered = beyond.rows + offset, near.rows + offset
+            beyond, left = _strangers(planted, planted_Z, target, metric, typical), planted.images
+        negatives = _features(align(left, target_pixels, beyond.rows, threads=threads), beyond.relative, names)
+        offset = [0, 0 if base_Z is None else len(Z)]
         calibration = calibrate(
-            names, positives, planted.kind, found, negatives, measured, numbered, within=base is None, target=precision
-        )
-    score = np.zeros(len(near)) if calibration is None else calibration.score(measured)
+            names, copies, planted.kind, proposed, negatives, features,
+            negative_rows=beyond.rows + offset, candidate_rows=near.rows + offset, within=base_Z is None, target=precision,
+        )  # fmt: skip
+    score = np.zeros(len(near)) if calibration is None else calibration.score(features)
     score[exact] = 1.0
     bar = threshold if threshold is not None else 1.0 if calibration is None else calibration.threshold
-    pairs = Pairs(*numbers(near), score, exact, aligned).take(np.flatnonzero(score >= bar))
-    pairs = pairs.take(np.lexsort((pairs.distance, -pairs.score)))
-    return Duplicates(pairs, len(Z), len(target), base is None, len(near), float(bar), typical, True, calibration)
+    pairs = DuplicatePairs(near.a, near.b, near.distance, near.relative, score, exact, alignment)[score >= bar]
+    return result(pairs[np.lexsort((pairs.distance, -pairs.score))], len(near), float(bar), calibration)
 
 
-def group_duplicates(
-    pairs: Pairs, found: Duplicates, Z: NDArray[np.float32], images: NDArray[np.uint8] | None, *, metric: str = "cosine"
-) -> Groups:
-    """Connected components of the pairs (rows of Z (N, D)), and complete linkage within them.
+@dataclass(frozen=True)
+class DuplicateSets:
+    """Sets of near-duplicates among N images.
 
-    Pairs inside a component that were no candidates are measured here, with the calibration and threshold of ``found``;
-    without images by their distance.
+    Attributes:
+        component: int64 (N,), number of the connected component, -1 for an image without duplicate. Components join chains:
+            a like b, b like c, whether or not a is like c.
+        complete: int64 (N,), number of the complete-linkage set, -1 for an image left alone. It holds only images that are
+            all alike pairwise (at least the threshold), so a chain falls apart.
+        not_split: components of more than ``LARGEST`` images; complete linkage leaves them as they are.
     """
-    known = {(min(a, b), max(a, b)): k for k, (a, b) in enumerate(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True))}
+
+    component: NDArray[np.int64]
+    complete: NDArray[np.int64]
+    not_split: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: numbers of sets, images in them, the largest."""
+
+        def describe(number: NDArray[np.int64]) -> dict[str, int]:
+            sizes = np.bincount(number[number >= 0])
+            return {"groups": len(sizes), "images": int(sizes.sum()), "largest": int(sizes.max(initial=0))}
+
+        return {
+            "connected_components": describe(self.component),
+            "complete_linkage": describe(self.complete),
+            "components_too_large_to_split": self.not_split,
+        }
+
+
+def duplicate_sets(
+    pairs: DuplicatePairs,
+    duplicates: NearDuplicates,
+    X: Embeddings | NDArray[Any],
+    images: NDArray[np.uint8] | None = None,
+    *,
+    metric: str = "cosine",
+) -> DuplicateSets:
+    """Join pairs to sets: connected components, and complete linkage within them.
+
+    Pairs inside a component that were no candidates are measured here, with the calibration and threshold of
+    ``duplicates``; without images by their distance.
+
+    Args:
+        pairs: ``duplicates.pairs``, or pairs of several searches with rows of X.
+        X, images: as in :func:`near_duplicates`.
+    """
+    Z, pixels = _vectors(X, "X"), _pixels(images, "images")
+    known = {(min(a, b), max(a, b)): k for k, (a, b) in enumerate(pairs.rows.tolist())}
 
     def similarity(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         apart = distances(Z[rows[:, 0]], Z[rows[:, 1]], metric)
-        if images is None or not found.verified:
+        if pixels is None or not duplicates.verified:
             return np.asarray(-apart, dtype=np.float64)
         value = np.zeros(len(rows))
-        if found.calibration is not None:
-            scale = np.full(len(rows), found.typical, dtype=np.float32)
-            proposed = Proposed(rows[:, 0], rows[:, 1], apart, relative_distances(apart, scale, found.typical))
-            value = found.calibration.score(sample(align(images, images, rows), proposed, found.calibration.names))
+        if duplicates.calibration is not None:
+            scale = np.full(len(rows), duplicates.typical, dtype=np.float32)
+            relative = relative_distances(apart, scale, duplicates.typical)
+            features = _features(align(pixels, pixels, rows), relative, tuple(duplicates.calibration.features))
+            value = duplicates.calibration.score(features)
         for k, (a, b) in enumerate(rows.tolist()):
             if (min(a, b), max(a, b)) in known:
                 value[k] = pairs.score[known[min(a, b), max(a, b)]]
         return value
 
-    threshold = found.threshold if found.verified else -found.threshold
-    return group(len(Z), pairs.a, pairs.b, similarity, threshold)
+    threshold = duplicates.threshold if duplicates.verified else -duplicates.threshold
+    return link(len(Z), pairs.a, pairs.b, similarity, threshold)
+
+
+def link(
+    n: int,
+    a: NDArray[np.int64],
+    b: NDArray[np.int64],
+    similarity: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    threshold: float,
+) -> DuplicateSets:
+    """Sets of n images under accepted pairs. Never builds an N x N matrix.
+
+    Args:
+        a, b: int64 (M,), accepted pairs.
+        similarity: int64 (P, 2) rows -> float64 (P,), at least ``threshold`` where alike; asked for the pairs within
+            components, at most ``LARGEST``^2 / 2 of each.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    component = components(n, a, b)
+    complete = component.copy()
+    sets = [rows for rows in connected_sets(n, a, b) if len(rows) > 2]
+    small = [rows for rows in sets if len(rows) <= LARGEST]
+    inside = [np.stack([rows[i] for i in np.triu_indices(len(rows), 1)], axis=1) for rows in small]
+    values = similarity(np.concatenate(inside)) if inside else np.zeros(0)
+    fresh = n
+    for rows, mine in zip(small, np.split(values, np.cumsum([len(p) for p in inside])[:-1]), strict=False):
+        # Distances: 0 at the threshold or above would lose the order; negated similarity keeps it.
+        top = max(float(mine.max()), threshold)
+        tree = linkage(np.maximum(top - mine, 0), method="complete")
+        complete[rows] = fresh + fcluster(tree, top - threshold, criterion="distance")
+        fresh += len(rows) + 1
+    complete = _numbered(np.where(complete < 0, -1 - np.arange(n), complete))
+    return DuplicateSets(component, complete, len(sets) - len(small))
+
+
+def components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Connected components of n images under the pairs (a, b): int64 (n,), numbered by first image, -1 where alone."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_matrix((np.ones(len(a), dtype=np.int8), (a, b)), shape=(n, n))
+    return _numbered(np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64))
+
+
+def connected_sets(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows of each of the :func:`components`, ascending."""
+    component = components(n, a, b)
+    order = np.argsort(component, kind="stable")
+    order = order[component[order] >= 0]
+    return np.split(order, np.cumsum(np.bincount(component[order]))[:-1]) if len(order) else []
 
 
 def duplicate_free_rows(
-    n: int, across: Duplicates | None = None, within: Duplicates | None = None
+    n: int, across: NearDuplicates | None = None, within: NearDuplicates | None = None
 ) -> NDArray[np.int64]:
     """Rows of a test set of ``n`` images that are left without duplicates, ascending int64.
 
-    Left out: images with a duplicate in the other set (``across``), and of each group of duplicates within the set all
-    but the first that is left.
+    Left out: images with a duplicate in the other set (``across``), and of each set of duplicates within the test set
+    all but the first that is left.
     """
     keep = np.ones(n, dtype=bool)
     if across is not None:
-        keep[across.rows()] = False
+        keep[across.rows] = False
     if within is not None:
-        group = components(n, within.pairs.a, within.pairs.b)
-        rows = np.flatnonzero(keep & (group >= 0))
-        _, first = np.unique(group[rows], return_index=True)
+        component = components(n, within.pairs.a, within.pairs.b)
+        rows = np.flatnonzero(keep & (component >= 0))
+        _, first = np.unique(component[rows], return_index=True)
         keep[rows] = False
         keep[rows[first]] = True
     return np.flatnonzero(keep).astype(np.int64)
 
 
+def _numbered(label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels -> 0, 1, ... by first occurrence; -1 where a label occurs once."""
+    _, first, inverse, counts = np.unique(label, return_index=True, return_inverse=True, return_counts=True)
+    kept = np.flatnonzero(counts > 1)
+    number = np.full(len(counts), -1, dtype=np.int64)
+    number[kept[np.argsort(first[kept], kind="stable")]] = np.arange(len(kept))
+    return np.asarray(number[inverse])
+
+
+def _features(alignment: Alignment, relative: NDArray[np.float32], names: tuple[str, ...]) -> PairFeatures:
+    """The named features of aligned pairs, (P, F)."""
+    columns = [relative if name == "relative_distance" else getattr(alignment, name) for name in names]
+    return PairFeatures(np.stack(columns, axis=1), alignment.compared)
+
+
+def _embed_copies(
+    embed: Embed, planted: PlantedCopies, target: NDArray[np.float32], pixels: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Vectors (len(planted), D) of the copies, once ``embed`` has made the given vectors of some originals again."""
+    few = np.unique(planted.source_row[:64])
+    both = np.asarray(embed(np.concatenate([pixels[few], planted.images])), dtype=np.float32)
+    name = getattr(embed, "__name__", "embed")
+    if both.shape != (len(few) + len(planted.images), target.shape[1]):
+        dim = both.shape[1] if both.ndim == 2 else both.shape[1:]
+        raise DataError(f"{name} gives {dim} dimensions; the embeddings have {target.shape[1]}.")
+    alike = float(np.median((unit_rows(both[: len(few)]) * unit_rows(target[few])).sum(axis=1)))
+    if alike < _SAME:
+        raise ConfigError(f"{name} did not make these embeddings (cosine {alike:.2f} for the same images).")
+    return both[len(few) :]
+
+
+def _copies_as_neighbors(
+    planted: PlantedCopies,
+    planted_Z: NDArray[np.float32] | None,
+    target: NDArray[np.float32],
+    candidates: Candidates,
+    metric: str,
+    search: Search,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Relative distance of each planted copy to its source, and whether the search would have proposed the pair."""
+    n = len(planted.images)
+    if planted_Z is None:
+        return np.zeros(n, dtype=np.float32), np.ones(n, dtype=bool)
+    neighbors = search(planted_Z, target, min(2 * candidates.k, len(target)), metric=metric)
+    apart = distances(planted_Z, target[planted.source_row], metric)
+    relative = relative_distances(apart, neighbors.distances[:, -1], candidates.typical)
+    return relative, (neighbors.indices[:, : candidates.k] == planted.source_row[:, None]).any(axis=1)
+
+
+def _strangers(
+    planted: PlantedCopies,
+    planted_Z: NDArray[np.float32] | None,
+    target: NDArray[np.float32],
+    metric: str,
+    typical: float,
+) -> CandidatePairs:
+    """Each copy with the image after its source (none in a set of one)."""
+    a = np.arange(len(planted.images) if len(target) > 1 else 0)
+    b = (planted.source_row[a] + 1) % len(target)
+    apart = np.zeros(len(a), np.float32) if planted_Z is None else distances(planted_Z[a], target[b], metric)
+    return CandidatePairs(a, b, apart, relative_distances(apart, np.zeros(len(a), np.float32), typical))
+
+
+def _vectors(X: Embeddings | NDArray[Any], name: str) -> NDArray[np.float32]:
+    """Float32 (N, D). Raises DataError."""
+    Z = X.Z if isinstance(X, Embeddings) else np.asarray(X)
+    if Z.ndim != 2 or Z.dtype.kind not in "fiu":
+        raise DataError(f"near-duplicates: {name} {Z.dtype}{Z.shape} must be Embeddings or numbers (N, D).")
+    return np.asarray(Z, dtype=np.float32)
+
+
+def _pixels(images: NDArray[np.uint8] | None, name: str) -> NDArray[np.uint8] | None:
+    """Uint8 (N, C, H, W), C = 1 or 3. Raises DataError."""
+    if images is None:
+        return None
+    pixels = np.asarray(images)
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    elif pixels.ndim == 4 and pixels.shape[1] not in (1, 3) and pixels.shape[3] in (1, 3):
+        pixels = pixels.transpose(0, 3, 1, 2)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or pixels.dtype != np.uint8:
+        raise DataError(
+            f"near-duplicates: {name} {pixels.dtype}{np.shape(images)} must be uint8 (N, 3, H, W), (N, H, W, 3) or (N, H, W)."
+        )
+    return pixels
+
+
 def _check(
     Z: NDArray[np.float32],
-    images: NDArray[np.uint8] | None,
-    base: NDArray[np.float32] | None,
-    base_images: NDArray[np.uint8] | None,
+    pixels: NDArray[np.uint8] | None,
+    base_Z: NDArray[np.float32] | None,
+    base_pixels: NDArray[np.uint8] | None,
     threshold: float | None,
     precision: float,
+    embed: Embed | None,
 ) -> None:
-    for what, vectors, pixels in (("the set", Z, images), ("the set searched in", base, base_images)):
-        if vectors is not None and pixels is not None and len(vectors) != len(pixels):
-            raise DataError(f"duplicates: {what} has {len(vectors)} vectors and {len(pixels)} images.")
-    if base is not None and (images is None) != (base_images is None):
-        raise DataError("duplicates: give the images of both sets, or of none.")
-    if threshold is None and images is None:
+    for what, vectors, images in (("the set", Z, pixels), ("the set searched in", base_Z, base_pixels)):
+        if vectors is not None and images is not None and len(vectors) != len(images):
+            raise DataError(f"near-duplicates: {what} has {len(vectors)} vectors and {len(images)} images.")
+    if base_Z is None and base_pixels is not None:
+        raise DataError("near-duplicates: base_images without base; give the vectors of these images, too.")
+    if base_Z is not None and (pixels is None) != (base_pixels is None):
+        raise DataError("near-duplicates: give the images of both sets, or of none.")
+    if embed is not None and pixels is None:
+        raise DataError("near-duplicates: embed needs the images, of which copies are planted.")
+    if threshold is None and pixels is None:
         raise ConfigError("without images a threshold must be given: the largest distance of a pair, e.g. 0.05.")
-    if threshold is not None and not (threshold >= 0 and (images is None or threshold <= 1)):
-        legal = "a distance of at least 0" if images is None else "a score between 0 and 1"
+    if threshold is not None and not (threshold >= 0 and (pixels is None or threshold <= 1)):
+        legal = "a distance of at least 0" if pixels is None else "a score between 0 and 1"
         raise ConfigError(f"threshold is {threshold:g}; it must be {legal}.")
     if not 0 < precision < 1:
         raise ConfigError(f"precision is {precision:g}; it must lie between 0 and 1.")
-
-
-def _check_planted(
-    planted: Planted | None,
-    planted_Z: NDArray[np.float32] | None,
-    base: NDArray[np.float32],
-    images: NDArray[np.uint8] | None,
-) -> None:
-    if planted_Z is not None and (planted is None or images is None):
-        raise DataError("duplicates: planted_Z needs the planted copies and the images that they were made of.")
-    if planted is None:
-        return
-    if planted_Z is not None and planted_Z.shape != (len(planted.copies), base.shape[1]):
-        raise DataError(
-            f"duplicates: planted_Z {planted_Z.shape} must be ({len(planted.copies)}, {base.shape[1]}), a vector per copy."
-        )
-    if len(planted.copies) and not 0 <= planted.source_row.min() <= planted.source_row.max() < len(base):
-        raise DataError(f"duplicates: planted copies name source rows outside 0..{len(base) - 1}.")

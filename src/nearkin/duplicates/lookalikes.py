@@ -23,7 +23,7 @@ class Lookalikes:
 
     Attributes:
         a, b: int64, rows. pixels: float32, correlation of the small colour images, in [-1, 1].
-        correlation, detail: float32, after alignment (see aligned.py). distance: float32, in the embedding.
+        correlation, detail: float32, after alignment (see registration.py). distance: float32, in the embedding.
         rank: int64, of b among a's neighbours in the embedding, 1 = nearest. percentile: float64, the same from 0
             (nearest) to 1 (farthest).
         asked: images that were looked at. alike: those whose nearest in pixels correlates enough; these are the pairs

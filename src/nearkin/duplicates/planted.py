@@ -1,10 +1,10 @@
-"""Planted duplicates: copies of images, changed in known ways, on which a search for duplicates can be tested."""
+"""Planted copies: images changed in known ways, on which a search for duplicates is calibrated and tested."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,18 @@ Picture = NDArray[np.uint8]  # (H, W, C)
 COUNT = 1400
 
 
-class Planted(NamedTuple):
+@dataclass(frozen=True)
+class PlantedCopies:
     """Copies uint8 (M, C, H, W), the kind of change str (M,), and the row each is a copy of, int64 (M,)."""
 
-    copies: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     kind: NDArray[np.str_]
     source_row: NDArray[np.int64]
 
 
-def plant(images: NDArray[np.uint8], seed: int, *, kinds: tuple[str, ...] | None = None, count: int = COUNT) -> Planted:
+def plant(
+    images: NDArray[np.uint8], seed: int, *, kinds: tuple[str, ...] | None = None, count: int = COUNT
+) -> PlantedCopies:
     """Copies of images drawn at random, each changed in one way (or, "mixed", in several).
 
     Args:
@@ -48,7 +51,7 @@ def plant(images: NDArray[np.uint8], seed: int, *, kinds: tuple[str, ...] | None
     source = np.concatenate(order)[:count].astype(np.int64)
     kind = np.array([names[i % len(names)] for i in range(count)], dtype=np.str_)
     copies = np.stack([_change(images[row], name, rng) for row, name in zip(source, kind, strict=True)])
-    return Planted(copies, kind, source)
+    return PlantedCopies(copies, kind, source)
 
 
 def _change(image: NDArray[np.uint8], kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -57,7 +60,7 @@ def _change(image: NDArray[np.uint8], kind: str, rng: np.random.Generator) -> ND
 
 
 def _crop(picture: Picture, rng: np.random.Generator) -> Picture:
-    """A crop of 80 to 95 % of each side, brought back to the full size (so the aspect changes a little, too)."""
+    """A crop of 80 to 95 % of each side, brought back to the full size. The aspect changes a little, too."""
     height, width = picture.shape[:2]
     high, wide = (max(1, round(side * rng.uniform(0.8, 0.95))) for side in (height, width))
     top, left = rng.integers(0, height - high + 1), rng.integers(0, width - wide + 1)
@@ -66,7 +69,7 @@ def _crop(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def _shift(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Moved by up to 8 % of the side each way; the border is repeated where nothing is known."""
+    """Moved by up to 8 % of the side each way; the border is repeated."""
     height, width = picture.shape[:2]
     far = [max(1, round(0.08 * side)) for side in (height, width)]
     by = [0, 0]
@@ -85,7 +88,7 @@ def _jpeg(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def _brightness(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Contrast by 0.7 to 1.3, brightness by up to 30 grey levels, each channel by up to 8 more."""
+    """Contrast by 0.7 to 1.3, brightness by up to 30 gray levels, each channel by up to 8 more."""
     channels = picture.shape[2]
     gain, offset = rng.uniform(0.7, 1.3), rng.uniform(-30, 30) + rng.uniform(-8, 8, channels)
     mean = picture.mean()

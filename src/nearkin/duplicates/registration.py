@@ -1,47 +1,73 @@
-"""Do two images show the same shot? Aligned correlation of structure, in three steps from cheap to exact.
+"""Do two images show the same shot? Correlation of the aligned images, in three steps from cheap to exact.
 
-1. A coarse search on 16 x 16 pixels over shifts, flips and which image lies inside the other; most pairs end here.
-2. A search on 32 x 32 pixels over shifts of up to 3 pixels and scales.
-3. Gauss-Newton to a fraction of a pixel, with a scale per axis.
+1. :func:`place` on 16 x 16 pixels, over shifts, mirroring and which image lies inside the other. Most pairs end here.
+2. :func:`place` on 32 x 32 pixels, over shifts of up to 3 pixels and over scales.
+3. :func:`refine`: Gauss-Newton to a fraction of a pixel, with a scale per axis.
 
-Two bands are compared: grey, and its detail (a difference of Gaussians), because smooth images (sky above, grass
-below) correlate in grey without being the same.
+Two bands are compared: gray, and its detail (a difference of Gaussians), because smooth images (sky above, grass
+below) correlate in gray without being the same.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 from scipy.ndimage import uniform_filter
 
-from nearkin.duplicates.correlation import FLAT, place
-from nearkin.duplicates.ecc import refine
 from nearkin.errors import DataError
 
 GRID, REACH = 32, 3
 SCALES = (1.0, 0.83, 0.91, 1.1, 1.2)
 _COARSE, _COARSE_REACH, _COARSE_SCALES = 16, 2, (1.0, 0.85)
-# Detail below which a pair is not looked at further, on the coarse and on the fine grid. What they lose is measured
-# with every calibration (planted copies that are not compared count as missed).
+# Detail below which a pair is not compared further, on the coarse and on the fine grid. Every calibration measures what
+# these gates lose: planted copies that are not compared count as missed.
 COARSE_GATE, FINE_GATE = 0.6, 0.35
 _SIGMAS = (0.7, 2.0)  # of the difference of Gaussians, in pixels of either grid
 _WINDOW, _BLOCK = 7, 5  # of the local comparison and of the extent
 _STABLE = 0.0025  # share of the region's variance: flat windows count as alike unless one of them has structure
 _CHUNK = 2048
+# Gray levels^2 added to every variance, so that rounding noise in a flat region correlates with nothing.
+FLAT = 2.0
+
+# Of Gauss-Newton: steps; the most that one step, and all steps together, may change (pixels, pixels, scale, scale).
+_STEPS = 6
+_MOST_STEP = np.array([1.0, 1.0, 0.08, 0.08], dtype=np.float32)
+_MOST = np.array([4.0, 4.0, 0.3, 0.3], dtype=np.float32)
+# Keeps the equations solvable on flat images; far below what a structured image contributes.
+_DAMPING = np.array([1e-3, 1e-3, 0.1, 0.1], dtype=np.float32)
+
+
+class PairTable:
+    """Base of frozen dataclasses whose fields are arrays (or such tables, or None) with one row per pair."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
+
+    def __getitem__(self, index: NDArray[Any]) -> Self:
+        """The pairs at ``index`` (rows or a mask)."""
+        values = (getattr(self, item.name) for item in fields(self))  # type: ignore[arg-type]
+        return type(self)(*(None if value is None else value[index] for value in values))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The pairs of several tables of arrays, one after another."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class Alignment:
+class Alignment(PairTable):
     """The best alignment of M pairs.
 
     Attributes:
         compared: bool (M,), False where step 1 or 2 ended it; then correlation, local and extent are 0.
-        correlation: float32 (M,), of the aligned grey images, in [-1, 1].
+        correlation: float32 (M,), of the aligned gray images, in [-1, 1].
         detail: float32 (M,), of the aligned detail, in [-1, 1]; where not compared, from the step that ended it.
         local: float32 (M,), mean over 7 x 7 windows of the structural term of SSIM (Wang et al. 2004), in [-1, 1]:
             low where only the outline of an object agrees.
@@ -57,13 +83,6 @@ class Alignment:
     extent: NDArray[np.float32]
     flip: NDArray[np.bool_]
 
-    def __len__(self) -> int:
-        return len(self.detail)
-
-    def take(self, index: NDArray[np.int64]) -> Alignment:
-        """The pairs at ``index``."""
-        return Alignment(*(getattr(self, item.name)[index] for item in fields(self)))
-
 
 def align(
     first: NDArray[np.uint8], second: NDArray[np.uint8], pairs: NDArray[np.int64], *, threads: int | None = None
@@ -71,7 +90,7 @@ def align(
     """Align ``second[pairs[:, 1]]`` with ``first[pairs[:, 0]]``; in chunks of about 100 megabytes.
 
     Args:
-        first: uint8 (N, C, H, W). second: uint8 (M, C, H, W), of any size; both are brought to 32 x 32.
+        first: uint8 (N, C, H, W). second: uint8 (M, C, H, W), of any size. Both are brought to 32 x 32.
         pairs: int64 (P, 2), rows of first and second.
         threads: chunks worked on at once; default: the number of cores. The result does not depend on it.
     Raises:
@@ -81,24 +100,24 @@ def align(
         if images.ndim != 4 or 0 in images.shape[1:]:
             raise DataError(f"aligned check: images {images.shape} must be (N, C, H, W).")
     chunks = [pairs[start : start + _CHUNK] for start in range(0, max(1, len(pairs)), _CHUNK)]
-    small_first, small_second = (_small(images, pairs[:, side]) for side, images in enumerate((first, second)))
+    coarse_first, coarse_second = (_coarse(images, pairs[:, side]) for side, images in enumerate((first, second)))
 
     def work(rows: NDArray[np.int64]) -> Alignment:
         a, b = rows.T
-        return _align(first, second, a, b, small_first(a), small_second(b))
+        return _align(first, second, a, b, coarse_first(a), coarse_second(b))
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         parts = list(pool.map(work, chunks))
-    return Alignment(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Alignment)))
+    return Alignment.concatenate(parts)
 
 
-def _small(images: NDArray[np.uint8], wanted: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
-    """The coarse detail of images by row: made once for each image that is wanted, since it stands in several pairs."""
+def _coarse(images: NDArray[np.uint8], wanted: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
+    """A function from rows to their images' coarse detail, computed once per image, as an image stands in several pairs."""
     rows = np.unique(wanted)
     half = averages(GRID, _COARSE)
     made = np.zeros((len(rows), _COARSE, _COARSE), dtype=np.float32)
     for start in range(0, len(rows), _CHUNK):
-        part = grey(images[rows[start : start + _CHUNK]])
+        part = gray(images[rows[start : start + _CHUNK]])
         made[start : start + _CHUNK] = detail(np.asarray(half @ part @ half.T, dtype=np.float32))
     return lambda asked: made[np.searchsorted(rows, asked)]
 
@@ -108,24 +127,24 @@ def _align(
     second: NDArray[np.uint8],
     rows_a: NDArray[np.int64],
     rows_b: NDArray[np.int64],
-    small_a: NDArray[np.float32],
-    small_b: NDArray[np.float32],
+    coarse_a: NDArray[np.float32],
+    coarse_b: NDArray[np.float32],
 ) -> Alignment:
-    # The template is the middle of its image: it may be inside the other image's frame, or the other way round.
-    there, back = (place(x, y, _COARSE_REACH, _COARSE_SCALES) for x, y in ((small_a, small_b), (small_b, small_a)))
+    # The template is the middle of its image. It may lie inside the other image's frame, or the other way round.
+    there, back = (place(x, y, _COARSE_REACH, _COARSE_SCALES) for x, y in ((coarse_a, coarse_b), (coarse_b, coarse_a)))
     turned = back.value > there.value
     value, flip = np.where(turned, back.value, there.value), np.where(turned, back.flip, there.flip)
     alive = np.flatnonzero(value >= COARSE_GATE)
     turn, mirror = turned[alive, None, None], flip[alive, None, None]
-    a, b = grey(first[rows_a[alive]]), grey(second[rows_b[alive]])
+    a, b = gray(first[rows_a[alive]]), gray(second[rows_b[alive]])
     a, b = np.where(turn, b, a), np.where(turn, a, b)
     b = np.where(mirror, b[..., ::-1], b)
     fine_a, fine_b = detail(a), detail(b)
     placed = place(fine_a, fine_b, REACH, SCALES, mirror=False)
     value[alive] = placed.value
     good = np.flatnonzero(placed.value >= FINE_GATE)
-    steered = (np.stack([whole[good], fine[good]], axis=1) for whole, fine in ((a, fine_a), (b, fine_b)))
-    refined, seen, target = refine(next(steered), next(steered), placed.take(good), REACH)
+    bands_a, bands_b = (np.stack([x[good], fine[good]], axis=1) for x, fine in ((a, fine_a), (b, fine_b)))
+    refined, seen, target = refine(bands_a, bands_b, placed[good], REACH)
     alive = alive[good]
     compared = np.zeros(len(value), dtype=bool)
     correlation, local, extent = (np.zeros(len(value), dtype=np.float32) for _ in range(3))
@@ -135,8 +154,8 @@ def _align(
     return Alignment(compared, correlation, value, local, extent, flip)
 
 
-def grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (N, C, H, W) -> float32 (N, 32, 32), grey levels (mean of the channels)."""
+def gray(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 (N, C, H, W) -> float32 (N, 32, 32), gray levels (mean of the channels)."""
     flat = images.mean(axis=1, dtype=np.float32)
     if flat.shape[1:] == (GRID, GRID):
         return np.asarray(flat)
@@ -145,7 +164,7 @@ def grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def detail(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Difference of Gaussians of grey pictures (N, S, S)."""
+    """Difference of Gaussians of gray pictures (N, S, S)."""
     fine, coarse = (_gaussian(pictures.shape[-1], sigma) for sigma in _SIGMAS)
     return np.asarray(fine @ pictures @ fine.T - coarse @ pictures @ coarse.T)
 
@@ -186,3 +205,148 @@ def _gaussian(side: int, sigma: float) -> NDArray[np.float32]:
     offsets = np.arange(side)[:, None] - np.arange(side)
     weight = np.exp(-0.5 * np.square(offsets / sigma))
     return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Placement(PairTable):
+    """The best place of the templates of M pairs.
+
+    Attributes:
+        value: float32 (M,), normalised cross-correlation there, in [-1, 1].
+        shift: int64 (M, 2), rows and columns by which the second image is displaced against the first.
+        flip: bool (M,), whether the second image is mirrored left to right.
+        scale: float32 (M,), side of the first image's region relative to the second's window.
+    """
+
+    value: NDArray[np.float32]
+    shift: NDArray[np.int64]
+    flip: NDArray[np.bool_]
+    scale: NDArray[np.float32]
+
+
+def place(
+    a: NDArray[np.float32], b: NDArray[np.float32], reach: int, scales: tuple[float, ...], *, mirror: bool = True
+) -> Placement:
+    """Find where the middle of each ``a`` correlates best with its ``b``.
+
+    A window in the middle of ``a`` (the template) slides over ``b``: zero-mean normalised cross-correlation (Lewis 1995,
+    "Fast normalized cross-correlation"), by Fourier transforms. It ignores brightness and contrast. Ties go to the
+    earlier scale, then to the unmirrored image.
+
+    Args:
+        a, b: float32 (M, S, S), in gray levels; M pairs.
+        reach: largest shift in pixels, each way; the template's side is S - 2 reach.
+        scales: sides of the region of ``a`` relative to the template's; at most (S - 1) / (S - 2 reach - 1).
+        mirror: also look at ``b`` mirrored left to right.
+    """
+    n, side = len(a), a.shape[-1]
+    width, shifts = side - 2 * reach, 2 * reach + 1
+    spread = _window_spread(b, width)
+    sides = [(False, fft.rfft2(b), spread)]
+    if mirror:
+        sides.append((True, fft.rfft2(b[..., ::-1]), spread[..., ::-1]))
+    value = np.full(n, -np.inf, dtype=np.float32)
+    where, flipped = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+    scaled = np.ones(n, dtype=np.float32)
+    for scale in scales:
+        sampling = middle(side, width, scale)
+        template = sampling @ a @ sampling.T
+        template -= template.mean(axis=(1, 2), keepdims=True)
+        template /= width * width * np.sqrt(np.square(template).mean(axis=(1, 2), keepdims=True) + FLAT)
+        spectrum = np.conj(fft.rfft2(template, s=(side, side)))
+        for flip, spectrum_b, window in sides:
+            # Only windows inside the image are read: there the circular correlation does not wrap round.
+            product = fft.irfft2(spectrum * spectrum_b, s=(side, side))[:, :shifts, :shifts]
+            correlation = (product / window).reshape(n, shifts * shifts)
+            at = correlation.argmax(axis=1)
+            top = np.take_along_axis(correlation, at[:, None], axis=1)[:, 0]
+            better = top > value
+            value[better], where[better], flipped[better], scaled[better] = top[better], at[better], flip, scale
+    return Placement(value, np.stack(np.divmod(where, shifts), axis=1) - reach, flipped, scaled)
+
+
+def middle(side: int, width: int, scale: float) -> NDArray[np.float32]:
+    """(width, side): the middle of an image, ``scale * width`` pixels wide, read at ``width`` points (linear)."""
+    at = (side - 1) / 2 + (np.arange(width) - (width - 1) / 2) * scale
+    return np.asarray(np.maximum(0, 1 - np.abs(at[:, None] - np.arange(side))), dtype=np.float32)
+
+
+def _window_spread(b: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Standard deviation (with FLAT in the variance) of every window, (M, shifts, shifts)."""
+    centred = b - b.mean(axis=(1, 2), keepdims=True)
+    starts = np.arange(b.shape[-1] + 1 - width)[:, None]
+    inside = np.arange(b.shape[-1])
+    average = (((inside >= starts) & (inside < starts + width)) / width).astype(np.float32)
+    variance = average @ np.square(centred) @ average.T - np.square(average @ centred @ average.T)
+    return np.asarray(np.sqrt(np.maximum(variance, 0) + FLAT))
+
+
+def refine(
+    a: NDArray[np.float32], b: NDArray[np.float32], start: Placement, reach: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Refine placements to a fraction of a pixel, by Gauss-Newton on the normalised difference of the last band.
+
+    Maximises the enhanced correlation coefficient (Evangelidis & Psarakis 2008) over a shift and a scale per axis: what
+    cropping and resizing do to an image. It raises the correlation of a true copy towards 1, and hardly that of two
+    different images.
+
+    Args:
+        a, b: float32 (M, B, S, S), B bands in gray levels.
+        start: from :func:`place` with the same ``reach`` and ``mirror=False``.
+    Returns:
+        value float32 (M, B), correlation in each band;
+        first and second float32 (M, B, W, W), W = S - 2 reach: both regions, aligned, of mean 0.
+    """
+    n, side = len(a), a.shape[-1]
+    width = side - 2 * reach
+    u = (np.arange(width) - (width - 1) / 2).astype(np.float32)
+    centre = (side - 1) / 2
+    second = _centred(_read(b, *((centre + u + start.shift[:, k : k + 1]).astype(np.float32) for k in (0, 1))))
+    target = second[:, -1] / _norm(second)[:, -1, None, None]
+    steer = a[:, -1:]
+    slopes = np.gradient(steer, axis=2), np.gradient(steer, axis=3)
+    move = np.stack([np.zeros(n), np.zeros(n), start.scale - 1, start.scale - 1], axis=1).astype(np.float32)
+    best, kept = np.full(n, -np.inf, dtype=np.float32), move.copy()
+    for step in range(_STEPS + 1):
+        at = _points(move, u, centre, side)
+        seen = _centred(_read(steer, *at))
+        size = _norm(seen)[:, 0, None, None]
+        seen = seen[:, 0] / size
+        value = (seen * target).mean(axis=(1, 2))
+        better = value > best
+        best[better], kept[better] = value[better], move[better]
+        if step == _STEPS:
+            break
+        down, right = (_read(slope, *at)[:, 0] / size for slope in slopes)
+        jacobian = np.stack([down, right, down * u[:, None], right * u], axis=1).reshape(n, 4, width * width)
+        jacobian -= jacobian.mean(axis=2, keepdims=True)
+        missing = (target - seen).reshape(n, width * width, 1)
+        normal = jacobian @ jacobian.transpose(0, 2, 1) + np.diag(_DAMPING * width * width * 0.01)
+        change = np.linalg.solve(normal, jacobian @ missing)[..., 0]
+        move = np.clip(move + np.clip(change, -_MOST_STEP, _MOST_STEP), -_MOST, _MOST)
+    first = _centred(_read(a, *_points(kept, u, centre, side)))
+    value = (first * second).mean(axis=(2, 3)) / (_norm(first) * _norm(second))
+    return value, first, second
+
+
+def _points(
+    move: NDArray[np.float32], u: NDArray[np.float32], centre: float, side: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rows and columns (M, W) at which the first image is read; never outside it."""
+    rows, columns = (centre + move[:, k : k + 1] + u * (1 + move[:, k + 2 : k + 3]) for k in (0, 1))
+    return np.clip(rows, 0, side - 1), np.clip(columns, 0, side - 1)
+
+
+def _read(x: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bilinear reading (M, B, W, W) at a grid of rows and columns (M, W): two products of matrices."""
+    grid = np.arange(x.shape[-1], dtype=np.float32)
+    down, right = (np.maximum(0, 1 - np.abs(at[..., None] - grid)).astype(np.float32) for at in (rows, columns))
+    return np.asarray(down[:, None] @ x @ right[:, None].transpose(0, 1, 3, 2))
+
+
+def _centred(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(x - x.mean(axis=(2, 3), keepdims=True))
+
+
+def _norm(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.sqrt(np.square(x).mean(axis=(2, 3)) + FLAT))

@@ -1,8 +1,9 @@
-"""Near-duplicates of test images in train and within test, and what the probe reads without them."""
+"""Near-duplicates of test images in train and within test, and what the probe reads without them: a step of a study."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data import Splits
-from nearkin.duplicates.find import duplicate_free_rows, find_duplicates
-from nearkin.duplicates.grouping import components
+from nearkin.duplicates.find import NearDuplicates, connected_sets, duplicate_free_rows, near_duplicates
 from nearkin.duplicates.lookalikes import Lookalikes, explain, lookalikes_far_apart
-from nearkin.duplicates.pairs import Duplicates
 from nearkin.embeddings import Embeddings
 from nearkin.evaluate.knn import Labelled
 from nearkin.evaluate.linear import linear_probe
 from nearkin.evaluate.stats import wilson
-from nearkin.fileio import read_object, write_json
+from nearkin.fileio import read_object, to_json, write_json
 from nearkin.runs.finished import FinishedRun, first_seed
 from nearkin.search.exact import Neighbors, Search, merged
 
@@ -28,64 +27,112 @@ _SHOWN, _SHOWN_APART = 24, 12
 _LEAST = 60  # images below which nothing can be calibrated
 
 
+@dataclass(frozen=True)
+class ProbeWithoutDuplicates:
+    """Accuracy of the linear probe on all test images, and on the n that are left without duplicates, with interval."""
+
+    before: float
+    after: float
+    n: int
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class StudyDuplicates:
+    """Attributes:
+    across: test images in train and val. within: test images in test. test, base: their embeddings.
+    left: test images without duplicates, of each set within test all but one left out.
+    sets: rows of all images of the study, ascending, that pairs connect.
+    lookalikes: pairs of test images alike in pixels and far apart in the embedding. probe: None without labels.
+    """
+
+    across: NearDuplicates
+    within: NearDuplicates
+    test: Embeddings
+    base: Embeddings
+    left: int
+    sets: list[NDArray[np.int64]]
+    lookalikes: Lookalikes
+    probe: ProbeWithoutDuplicates | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; of pairs a seeded choice."""
+        interval = list(wilson(len(self.across.rows), len(self.test)))
+        return {
+            "across": self.across.to_dict() | {"interval": interval},
+            "within": self.within.to_dict(),
+            "shown": {
+                "across": _shown(self.across, self.test, self.base),
+                "within": _shown(self.within, self.test, self.test),
+                "apart": _shown_apart(self.lookalikes, self.test),
+            },
+            "apart": explain(self.lookalikes, self.test.labels),
+            "left": self.left,
+            "sets": to_json(self.sets),
+            "probe": to_json(self.probe),
+        }
+
+
 def duplicate_uses(
     study: Path, runs: list[FinishedRun], splits: Splits, say: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """JSON-able: "across" (test in train and val), "within" (test), pairs to show, "sets" of rows that are connected by
-    pairs, look-alikes that the embedding parts, the probe before and after.
+    """:class:`StudyDuplicates` by one run of the study, as a dict; None where no run or too few images are there.
 
-    Calibrated on planted copies by pixels alone, so no model is needed. Saved in uses/duplicates.json.
+    Saved in uses/duplicates.json, and read from there while the run is the same.
     """
     by_name = {run.method: run for run in first_seed(runs)}
     run = next((by_name[name] for name in _PREFERRED if name in by_name), None)
     if run is None or min(len(splits.train), len(splits.test)) < _LEAST:
         return None
-    path = study / "uses" / "duplicates.json"
+    path, key = study / "uses" / "duplicates.json", f"{_VERSION} {run.digest}"
     if path.exists():
-        found = read_object(path)
-        if found.get("key") == _key(run):
-            return found
+        saved = read_object(path)
+        if saved.get("key") == key:
+            return saved
     say(f"  near-duplicates by {run.title}")
-    made = run.embeddings()
-    test = made.part("test")
-    known = np.flatnonzero(made.split != "test")
-    base = made.take(known)  # train, then val, as the study stored them
+    step = study_duplicates(run.embeddings(), splits, run.find, run.accuracy)
+    out = {"key": key, "title": run.title, "layer": run.layer, **step.to_dict()}
+    write_json(path, out)
+    return out
+
+
+def study_duplicates(
+    embeddings: Embeddings, splits: Splits, search: Search, accuracy: float | None
+) -> StudyDuplicates:
+    """Near-duplicates of the test images, calibrated on planted copies by pixels alone: no model is needed.
+
+    Args:
+        embeddings: of all images of the study: train, then val, and test in the order of ``splits``.
+        search: what finds neighbours, such as one that keeps what it has found. accuracy: of the linear probe on test.
+    """
+    test = embeddings.part("test")
+    known = np.flatnonzero(embeddings.split != "test")
+    base = embeddings.take(known)
     base_images = np.concatenate([splits.train.images, splits.val.images])
     test_images = np.asarray(splits.test.images)
-    find = _by_parts(run.find, int((base.split == "train").sum()))
-    across = find_duplicates(test.Z, test_images, base=base.Z, base_images=base_images, find=find)
-    within = find_duplicates(test.Z, test_images, find=run.find)
+    by_parts = _by_parts(search, int((base.split == "train").sum()))
+    across = near_duplicates(test, test_images, base=base, base_images=base_images, search=by_parts)
+    within = near_duplicates(test, test_images, search=search)
     rows = duplicate_free_rows(len(test), across, within)
-    parted = lookalikes_far_apart(test_images, test.Z, count=_SHOWN_APART)
-    low, high = wilson(len(across.rows()), len(test))
-    found = {
-        "key": _key(run),
-        "title": run.title,
-        "layer": run.layer,
-        "across": across.to_dict() | {"interval": [low, high]},
-        "within": within.to_dict(),
-        "shown": {
-            "across": _pairs(across, test, base),
-            "within": _pairs(within, test, test),
-            "apart": _apart(parted, test),
-        },
-        "apart": explain(parted, test.labels),
-        "left": len(rows),
-        "sets": _sets(made, known, across, within),
-        "probe": _probe(made, rows, run.accuracy),
-    }
-    write_json(path, found)
-    return found
+    in_test = np.flatnonzero(embeddings.split == "test")
+    a = np.concatenate([in_test[across.pairs.a], in_test[within.pairs.a]])
+    b = np.concatenate([known[across.pairs.b], in_test[within.pairs.b]])
+    return StudyDuplicates(
+        across,
+        within,
+        test,
+        base,
+        len(rows),
+        connected_sets(len(embeddings), a, b),
+        lookalikes_far_apart(test_images, test.Z, count=_SHOWN_APART),
+        _probe(embeddings, rows, accuracy),
+    )
 
 
-def _key(run: FinishedRun) -> str:
-    return f"{_VERSION} {run.digest}"
+def _by_parts(search: Search, first: int) -> Search:
+    """Search a base by its first rows and the rest, each with ``search``, which may have been asked for one of them."""
 
-
-def _by_parts(find: Search, first: int) -> Search:
-    """A search of a base by its first rows and the rest, each by ``find``, which may have been asked for one of them."""
-
-    def search(
+    def in_two_parts(
         queries: NDArray[np.float32],
         base: NDArray[np.float32],
         k: int,
@@ -95,36 +142,33 @@ def _by_parts(find: Search, first: int) -> Search:
         own: NDArray[np.int64] | None = None,
     ) -> Neighbors:
         if exclude_self or own is not None or not 0 < first < len(base):
-            return find(queries, base, k, metric=metric, exclude_self=exclude_self, own=own)
-        near = find(queries, base[:first], min(k, first), metric=metric)
-        rest = find(queries, base[first:], min(k, len(base) - first), metric=metric)
+            return search(queries, base, k, metric=metric, exclude_self=exclude_self, own=own)
+        near = search(queries, base[:first], min(k, first), metric=metric)
+        rest = search(queries, base[first:], min(k, len(base) - first), metric=metric)
         return merged([near, Neighbors(rest.distances, rest.indices + first)], k)
 
-    return search
+    return in_two_parts
 
 
-def _sets(made: Embeddings, known: NDArray[np.int64], across: Duplicates, within: Duplicates) -> list[list[int]]:
-    """Rows of all images, ascending, that pairs of either search connect."""
-    test = np.flatnonzero(made.split == "test")
-    a = np.concatenate([test[across.pairs.a], test[within.pairs.a]])
-    b = np.concatenate([known[across.pairs.b], test[within.pairs.b]])
-    group = components(len(made), a, b)
-    return [np.flatnonzero(group == number).tolist() for number in range(int(group.max(initial=-1)) + 1)]
+def _probe(
+    embeddings: Embeddings, rows: NDArray[np.int64], accuracy: float | None
+) -> ProbeWithoutDuplicates | None:
+    """Linear probe on these test images, fitted on train as ever."""
+    test = embeddings.part("test").take(rows)
+    parts: list[Labelled] = []
+    for part in (embeddings.part("train"), embeddings.part("val"), test):
+        if part.labels is None or not part.labelled:
+            return None
+        parts.append((part.Z[part.labels >= 0], part.labels[part.labels >= 0]))
+    if accuracy is None or len(embeddings.classes) < 2:
+        return None
+    after = linear_probe(parts[0], parts[1], parts[2], len(embeddings.classes))
+    return ProbeWithoutDuplicates(accuracy, after.accuracy, after.n, after.interval)
 
 
-def _apart(found: Lookalikes, test: Embeddings) -> list[dict[str, Any]]:
-    """The pairs alike in pixels that the embedding puts farthest apart."""
-    names = ("percentile", "distance", "pixels", "detail")
-    return [
-        {"a": str(test.ids[found.a[i]]), "b": str(test.ids[found.b[i]]), "rank": int(found.rank[i])}
-        | {name: float(getattr(found, name)[i]) for name in names}
-        for i in range(len(found.a))
-    ]
-
-
-def _pairs(found: Duplicates, asked: Embeddings, base: Embeddings) -> list[dict[str, Any]]:
+def _shown(duplicates: NearDuplicates, asked: Embeddings, base: Embeddings) -> list[dict[str, Any]]:
     """A seeded choice of the pairs, best score first."""
-    pairs = found.pairs
+    pairs = duplicates.pairs
     pick = np.sort(np.random.default_rng(0).permutation(len(pairs))[:_SHOWN])
     return [
         {
@@ -137,15 +181,11 @@ def _pairs(found: Duplicates, asked: Embeddings, base: Embeddings) -> list[dict[
     ]
 
 
-def _probe(made: Embeddings, rows: np.ndarray, before: float | None) -> dict[str, Any] | None:
-    """Linear probe on the test images without duplicates, fitted as ever on train."""
-    test = made.part("test").take(rows)
-    parts: list[Labelled] = []
-    for part in (made.part("train"), made.part("val"), test):
-        if part.labels is None or not (part.labels >= 0).any():
-            return None
-        parts.append((part.Z[part.labels >= 0], part.labels[part.labels >= 0]))
-    if before is None or len(made.classes) < 2:
-        return None
-    after = linear_probe(parts[0], parts[1], parts[2], len(made.classes))
-    return {"before": before, "after": after.accuracy, "n": after.n, "interval": list(after.interval)}
+def _shown_apart(alike: Lookalikes, test: Embeddings) -> list[dict[str, Any]]:
+    """The pairs alike in pixels that the embedding puts farthest apart."""
+    names = ("percentile", "distance", "pixels", "detail")
+    return [
+        {"a": str(test.ids[alike.a[i]]), "b": str(test.ids[alike.b[i]]), "rank": int(alike.rank[i])}
+        | {name: float(getattr(alike, name)[i]) for name in names}
+        for i in range(len(alike.a))
+    ]
