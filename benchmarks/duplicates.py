@@ -60,7 +60,9 @@ def main() -> None:
         arguments.sizes, arguments.dim = "600,1200", 16
     sizes = [int(text) for text in arguments.sizes.split(",")]
 
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.dim} dimensions, k = {N_NEIGHBORS}, 32 x 32 pixels")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {arguments.dim} dimensions, k = {N_NEIGHBORS}, 32 x 32 pixels"
+    )
     print(
         f"{'images':>8} {'cpu s':>8} {'wall s':>8} {'neighbours':>11} {'rest':>7} {'us/image':>9} {'recall':>7} {'wrong':>6}"
     )

@@ -7,8 +7,17 @@ import json
 import numpy as np
 import pytest
 
+from nearkin.duplicates.calibration import (
+    Calibration,
+    Decoys,
+    PairFeatures,
+    best_of_images,
+    calibrate,
+    lowest,
+    power,
+    precision,
+)
 from nearkin.fileio import to_json
-from nearkin.duplicates.calibration import Calibration, Decoys, PairFeatures, best_of_images, calibrate, lowest, power, precision
 
 RNG = np.random.default_rng(0)
 KINDS = np.tile(["crop", "flip"], 200)
@@ -18,7 +27,9 @@ def features(rng: np.random.Generator, n: int, centre: float) -> PairFeatures:
     return PairFeatures(rng.normal(centre, 0.5, size=(n, 2)), np.ones(n, dtype=bool))
 
 
-def run(duplicates: int, seed: int = 0, contaminated: int = 0, kind: np.ndarray = KINDS) -> tuple[Calibration, PairFeatures]:
+def run(
+    duplicates: int, seed: int = 0, contaminated: int = 0, kind: np.ndarray = KINDS
+) -> tuple[Calibration, PairFeatures]:
     """4,000 images in one candidate pair each, some of them duplicates; the same images in negative pairs."""
     rng = np.random.default_rng(seed)
     candidates = features(rng, 4000, 0)
@@ -28,7 +39,15 @@ def run(duplicates: int, seed: int = 0, contaminated: int = 0, kind: np.ndarray 
     rows = np.stack([np.arange(4000), np.arange(4000) + 4000], axis=1)
     proposed = np.ones(len(kind), dtype=bool)
     made = calibrate(
-        ("x", "y"), features(rng, len(kind), 4), kind, proposed, negatives, candidates, negative_rows=rows, candidate_rows=rows, within=False
+        ("x", "y"),
+        features(rng, len(kind), 4),
+        kind,
+        proposed,
+        negatives,
+        candidates,
+        negative_rows=rows,
+        candidate_rows=rows,
+        within=False,
     )
     assert made is not None
     return made, candidates
@@ -73,7 +92,15 @@ def test_what_was_not_compared_scores_0_and_counts_as_missed() -> None:
     rows = np.stack([np.arange(1000), np.arange(1000) + 1000], axis=1)
     proposed = rng.random(400) > 0.1
     made = calibrate(
-        ("x", "y"), positives, KINDS, proposed, features(rng, 1000, 0), features(rng, 1000, 0), negative_rows=rows, candidate_rows=rows, within=True
+        ("x", "y"),
+        positives,
+        KINDS,
+        proposed,
+        features(rng, 1000, 0),
+        features(rng, 1000, 0),
+        negative_rows=rows,
+        candidate_rows=rows,
+        within=True,
     )
     assert made is not None
     assert made.score(positives)[~positives.compared].max() == 0
@@ -89,8 +116,31 @@ def test_too_few_copies_or_no_negatives() -> None:
     blind = PairFeatures(np.zeros((400, 2)), np.zeros(400, dtype=bool))
     proposed = np.ones(400, dtype=bool)
     candidates, rows = features(rng, 5, 0), np.arange(10).reshape(5, 2)
-    assert calibrate(("x", "y"), blind, KINDS, proposed, nothing, candidates, negative_rows=none, candidate_rows=rows, within=True) is None
-    made = calibrate(("x", "y"), features(rng, 400, 4), KINDS, proposed, nothing, candidates, negative_rows=none, candidate_rows=rows, within=True)
+    assert (
+        calibrate(
+            ("x", "y"),
+            blind,
+            KINDS,
+            proposed,
+            nothing,
+            candidates,
+            negative_rows=none,
+            candidate_rows=rows,
+            within=True,
+        )
+        is None
+    )
+    made = calibrate(
+        ("x", "y"),
+        features(rng, 400, 4),
+        KINDS,
+        proposed,
+        nothing,
+        candidates,
+        negative_rows=none,
+        candidate_rows=rows,
+        within=True,
+    )
     assert made is not None and (made.score(candidates) < made.threshold).all()
 
 

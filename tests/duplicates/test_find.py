@@ -13,9 +13,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import squareform
 
+import nearkin
 from nearkin.duplicates.find import components, duplicate_free_rows, duplicate_sets, link, near_duplicates
 from nearkin.duplicates.planted import KINDS, plant
 from nearkin.duplicates.registration import align
+from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 
 Textures = Callable[..., NDArray[np.uint8]]
@@ -55,7 +57,9 @@ def test_planted_duplicates_of_every_kind_are_found_across_sets(world: dict[str,
         mine = {(400 + i, int(s)) for i, s in enumerate(world["source"]) if world["kind"][i] == kind}
         assert len(mine & got) >= 8, kind
     assert duplicates.verified and not duplicates.within and duplicates.calibration is not None
-    assert (np.diff(duplicates.pairs.score) <= 0).all() and duplicates.share == pytest.approx(len(duplicates.rows) / 470)
+    assert (np.diff(duplicates.pairs.score) <= 0).all() and duplicates.share == pytest.approx(
+        len(duplicates.rows) / 470
+    )
     report = duplicates.to_dict()
     assert set(report["calibration"]["evaluation"]["recall_by_kind"]) == set(KINDS)
     json.dumps(report, allow_nan=False)
@@ -79,7 +83,8 @@ def test_within_one_set_each_pair_once(textures: Textures) -> None:
     assert duplicates.within and (duplicates.pairs.a < duplicates.pairs.b).all()
     got = set(zip(duplicates.pairs.a.tolist(), duplicates.pairs.b.tolist(), strict=True))
     assert (
-        len(got) == len(duplicates.pairs) and len(got & {(int(s), 300 + i) for i, s in enumerate(planted.source_row)}) >= 18
+        len(got) == len(duplicates.pairs)
+        and len(got & {(int(s), 300 + i) for i, s in enumerate(planted.source_row)}) >= 18
     )
     keep = duplicate_free_rows(320, within=duplicates)
     assert len(keep) == 320 - len(got) and set(range(300)) <= set(keep.tolist()) | set(planted.source_row.tolist())
@@ -92,6 +97,21 @@ def test_random_images_give_none(textures: Textures) -> None:
         for Z in (embed(images), rng.normal(size=(300, 8)).astype(np.float32)):
             duplicates = near_duplicates(Z, images, n_copies=350)
             assert len(duplicates.pairs) == 0 and duplicates.share == 0 and duplicates.to_dict()["pairs"] == 0
+
+
+def test_embeddings_and_images_of_any_layout_are_taken_and_rows_fit_together(textures: Textures) -> None:
+    images = textures(52).copy()
+    images[50:] = images[:2]
+    made = near_duplicates(Embeddings.from_numpy(embed(images)), images, n_copies=140)
+    again = nearkin.near_duplicates(embed(images).astype(np.float64), images.transpose(0, 2, 3, 1), n_copies=140)
+    assert made.pairs.rows.tolist() == again.pairs.rows.tolist() == [[0, 50], [1, 51]]
+    assert [rows.tolist() for rows in made.sets] == [[0, 50], [1, 51]] and made.rows.tolist() == [0, 1, 50, 51]
+    assert made.precision is not None and 0 < made.precision <= 1
+    assert near_duplicates(embed(images), images, threshold=0.9, n_copies=140).precision is None
+    gray = near_duplicates(embed(images), images[:, 0], n_copies=140)
+    assert gray.pairs.exact.all() and len(gray.pairs) == 2
+    across = near_duplicates(embed(images), images, base=embed(images), base_images=images, n_copies=140)
+    assert across.share == 1 and across.sets == []
 
 
 def test_equals_brute_force_over_all_pairs(textures: Textures) -> None:
@@ -138,7 +158,10 @@ def test_without_images_nothing_is_verified() -> None:
     Z = np.array([[1, 0], [1, 0.01], [0, 1], [-1, 0]], dtype=np.float32)
     duplicates = near_duplicates(Z, threshold=0.01, n_neighbors=2)
     assert not duplicates.verified and duplicates.pairs.a.tolist() == [0] and duplicates.pairs.b.tolist() == [1]
-    assert np.isnan(duplicates.pairs.score).all() and set(duplicates.pairs.columns()) == {"distance", "relative_distance"}
+    assert np.isnan(duplicates.pairs.score).all() and set(duplicates.pairs.columns()) == {
+        "distance",
+        "relative_distance",
+    }
     assert duplicate_sets(duplicates.pairs, duplicates, Z, None).component.tolist() == [0, 0, -1, -1]
     json.dumps(duplicates.to_dict(), allow_nan=False)
 

@@ -114,7 +114,9 @@ def test_equals_a_loop_over_all_windows() -> None:
                         if value > best[0]:
                             best = (float(value), (y - 2, x - 2), flip, scale)
         assert placed.value[i] == pytest.approx(best[0], abs=1e-4)
-        assert tuple(placed.shift[i]) == best[1] and placed.flip[i] == best[2] and placed.scale[i] == np.float32(best[3])
+        assert (
+            tuple(placed.shift[i]) == best[1] and placed.flip[i] == best[2] and placed.scale[i] == np.float32(best[3])
+        )
 
 
 def test_a_shift_and_a_mirror_are_placed() -> None:

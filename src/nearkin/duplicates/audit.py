@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data.sources import images_of
-from nearkin.duplicates.find import DuplicatePairs, DuplicateSets, Embed, NearDuplicates, duplicate_sets, near_duplicates
+from nearkin.duplicates.find import (
+    DuplicatePairs,
+    DuplicateSets,
+    Embed,
+    NearDuplicates,
+    duplicate_sets,
+    near_duplicates,
+)
 from nearkin.duplicates.lookalikes import Lookalikes, explain, lookalikes_far_apart
 from nearkin.embeddings import Embeddings, rows_of
 from nearkin.embeddings.table import add_columns

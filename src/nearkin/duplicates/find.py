@@ -106,8 +106,9 @@ class NearDuplicates:
     def precision(self) -> float | None:
         """Expected share of true duplicates among the images in ``rows``, in [0, 1].
 
-        Estimated on images that played no part in choosing the threshold. None where it is not known: nothing was
-        calibrated, another threshold was given, or none of these images has a near-duplicate.
+        Estimated on images that played no part in choosing the threshold, with caution: half a mistake is added, so of a
+        few hundred images it is low, whatever they hold. None where it is not known: nothing was calibrated, another
+        threshold was given, or none of these images has a near-duplicate.
         """
         known = self.calibration is not None and self.threshold == self.calibration.threshold
         return self.calibration.evaluation.precision if known and self.calibration is not None else None

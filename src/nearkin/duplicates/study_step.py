@@ -96,9 +96,7 @@ def duplicate_uses(
     return out
 
 
-def study_duplicates(
-    embeddings: Embeddings, splits: Splits, search: Search, accuracy: float | None
-) -> StudyDuplicates:
+def study_duplicates(embeddings: Embeddings, splits: Splits, search: Search, accuracy: float | None) -> StudyDuplicates:
     """Near-duplicates of the test images, calibrated on planted copies by pixels alone: no model is needed.
 
     Args:
@@ -150,9 +148,7 @@ def _by_parts(search: Search, first: int) -> Search:
     return in_two_parts
 
 
-def _probe(
-    embeddings: Embeddings, rows: NDArray[np.int64], accuracy: float | None
-) -> ProbeWithoutDuplicates | None:
+def _probe(embeddings: Embeddings, rows: NDArray[np.int64], accuracy: float | None) -> ProbeWithoutDuplicates | None:
     """Linear probe on these test images, fitted on train as ever."""
     test = embeddings.part("test").take(rows)
     parts: list[Labelled] = []
