@@ -381,3 +381,27 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def label_text(value: Any) -> str | None:
+    """A label of any table as text: the one rule for CSV, Parquet, JSON, arrays and embeddings.
+
+    None for what is missing: None, NaN, NaT, empty text. A fraction that is a whole number is written as one, because pandas
+    makes fractions of whole numbers where some are missing.
+
+    Raises:
+        ValueError: several values in one cell, or bytes that are no text.
+    """
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (not isinstance(value, (list, tuple, dict, np.ndarray)) and value != value):
+        return None
+    if isinstance(value, (list, tuple, dict, set, np.ndarray)):
+        raise ValueError(f"a label must be one value, not several: {str(value)[:50]}")
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() or None

@@ -19,12 +19,12 @@ def test_csv_and_parquet_agree(tmp_path: Path) -> None:
     columns = {"path": ["a/1.png", "a/2.png"], "label": ["cat", None], "split": ["train", "val"]}
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
     expected = {"a/1.png": ("cat", "train"), "a/2.png": (None, "test")}
-    assert read_labels(tmp_path / "x.csv") == read_labels(tmp_path / "x.parquet") == expected
+    assert read_labels(tmp_path / "x.csv").rows == read_labels(tmp_path / "x.parquet").rows == expected
 
 
 def test_validation_joins_train_where_there_is_a_test_split(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("path,label,split\na,c,train\nb,c,Val\nc,d,test\n")
-    assert {path: split for path, (_, split) in read_labels(tmp_path / "x.csv").items()} == {
+    assert {path: split for path, (_, split) in read_labels(tmp_path / "x.csv").rows.items()} == {
         "a": "train",
         "b": "train",
         "c": "test",
@@ -57,7 +57,7 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_any_bytes_parse_or_raise_one_line(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.csv").write_bytes(b"path,label\n" + data)
     try:
-        assert read_labels(tmp_path / "x.csv")
+        assert read_labels(tmp_path / "x.csv").rows
     except DataError as error:
         assert str(error)
 
@@ -67,4 +67,4 @@ def test_any_bytes_parse_or_raise_one_line(tmp_path: Path, data: bytes) -> None:
 )
 def test_what_spreadsheets_write(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert read_labels(tmp_path / "x.csv") == {"a/1.png": ("cat", None)}
+    assert read_labels(tmp_path / "x.csv").rows == {"a/1.png": ("cat", None)}

@@ -11,17 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nearkin.data.decode import choose_size, to_square
-from nearkin.data.imageset import Dataset, ImageSet, fingerprint
+from nearkin.data.decode import ValueRange, choose_size, over_white, scaled, to_square
+from nearkin.data.imageset import UNLABELLED, Dataset, ImageSet, fingerprint
 from nearkin.errors import DataError, reading
-from nearkin.fileio import check_unpacked, read_arrays
+from nearkin.fileio import check_unpacked, label_text, read_arrays
 
 _IMAGES = ("images", "x", "X")
 _LABELS = ("labels", "y")
 
 
-def to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.uint8]:
-    """(N, H, W), (N, H, W, C) or (N, C, H, W), integers 0..255 or floats in [0, 1] -> uint8 (N, 3, S, S)."""
+def to_images(
+    values: NDArray[Any], where: str, size: int | None, value_range: ValueRange | None = None
+) -> NDArray[np.uint8]:
+    """(N, H, W), (N, H, W, C) or (N, C, H, W), integers 0..255 or floats in [0, 1] -> uint8 (N, 3, S, S).
+
+    A fourth channel is transparency, which is laid over white. ``value_range``: other values, what is black and what is white.
+    """
     if values.dtype.kind not in "uif" or values.ndim not in (3, 4) or 0 in values.shape:
         raise DataError(
             f"{where}: images must be numbers (N, H, W), (N, H, W, C) or (N, C, H, W); got {values.dtype} {values.shape}."
@@ -32,16 +37,23 @@ def to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.
         values = values.transpose(0, 3, 1, 2)
     if values.shape[1] not in (1, 3, 4):
         raise DataError(f"{where}: images need 1, 3 or 4 channels; got shape {values.shape}.")
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise DataError(f"{where}: images hold non-finite values.")
-        values = values * 255 + 0.5 if values.max() <= 1 else values
-    if values.min() < 0 or values.max() >= 256:
-        raise DataError(
-            f"{where}: pixel values must lie in 0..255 (or floats in [0, 1]); got {values.min()}..{values.max()}."
-        )
-    images = values.astype(np.uint8)
-    images = np.repeat(images, 3, axis=1) if images.shape[1] == 1 else images[:, :3]
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError(f"{where}: images hold non-finite values.")
+    if value_range is not None:
+        images = np.stack([scaled(image, value_range) for image in values])
+    else:
+        if values.dtype.kind == "f":
+            values = values * 255 + 0.5 if values.max() <= 1 else values
+        if values.min() < 0 or values.max() >= 256:
+            raise DataError(
+                f"{where}: pixel values must lie in 0..255 (or floats in [0, 1]); got {values.min()}..{values.max()}. "
+                "Say with --value-range LOW,HIGH what is black and what is white."
+            )
+        images = values.astype(np.uint8)
+    if images.shape[1] == 4:
+        opaque = [over_white(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))) for image in images]
+        images = np.stack([np.asarray(image).transpose(2, 0, 1) for image in opaque])
+    images = np.repeat(images, 3, axis=1) if images.shape[1] == 1 else images
     height, width = images.shape[2:]
     side = size or choose_size([(width, height)])
     if (height, width) != (side, side):
@@ -51,7 +63,7 @@ def to_images(values: NDArray[Any], where: str, size: int | None) -> NDArray[np.
     return np.ascontiguousarray(images)
 
 
-def load_npz(path: Path, size: int | None) -> Dataset:
+def load_npz(path: Path, size: int | None, value_range: ValueRange | None = None) -> Dataset:
     """Arrays images (or x) and, optionally, labels (or y); or x_train, y_train, x_test, y_test.
 
     Labels are numbers, or strings as class names. Raises DataError for object arrays (they would need pickle).
@@ -77,17 +89,24 @@ def load_npz(path: Path, size: int | None) -> Dataset:
     if len(kinds) > 1 or "neither" in kinds:
         raise DataError(f"{path}: labels must all be numbers or all be text.")
     given = [labels.ravel() for _, labels in pairs.values() if labels is not None]
-    found, codes = np.unique(np.concatenate(given), return_inverse=True) if given else ((), np.zeros(0, np.int64))
+    values_there, codes = (
+        np.unique(np.concatenate(given), return_inverse=True) if given else ((), np.zeros(0, np.int64))
+    )
     with reading(f"{path}: the labels' text"):
-        classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in found)
+        named = [label_text(value) for value in values_there]
+    classes = tuple(dict.fromkeys(name for name in named if name is not None))  # in the order of the values
+    order = {name: k for k, name in enumerate(classes)}
+    numbers_of = np.array([UNLABELLED if name is None else order[name] for name in named], dtype=np.int64)
+    if given:
+        codes = numbers_of[codes]
     sets = {}
     for split, (values, labels) in pairs.items():
-        images = to_images(values, f"{path} ({split})", size)
+        images = to_images(values, f"{path} ({split})", size, value_range)
         numbers = None
-        if labels is not None:
+        if labels is not None and classes:
             numbers, codes = codes[: len(images)].astype(np.int64), codes[len(images) :]
         ids = np.array([f"{split}/{i:06d}" for i in range(len(images))])
-        sets[split] = ImageSet(images, ids, numbers, classes if labels is not None else ())
+        sets[split] = ImageSet(images, ids, numbers, classes if numbers is not None else ())
     train, test = sets["train"], sets.get("test")
     return Dataset(path.stem, str(path), train, test, fingerprint(train, test))
 

@@ -128,6 +128,34 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Files, rows, samples or links that did not become images: why, how many, and one of them."""
+
+    reason: str
+    count: int
+    example: str
+
+    def __str__(self) -> str:
+        return f"left out: {self.count:,} {self.reason}, e.g. {self.example}"
+
+
+class LeftOutCounter:
+    """Counts what is left out by reason, in the order of the reasons' first cases."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, str]] = {}
+
+    def add(self, reason: str, example: str, count: int = 1) -> None:
+        """Count one, or ``count``, left out for this reason."""
+        before, first = self._seen.get(reason, (0, example))
+        self._seen[reason] = before + count, first
+
+    def all(self) -> tuple[LeftOut, ...]:
+        """What was counted."""
+        return tuple(LeftOut(reason, count, example) for reason, (count, example) in self._seen.items())
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What ``nearkin.data.load`` returns.
 
@@ -139,6 +167,7 @@ class Dataset:
         fingerprint: hex digest of the content (images, ids, labels).
         skipped: unreadable files.
         notes: one-line remarks for the user ("resized 120 images of mixed sizes to 64 x 64").
+        left_out: whatever else did not become an image, by reason.
     """
 
     name: str
@@ -148,6 +177,7 @@ class Dataset:
     fingerprint: str
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)

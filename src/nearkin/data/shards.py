@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -15,13 +16,30 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from nearkin.data.decode import EXTENSIONS, MAX_RECORD, EncodedImage, ShardImage, decode, to_square
-from nearkin.data.imageset import Skipped
-from nearkin.data.parquet import open_parquet, parquet_records
+from nearkin.data.decode import (
+    EXTENSIONS,
+    FOREIGN,
+    MAX_RECORD,
+    SNIFFED,
+    EncodedImage,
+    ShardImage,
+    ValueRange,
+    common_range,
+    decode,
+    gray_levels,
+    range_note,
+    sniff,
+    to_square,
+)
+from nearkin.data.imageset import LeftOutCounter, Skipped
+from nearkin.data.layout import split_name
+from nearkin.data.parquet import choose_columns, open_parquet, parquet_records
 from nearkin.errors import DataError
+from nearkin.fileio import label_text
 from nearkin.system import map_ahead
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_TEXTS = (".txt", ".json", ".cls", ".cls2", ".xml", ".npy", ".npz", ".pth", ".pyd", ".index", ".id", ".mp4", ".wav")
 _MAX_TEXT = 1024**2  # bytes of a header or of a label file
 _MAX_TOTAL = 64 * 1024**3  # bytes of a shard after unpacking
 _HEADERS = (
@@ -56,26 +74,27 @@ def _parts(name: str) -> tuple[str, str]:
     return folder + slash + stem, extension.lower()
 
 
-def tar_records(file: IO[bytes], where: str) -> Iterator[EncodedImage]:
-    """The samples of a tar (compressed or not) in its order. A sample without an image is no sample.
+def tar_records(file: IO[bytes], where: str, left_out: LeftOutCounter | None = None) -> Iterator[EncodedImage]:
+    """The samples of a tar (compressed or not) in its order. A sample without an image is none, and is counted.
 
     The label is the text of ``.cls``, or "label" (or "cls") of ``.json``.
 
     Raises:
         DataError: not a tar or a damaged one, a name that points outside, or more than 64 GB after unpacking.
     """
+    counter = left_out or LeftOutCounter()
     try:
         with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Checked) as tar:
-            members = ((_parts(member.name), member) for member in _files(tar, where))
+            members = ((_parts(member.name), member) for member in _files(tar, where, counter))
             for key, group in groupby(members, key=lambda item: item[0][0]):
-                record = _sample(tar, key, ((extension, member) for (_, extension), member in group))
+                record = _sample(tar, key, ((extension, member) for (_, extension), member in group), counter)
                 if record is not None:
                     yield record
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{where} is not a readable tar, or damaged ({' '.join(str(error).split())}).") from error
 
 
-def _files(tar: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInfo]:
+def _files(tar: tarfile.TarFile, where: str, counter: LeftOutCounter) -> Iterator[tarfile.TarInfo]:
     """Regular files that are not hidden. Links, devices and folders are passed over: nothing is followed."""
     total = 0
     while (member := tar.next()) is not None:
@@ -88,24 +107,51 @@ def _files(tar: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInfo]:
         total += member.size
         if total > _MAX_TOTAL:
             raise DataError(f"{where} unpacks to more than {_MAX_TOTAL:,} bytes; refused. Use smaller shards.")
-        if member.isreg() and not parts[-1].startswith("."):
+        if member.isdir():
+            continue
+        if not member.isreg():
+            counter.add("links and devices in tars, which are not followed", _place(where, member.name))
+        elif parts[-1].startswith("."):
+            counter.add("hidden files in tars", _place(where, member.name))
+        else:
             yield member
 
 
-def _sample(tar: tarfile.TarFile, key: str, files: Iterator[tuple[str, tarfile.TarInfo]]) -> EncodedImage | None:
+def _place(where: str, name: str) -> str:
+    return f"{where.rpartition('/')[2]}/{name}"
+
+
+def _sample(
+    tar: tarfile.TarFile, key: str, files: Iterator[tuple[str, tarfile.TarInfo]], counter: LeftOutCounter
+) -> EncodedImage | None:
     """One sample of its files; None without an image. The first image counts, where there are several."""
     data: bytes | None = None
     problem, label = "", None
+    first: str | None = None
     for extension, member in files:
+        where = _place(str(tar.name or ""), member.name)
+        first = first or where
         last = "." + extension.rpartition(".")[2]
-        if last in EXTENSIONS and data is None:
+        if extension == "cls":
+            if member.size <= _MAX_TEXT:
+                label = label_text(_read(tar, member).decode("utf-8", "replace"))
+        elif extension == "json":
+            if member.size <= _MAX_TEXT and label is None:
+                label = _json_label(_read(tar, member))
+        elif last in FOREIGN:
+            counter.add(f"{last} images, which are not decoded", where)
+        elif last in EXTENSIONS and data is not None:
+            counter.add("further images of one sample, whose name up to its first dot is the same", where)
+        elif last in EXTENSIONS:
             too_large = member.size > MAX_RECORD
             problem = f"{member.size:,} bytes; at most {MAX_RECORD:,}" if too_large else ""
             data = b"" if too_large else _read(tar, member)
-        elif extension == "cls" and member.size <= _MAX_TEXT:
-            label = _read(tar, member).decode("utf-8", "replace").strip() or None
-        elif extension == "json" and member.size <= _MAX_TEXT and label is None:
-            label = _json_label(_read(tar, member))
+        elif last not in _TEXTS and data is None and 0 < member.size <= MAX_RECORD:
+            content = _read(tar, member)
+            if sniff(content[:SNIFFED]) in EXTENSIONS:
+                data = content
+    if data is None and first is not None:
+        counter.add("samples without an image, labels among them", first)
     return None if data is None else EncodedImage(key, data, label, problem=problem)
 
 
@@ -123,10 +169,11 @@ def _json_label(data: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     found = value.get("label", value.get("cls")) if isinstance(value, dict) else None
-    return str(found) if isinstance(found, (str, int)) else None
+    return label_text(found) if isinstance(found, (str, int, float)) else None
 
 
 SUFFIXES = (*TARS, ".parquet")
+_PROBED = 64  # images that tell whether a set is of deep gray
 _AHEAD = 64  # images that are decoded before they are asked for
 
 OnSkip = Callable[[Skipped], object]
@@ -211,7 +258,20 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_records(shard: Shard) -> Iterator[EncodedImage]:
+@dataclass(frozen=True)
+class ShardColumns:
+    """Which columns of Parquet shards hold image and label; None: as :func:`nearkin.data.parquet.choose_columns` finds."""
+
+    image: str | None = None
+    label: str | None = None
+
+
+AS_FOUND = ShardColumns()
+
+
+def read_records(
+    shard: Shard, columns: ShardColumns = AS_FOUND, left_out: LeftOutCounter | None = None
+) -> Iterator[EncodedImage]:
     """The images of one shard, still encoded. Raises DataError when it is missing or damaged."""
     try:
         opened: IO[bytes] = shard.file.open()
@@ -219,44 +279,95 @@ def read_records(shard: Shard) -> Iterator[EncodedImage]:
         raise DataError(f"{shard.url} cannot be opened ({_line(error)}).") from error
     with opened as file:
         if shard.url.endswith(TARS):
-            yield from tar_records(file, shard.url)
+            yield from tar_records(file, shard.url, left_out)
         else:
-            yield from parquet_records(open_parquet(file, shard.url), shard.url)
+            opened_parquet = open_parquet(file, shard.url)
+            table = choose_columns(opened_parquet, shard.url, columns.image, columns.label)
+            yield from parquet_records(opened_parquet, shard.url, table, left_out)
 
 
-def _decoded(record: EncodedImage) -> Image.Image | str:
+def shard_notes(shard: Shard, columns: ShardColumns = AS_FOUND) -> tuple[str, ...]:
+    """What was chosen of the columns of a Parquet shard."""
+    if shard.url.endswith(TARS):
+        return ()
+    with shard.file.open() as file:
+        return choose_columns(open_parquet(file, shard.url), shard.url, columns.image, columns.label).notes
+
+
+def _decoded(record: EncodedImage, value_range: ValueRange | None = None) -> Image.Image | str:
     try:
-        return decode(record.data) if not record.problem else record.problem
+        return decode(record.data, value_range) if not record.problem else record.problem
     except ValueError as error:
         return str(error)
 
 
-def read_shard(shard: Shard, size: int, on_skip: OnSkip) -> Iterator[ShardImage]:
+def read_shard(
+    shard: Shard,
+    size: int,
+    on_skip: OnSkip,
+    *,
+    columns: ShardColumns = AS_FOUND,
+    value_range: ValueRange | None = None,
+    left_out: LeftOutCounter | None = None,
+) -> Iterator[ShardImage]:
     """The images of one shard, decoded to ``size`` x ``size`` in threads; some dozens are in memory at once.
 
     Args:
         on_skip: called with each unreadable image.
+        value_range: of gray deeper than 8 bits (:func:`range_of_shards`); default: each image's own.
+        left_out: counts whatever else does not become an image.
     Raises:
         DataError: the shard is missing or damaged.
     """
 
     def work(record: EncodedImage) -> ShardImage | Skipped:
         name = f"{shard.name}/{record.key}"
-        image = _decoded(record)
+        image = _decoded(record, value_range)
         if isinstance(image, str):
             return Skipped(name, image)
-        return ShardImage(name, to_square(image, size), record.label, record.split)
+        split = record.split if record.split is not None else own_split
+        return ShardImage(name, to_square(image, size), record.label, split or "train")
 
-    for found in map_ahead(work, read_records(shard), _AHEAD):
-        if isinstance(found, Skipped):
-            on_skip(found)
+    own_split = split_of_shard(shard.name)
+    for done in map_ahead(work, read_records(shard, columns, left_out), _AHEAD):
+        if isinstance(done, Skipped):
+            on_skip(done)
         else:
-            yield found
+            yield done
 
 
-def sizes(shard: Shard, most: int) -> list[tuple[int, int]]:
+def split_of_shard(name: str) -> str | None:
+    """The split that a shard's file or folder is named after, as in "train-00000-of-00002.parquet" and "val/3.tar"."""
+    *folders, file = name.split("/")
+    words = [
+        word
+        for word in re.split(r"[-_.]", file)
+        if word and not re.fullmatch(r"\d+|of|tar|gz|tgz|bz2|xz|parquet", word)
+    ]
+    named = {split for word in words if (split := split_name(word))} or {
+        s for folder in folders if (s := split_name(folder))
+    }
+    return next(iter(named)) if len(named) == 1 else None
+
+
+def range_of_shards(
+    shards: Sequence[Shard], columns: ShardColumns = AS_FOUND
+) -> tuple[ValueRange | None, tuple[str, ...]]:
+    """One range for the deep gray images of all shards, and a note on it; None where the first images are ordinary ones.
+
+    Only where the first shard begins with deep images are all shards read for it.
+    """
+    first = (gray_levels(record.data) for record in islice(read_records(shards[0], columns), _PROBED))
+    if not any(first):
+        return None, ()
+    levels = [own for shard in shards for record in read_records(shard, columns) if (own := gray_levels(record.data))]
+    used = common_range(levels)
+    return used, (range_note(used, levels, given=False),)
+
+
+def sizes(shard: Shard, most: int, columns: ShardColumns = AS_FOUND) -> list[tuple[int, int]]:
     """(width, height) of the readable ones among the first ``most`` images."""
-    first = (_decoded(record) for record in islice(read_records(shard), most))
+    first = (_decoded(record) for record in islice(read_records(shard, columns), most))
     return [image.size for image in first if not isinstance(image, str)]
 
 

@@ -17,9 +17,20 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from nearkin.data.decode import SIZES, choose_size
-from nearkin.data.imageset import Dataset, Skipped, fingerprint, parts_by_name
-from nearkin.data.shards import Shard, list_shards, read_shard, sizes
+from nearkin.data.decode import SIZES, ValueRange, choose_size
+from nearkin.data.imageset import Dataset, LeftOut, LeftOutCounter, Skipped, fingerprint, parts_by_name
+from nearkin.data.parquet import splits_of_cells
+from nearkin.data.shards import (
+    AS_FOUND,
+    Shard,
+    ShardColumns,
+    list_shards,
+    range_of_shards,
+    read_shard,
+    shard_notes,
+    sizes,
+    split_of_shard,
+)
 from nearkin.errors import ConfigError, DataError, OutputError, reading
 from nearkin.fileio import check_parquet, regular
 from nearkin.system import file_bar
@@ -164,12 +175,22 @@ def is_store(folder: Path) -> bool:
     return (folder / _META).is_file()
 
 
-def ingest(source: str, out: Path, *, size: int | None = None, strict: bool = False, progress: bool = True) -> None:
+def ingest(
+    source: str,
+    out: Path,
+    *,
+    size: int | None = None,
+    strict: bool = False,
+    progress: bool = True,
+    columns: ShardColumns = AS_FOUND,
+    value_range: ValueRange | None = None,
+) -> None:
     """Decode sharded images into a new store, one after another: memory does not grow with the set, but for the names.
 
     Args:
         size: side S in pixels; default as for folders, by the first images of the first shard.
         strict: fail at the first unreadable image.
+        columns, value_range: as image_column, label_column and value_range of :func:`nearkin.data.load`.
     Raises:
         DataError: no shards, an unreadable shard, or no readable image. OutputError: ``out`` exists, or the disk refuses.
     """
@@ -177,13 +198,17 @@ def ingest(source: str, out: Path, *, size: int | None = None, strict: bool = Fa
         raise OutputError(f"{out} exists already. Delete it, or choose another -o.")
     shards = list_shards(source)
     if size is None:
-        found = sizes(shards[0], _PROBE)
-        size = choose_size(found) if found else SIZES[0]
+        first = sizes(shards[0], _PROBE, columns)
+        size = choose_size(first) if first else SIZES[0]
+    notes = shard_notes(shards[0], columns)
+    if value_range is None:
+        value_range, told = range_of_shards(shards, columns)
+        notes += told
     temporary: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=".tmp-"))
-        _fill(temporary, source, shards, size, strict, progress)
+        _fill(temporary, source, shards, size, strict, progress, columns, value_range, notes)
         temporary.rename(out)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}. Free space or choose another -o.") from error
@@ -192,7 +217,17 @@ def ingest(source: str, out: Path, *, size: int | None = None, strict: bool = Fa
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _fill(folder: Path, source: str, shards: tuple[Shard, ...], size: int, strict: bool, progress: bool) -> None:
+def _fill(
+    folder: Path,
+    source: str,
+    shards: tuple[Shard, ...],
+    size: int,
+    strict: bool,
+    progress: bool,
+    columns: ShardColumns,
+    value_range: ValueRange | None,
+    notes: tuple[str, ...],
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -206,22 +241,32 @@ def _fill(folder: Path, source: str, shards: tuple[Shard, ...], size: int, stric
     ids: list[str] = []
     labels: list[str | None] = []
     splits: list[str] = []
+    seen: set[str] = set()
+    left_out = LeftOutCounter()
     with (
         NpyWriter(folder / "images.npy") as writer,
         file_bar("reading shards", len(shards), enabled=progress, least=2) as advance,
     ):
         for shard in shards:
-            for sample in read_shard(shard, size, skip):
+            for sample in read_shard(shard, size, skip, columns=columns, value_range=value_range, left_out=left_out):
+                name, again = sample.id, 1
+                while name in seen:  # ids are unique, names in a shard need not be
+                    again += 1
+                    name = f"{sample.id}#{again}"
+                seen.add(name)
                 writer.append(sample.pixels)
-                ids.append(sample.id)
+                ids.append(name)
                 labels.append(sample.label)
-                splits.append("test" if sample.split == "test" else "train")
+                splits.append(sample.split)
             advance()
     if not ids:
-        raise DataError(f"{source}: none of the {len(skipped)} images of its {len(shards)} shards is readable.")
-    table = pa.table({"id": ids, "label": pa.array(labels, pa.string()), "split": pa.array(splits).dictionary_encode()})
+        first = f"; first: {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+        raise DataError(f"{source}: none of the {len(skipped)} images of its {len(shards)} shards is readable{first}.")
+    serves, more = splits_of_cells(splits)
+    table = pa.table({"id": ids, "label": pa.array(labels, pa.string()), "split": pa.array(serves).dictionary_encode()})
     pq.write_table(table, folder / "index.parquet")
     meta = {"version": _STORE_VERSION, "source": source, "skipped": [vars(item) for item in skipped], "fingerprint": ""}
+    meta |= {"notes": [*notes, *more], "left_out": [vars(item) for item in left_out.all()]}
     (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
     made = open_store(folder)
     meta["fingerprint"] = fingerprint(made.train, made.test)  # it reads everything once, so that no start has to
@@ -237,6 +282,10 @@ def open_store(folder: Path) -> Dataset:
         meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
         version, source, digest = int(meta["version"]), str(meta["source"]), str(meta["fingerprint"])
         skipped = tuple(Skipped(str(item["path"]), str(item["reason"])) for item in meta["skipped"])
+        notes = tuple(str(note) for note in meta.get("notes", ()))  # stores of before have none
+        left_out = tuple(
+            LeftOut(str(item["reason"]), int(item["count"]), str(item["example"])) for item in meta.get("left_out", ())
+        )
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         index = regular(folder / "index.parquet")
         check_parquet(index, pq.read_metadata(index), index.stat().st_size)
@@ -250,7 +299,7 @@ def open_store(folder: Path) -> Dataset:
             f"the store {folder} is of another version or cut off. Make it again with 'nearkin data ingest'."
         )
     train, test = parts_by_name(images, ids, names, split)
-    return Dataset(folder.name, source, train, test, digest, skipped)
+    return Dataset(folder.name, source, train, test, digest, skipped, notes, left_out)
 
 
 _STAMPS = ("size", "mtime", "ETag", "LastModified", "last_modified", "md5Hash")
@@ -267,18 +316,32 @@ def load_store(folder: Path, size: int | None) -> Dataset:
     return found
 
 
-def load_shards(source: str, size: int | None, strict: bool, cache: Path | None, progress: bool) -> Dataset:
+def load_shards(
+    source: str,
+    size: int | None,
+    strict: bool,
+    cache: Path | None,
+    progress: bool,
+    columns: ShardColumns = AS_FOUND,
+    value_range: ValueRange | None = None,
+) -> Dataset:
     """Decode shards into a store in the cache, unless it is there already, and map that.
 
     Raises:
-        DataError: see :func:`nearkin.data.store.ingest`. OutputError: the cache cannot be written.
+        DataError: see :func:`ingest`. OutputError: the cache cannot be written.
     """
     shards = list_shards(source)
-    stamp = "\n".join([repr(size), *(_stamp(shard) for shard in shards)])
+    stamp = "\n".join([repr(size), *(shard_stamp(shard) for shard in shards)])
+    if columns != AS_FOUND or value_range is not None:
+        stamp += f"\n{columns} {value_range}"
+    if any(split_of_shard(shard.name) for shard in shards):  # stores of before did not look at the names
+        stamp += "\nsplits by name"
     folder = (cache or default_root()) / "stores" / hashlib.sha256(stamp.encode()).hexdigest()[:32]
     if not is_store(folder):
         try:
-            ingest(source, folder, size=size, strict=strict, progress=progress)
+            ingest(
+                source, folder, size=size, strict=strict, progress=progress, columns=columns, value_range=value_range
+            )
         except OutputError as error:
             raise OutputError(
                 f"cannot decode {source} into the cache ({error}) Set NEARKIN_CACHE, or use 'nearkin data ingest'."
@@ -291,7 +354,7 @@ def load_shards(source: str, size: int | None, strict: bool, cache: Path | None,
     return replace(found, name=name, source=source)
 
 
-def _stamp(shard: Shard) -> str:
+def shard_stamp(shard: Shard) -> str:
     """Text that changes when the shard does, as far as its file system tells."""
     try:
         info = shard.file.fs.info(shard.file.path)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nearkin.embeddings.vectors import drain, finite
 from nearkin.errors import ConfigError, DataError, reading
-from nearkin.fileio import as_object, read_arrays, read_object, read_parquet, write_file
+from nearkin.fileio import as_object, label_text, read_arrays, read_object, read_parquet, write_file
 
 _METADATA_KEY = b"nearkin"
 _MAP_ROWS = 400
@@ -248,7 +248,7 @@ def _from_table(table: pa.Table, path: str) -> Embeddings:
         del table
         flat = drain(chunks, kind, path)
         n = len(flat)
-        names = [_label(value) for value in columns.get("label", [None] * n)]
+        names = [label_text(value) for value in columns.get("label", [None] * n)]
     ids = [str(name) for name in columns.get("id", range(n))]
     split = [str(name) for name in columns.get("split", ["train"] * n)]
     known = {name for name in names if name is not None}
@@ -292,7 +292,7 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
     labels: NDArray[np.int64] | None = None
     if named is not None:
         texts = named if named.dtype.kind == "f" else _words(named, path)
-        words = np.array([_label(value) or "" for value in texts.tolist()])
+        words = np.array([label_text(value) or "" for value in texts.tolist()])
         classes = tuple(np.unique(words[words != ""]).tolist())
         index = {name: k for k, name in enumerate(classes)}
         labels = np.array([index.get(word, -1) for word in words.tolist()], dtype=np.int64)
@@ -303,13 +303,6 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
         np.full(n, "train") if split is None else _words(split, path),
         classes,
     )
-
-
-def _label(value: Any) -> str | None:
-    """A label as text: None where unknown, and no ".0" behind the whole numbers that pandas made floats of."""
-    if value is None or value != value:
-        return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _words(values: NDArray[Any], path: str) -> NDArray[np.str_]:
