@@ -70,7 +70,7 @@ def speeds(images: NDArray[np.uint8], preset: str, device: str) -> dict[str, Any
     import torch
 
     from nearkin import VICReg
-    from nearkin.runs.steps import method_settings
+    from nearkin.runs.fit import method_settings
     from nearkin.train.device import pick_device
 
     chosen = get_preset(preset)
@@ -103,7 +103,7 @@ def operations(images: NDArray[np.uint8], preset: str) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from nearkin import VICReg
-    from nearkin.runs.steps import method_settings
+    from nearkin.runs.fit import method_settings
 
     settings = method_settings("vicreg", get_preset(preset).settings | {"epochs": 1})
     some = images[: 2 * settings["batch_size"]]

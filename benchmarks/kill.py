@@ -32,7 +32,7 @@ from PIL import Image
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 from nearkin.errors import DataError
 from nearkin.report import build, write_markdown
-from nearkin.runs.verify import examine
+from nearkin.runs.check import examine
 from nearkin.study.study import StudyConfig, run_study
 from nearkin.train.checkpoint import load_tensors
 

@@ -18,7 +18,7 @@ from nearkin.errors import ConfigError
 from nearkin.methods import METHODS, FitContext, create, method_class, planned_runs, without_repeats
 from nearkin.methods.joint import JointEmbedding
 from nearkin.methods.settings import TRAIN_DEFAULTS, resolve
-from nearkin.runs.steps import method_settings
+from nearkin.runs.fit import method_settings
 from nearkin.study.presets import PRESETS, expand_methods, get_preset
 from nearkin.train.record import Record
 from tests.commands import ROOT, commands_in, parse

@@ -19,7 +19,7 @@ from nearkin.data.folder import list_folder
 from nearkin.embeddings import Embeddings
 from nearkin.errors import OutputError
 from nearkin.fileio import claim, exclusive, write_json, write_npz, write_text
-from nearkin.runs.verify import examine
+from nearkin.runs.check import examine
 from nearkin.study.study import StudyConfig, run_study
 from nearkin.train.checkpoint import save_tensors
 from nearkin.train.record import Record

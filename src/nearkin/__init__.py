@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Supervised,
         VICReg,
     )
-    from nearkin.runs.summary import describe_run
+    from nearkin.runs.check import describe_run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -56,7 +56,7 @@ __all__ = [
     "losses",
     "near_duplicates",
 ]
-_ELSEWHERE = {"Embeddings": "embeddings", "describe_run": "runs.summary", "near_duplicates": "duplicates.find"}
+_ELSEWHERE = {"Embeddings": "embeddings", "describe_run": "runs.check", "near_duplicates": "duplicates.find"}
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,8 @@ def refused(code: int, *args: str | Path) -> str:
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gray-ish photographs (.npz), their pixels' embedding, bars as digits, and the run that embeds pixels."""
-    from nearkin.runs.steps import embed_run, fit_run
+    from nearkin.runs.embed import embed_run
+    from nearkin.runs.fit import fit_run
 
     root = tmp_path_factory.mktemp("anomalies")
     rng = np.random.default_rng(0)

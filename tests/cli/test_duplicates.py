@@ -152,7 +152,8 @@ def test_ids_that_do_not_match(project: Path) -> None:
 @pytest.mark.slow
 def test_a_run_brings_the_distance_into_the_score_and_another_run_is_refused(project: Path) -> None:
     """Untrained encoders are runs, too; one of another seed did not make these vectors."""
-    from nearkin.runs.steps import embed_run, fit_run
+    from nearkin.runs.embed import embed_run
+    from nearkin.runs.fit import fit_run
 
     free = {"subset": None, "labels": None, "strict": False, "device": "cpu", "progress": False}
     for seed in (0, 1):

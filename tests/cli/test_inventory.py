@@ -40,7 +40,5 @@ def test_doctor_exits_1_only_when_something_is_broken(study: Path) -> None:
 
 
 def test_neither_command_imports_torch() -> None:
-    code = (
-        "import sys, nearkin.runs.verify, nearkin.runs.summary, nearkin.runs.output; sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys, nearkin.runs.check, nearkin.runs.run, nearkin.runs.output; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from nearkin.cli import app
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError, NearkinError
-from nearkin.runs.steps import embed_run, fit_run
+from nearkin.runs.embed import embed_run
+from nearkin.runs.fit import fit_run
 
 CLASSES = ("dark", "light")
 

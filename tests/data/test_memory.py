@@ -29,10 +29,7 @@ from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from nearkin import data as nd
-from nearkin.runs.bulk import embed_parts
-from nearkin.runs import bulk as job_module
-from nearkin.runs.parts import Source, parts_of
-from nearkin.runs.part_writer import Job, Work
+from nearkin.runs.bulk import Job, Source, Work, embed_parts, parts_of
 from nearkin.train import TrainConfig, train
 from nearkin.train.device import make_fabric
 
@@ -72,10 +69,10 @@ config = TrainConfig(epochs=1, batch_size=2000, precision="fp32", warmup_epochs=
 train(Mean(), images, config, Path(out), seed=0, fabric=fabric, progress=False)
 if how == "store":
     del splits, images  # another command's memory
-    job_module.embedder = lambda *args, **given: lambda images: images.mean(axis=(2, 3), dtype=np.float32)
+    embed = lambda images: images.mean(axis=(2, 3), dtype=np.float32)
     source = Source(store, None, 32, False, None, False)
     work = Work(Path(out), Path(out) / "vectors", "mean", 32, {}, False)
-    print(embed_parts(Job(work, progress=False), parts_of(source)).rows)
+    print(embed_parts(Job(work, progress=False), parts_of(source), embed).rows)
 done = True
 watcher.join()
 print(peak - before)

@@ -136,7 +136,7 @@ def test_set_output() -> None:
 
 
 def test_a_run_folder_is_kept_continued_and_protected(tmp_path: Path) -> None:
-    from nearkin.runs.verify import check_run
+    from nearkin.runs.check import check_run
 
     folder = tmp_path / "run"
     made = tiny(nearkin.VICReg, run_dir=folder).fit(X)

@@ -12,7 +12,8 @@ from PIL import Image
 from nearkin.embeddings import Embeddings
 from nearkin.explore.collect import Collection, collect
 from nearkin.fileio import write_json, write_npz
-from nearkin.runs.steps import embed_run, fit_run
+from nearkin.runs.embed import embed_run
+from nearkin.runs.fit import fit_run
 
 CLASSES = ("dark", "light")
 HOSTILE = "<img src=x onerror=alert(1)>.png"

@@ -26,9 +26,8 @@ from nearkin.explore.maps import stored_maps
 from nearkin.explore.pictures import open_pictures
 from nearkin.explore.sources import Space, find_spaces
 from nearkin.report import build
-from nearkin.runs.embedder import open_run
-from nearkin.runs.summary import summarize
-from nearkin.runs.verify import examine
+from nearkin.runs.check import examine, summarize_run
+from nearkin.runs.run import Run
 from nearkin.train.record import Record
 from tests.data.conftest import tar_files, write_tar
 from tests.fuzz import files
@@ -233,7 +232,7 @@ def loaders() -> dict[str, Loader]:
         "run metrics": Loader(
             "metrics.jsonl",
             change((_run_file("metrics.jsonl"),)) | files.JSONS.map(lambda value: json.dumps(value).encode() + b"\n"),
-            lambda f: (summarize(f), Record(f / "metrics.jsonl").read(kind="step")),
+            lambda f: (summarize_run(f), Record(f / "metrics.jsonl").read(kind="step")),
             beside_run=True,
         ),
         "tar shard": Loader("x.tar", change((_tar(),)), lambda f: _read_shards(f, "x.tar")),
@@ -262,4 +261,4 @@ def loaders() -> dict[str, Loader]:
 def _open(folder: Path) -> None:
     with contextlib.suppress(NearkinError):
         examine(folder)
-    open_run(folder, SHAPE, device="cpu")
+    Run(folder).open(device="cpu")

@@ -23,7 +23,7 @@ from nearkin.methods import (
     rank,
     with_needs,
 )
-from nearkin.runs.steps import method_settings
+from nearkin.runs.fit import method_settings
 
 TINY: dict[str, Any] = {
     "encoder": "fast-tiny",

@@ -55,6 +55,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = Path(shutil.copytree(OLD, tmp_path / "old"))
     for name, file in json.loads((OLD / "weights.json").read_text()).items():
         tensors = {tensor: fill(tensor, *like) for tensor, like in file["tensors"].items()}
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)  # git keeps no empty folder
         save_file(tensors, folder / name, metadata=file["metadata"])
     image_set(folder / "set.npz")
     monkeypatch.chdir(folder)

@@ -17,9 +17,9 @@ from nearkin.data.shards import OnSkip
 from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import DataError
 from nearkin.fileio import exclusive
-from nearkin.runs import parts as parts_module
-from nearkin.runs.embedder import embedder
-from nearkin.runs.part_writer import Work, write_part
+from nearkin.runs import bulk
+from nearkin.runs.bulk import Work, write_part
+from nearkin.runs.run import Run
 from nearkin.train.checkpoint import load_tensors
 from tests.cli.inprocess import invoke
 from tests.data.conftest import pixels, tar_files, write_tar
@@ -49,7 +49,7 @@ def test_shards_into_a_folder(run_and_shards: tuple[Path, str], tmp_path: Path) 
     assert found.labels is not None and found.classes == ("even", "odd")
     assert found.labels.tolist() == [i % 2 for i in range(30)] and set(found.split.tolist()) == {"train"}
     assert found.provenance["method"] == "vicreg" and found.provenance["layer"] == "backbone"
-    assert np.allclose(found.Z, embedder(run, (3, 16, 16), device="cpu")(IMAGES), rtol=1e-5, atol=1e-5)
+    assert np.allclose(found.Z, Run(run).open(device="cpu")(IMAGES), rtol=1e-5, atol=1e-5)
 
 
 def test_finished_parts_are_left_alone(run_and_shards: tuple[Path, str], tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_a_damaged_shard_does_not_stop_the_others(run_and_shards: tuple[Path, st
 def test_two_writers_of_one_part_do_not_mix(run_and_shards: tuple[Path, str], tmp_path: Path) -> None:
     """A cluster may take a worker for dead that goes on: the second begins and ends while the first is in the middle."""
     run, source = run_and_shards
-    part, *_ = parts_module.parts_of(parts_module.Source(source, None, 16, False, None, False))
-    embed = embedder(run, (3, 16, 16), device="cpu")
+    part, *_ = bulk.parts_of(bulk.Source(source, None, 16, False, None, False))
+    embed = Run(run).open(device="cpu")
     work = Work(run, tmp_path, "backbone", 16, {}, False)
     whole = write_part(work, part, embed)
     before = work.file(part).read_bytes()
@@ -115,7 +115,7 @@ def test_two_writers_of_one_part_do_not_mix(run_and_shards: tuple[Path, str], tm
     class Slow:
         name: str = part.name
 
-        def batches(self, size: int, on_skip: OnSkip) -> Iterator[parts_module.Batch]:
+        def batches(self, size: int, on_skip: OnSkip) -> Iterator[bulk.Batch]:
             for batch in part.batches(size, on_skip):
                 assert write_part(work, part, embed) == whole and work.file(part).read_bytes() == before
                 yield batch
@@ -154,8 +154,8 @@ def test_a_set_without_shards_goes_into_a_folder_too(
     np.savez(tmp_path / "x.npz", images=IMAGES, labels=[i % 3 for i in range(len(IMAGES))])
     given = ("embed", str(run), str(tmp_path / "x.npz"), "--device", "cpu", "-o")
     invoke(*given, str(tmp_path / "one.parquet"))
-    monkeypatch.setattr(parts_module, "ROWS", 10)
-    monkeypatch.setattr(parts_module, "BATCH", 4)
+    monkeypatch.setattr(bulk, "ROWS", 10)
+    monkeypatch.setattr(bulk, "BATCH", 4)
     assert "30 vectors in 5 new parts" in invoke(*given, str(tmp_path / "many"))
     one, many = Embeddings.load(tmp_path / "one.parquet"), Embeddings.load(tmp_path / "many")
     order = [one.ids.tolist().index(name) for name in many.ids]

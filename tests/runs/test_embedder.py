@@ -16,8 +16,9 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError
 from nearkin.fileio import write_json
 from nearkin.methods import FitContext, create
-from nearkin.runs.embedder import embedder
-from nearkin.runs.steps import embed_bulk, embed_run
+from nearkin.runs.bulk import embed_bulk
+from nearkin.runs.embed import embed_run
+from nearkin.runs.run import Run
 
 RNG = np.random.default_rng(0)
 SHAPE = (3, 32, 32)
@@ -54,7 +55,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_compiled_code_sees_one_batch_size(run: Path, sizes: list[int]) -> None:
-    plain, compiled = (embedder(run, SHAPE, compiled=c) for c in (False, True))
+    plain, compiled = (Run(run).open(compiled=c) for c in (False, True))
     assert sizes == [512]  # compiled, and tried, before the first images come
     images = RNG.integers(0, 256, (513, *SHAPE), dtype=np.uint8)
     assert np.allclose(compiled(images), plain(images), atol=1e-5) and compiled(images[:3]).shape == (3, 512)
@@ -76,7 +77,7 @@ def test_parts_of_a_folder_are_made_alike(run: Path, tmp_path: Path, sizes: list
 
 def test_what_cannot_be_compiled(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="this method has nothing to compile"):
-        embedder(make_run(tmp_path, "raw-pixels"), SHAPE, compiled=True)
+        Run(make_run(tmp_path, "raw-pixels")).open(compiled=True)
 
     def fails(function: Any, **options: Any) -> Any:
         def work(x: Any) -> Any:
@@ -86,12 +87,12 @@ def test_what_cannot_be_compiled(run: Path, tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(torch, "compile", fails)
     with pytest.raises(ConfigError, match=r"--compile failed \(no C\+\+ compiler\).*without --compile"):
-        embedder(run, SHAPE, compiled=True)
+        Run(run).open(compiled=True)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_really_compiled(run: Path) -> None:
-    plain, compiled = (embedder(run, SHAPE, layer="projector", compiled=c) for c in (False, True))
+    plain, compiled = (Run(run).open("projector", compiled=c) for c in (False, True))
     images = RNG.integers(0, 256, (600, *SHAPE), dtype=np.uint8)
     assert np.allclose(compiled(images), plain(images), atol=1e-4)

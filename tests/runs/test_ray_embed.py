@@ -15,8 +15,8 @@ import pytest
 
 from nearkin.data.shards import OnSkip
 from nearkin.embeddings import Embeddings
-from nearkin.runs import steps as pipeline
-from nearkin.runs.parts import Batch, Part, Source, parts_of
+from nearkin.runs import bulk
+from nearkin.runs.bulk import Batch, Part, Source, parts_of
 from tests.cli.inprocess import invoke
 from tests.raycluster import lose, one_left, stop_here, two_nodes
 
@@ -89,7 +89,7 @@ def test_same_vectors_and_a_killed_worker_loses_nothing(
         first, *rest = parts_of(found)
         return [Deadly(first, notes), *rest]
 
-    monkeypatch.setattr(pipeline, "parts_of", deadly)
+    monkeypatch.setattr(bulk, "parts_of", deadly)
     text = invoke(*given, str(tmp_path / "ray"), "--engine", "ray")
     assert "30 vectors in 3 new parts" in text
     (begun,) = [file.read_text().split() for file in notes.iterdir()]
@@ -117,7 +117,7 @@ def test_a_lost_node_loses_nothing(
     mark = tmp_path / "mark"
     both, second = cluster
     monkeypatch.setattr(
-        pipeline, "parts_of", lambda found: [Doomed(part, second.node_id, mark) for part in parts_of(found)]
+        bulk, "parts_of", lambda found: [Doomed(part, second.node_id, mark) for part in parts_of(found)]
     )
     thread = lose(both, second, mark.exists)
     text = invoke(*given, str(tmp_path / "ray"), "--engine", "ray")

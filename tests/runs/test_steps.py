@@ -12,8 +12,9 @@ from PIL import Image
 from nearkin.errors import ConfigError
 from nearkin.fileio import read_json, write_json
 from nearkin.folders import CHECKPOINT, WEIGHTS
-from nearkin.runs import embedder
-from nearkin.runs.steps import embed_run, fit_run
+from nearkin.runs import embed
+from nearkin.runs.embed import EmbedWhileDecoding, embed_run
+from nearkin.runs.fit import fit_run
 
 SHARED: dict[str, Any] = {"labels": None, "strict": False, "device": "cpu", "progress": False}
 
@@ -89,15 +90,15 @@ def test_vectors_made_while_decoding_are_those_made_afterwards(tmp_path: Path, m
     (tmp_path / "set" / "0-broken.png").write_text("no image")  # among the others, not after them
     net = {"encoder": "fast-tiny", "projector": (8, 8)}
     fit_run(data, tmp_path / "run", "random-init", net, seed=0, subset=None, size=None, say=lambda text: None, **SHARED)
-    monkeypatch.setattr(embedder, "_BATCH", 7)
-    vectors, beside = embedder.Beside.vectors, []
+    monkeypatch.setattr(embed, "_BATCH", 7)
+    vectors, beside = EmbedWhileDecoding.vectors, []
 
-    def watched(self: embedder.Beside, names: np.ndarray) -> np.ndarray | None:
+    def watched(self: EmbedWhileDecoding, names: np.ndarray) -> np.ndarray | None:
         found = vectors(self, names)
         beside.append(found is not None)
         return found
 
-    monkeypatch.setattr(embedder.Beside, "vectors", watched)
+    monkeypatch.setattr(EmbedWhileDecoding, "vectors", watched)
     monkeypatch.setenv("NEARKIN_CACHE", str(tmp_path / "empty"))
     first, second = (
         embed_run(
@@ -120,7 +121,7 @@ def test_images_that_come_one_by_one_are_embedded_in_batches_in_order() -> None:
         return batch[:, :1, 0, 0].astype(np.float32)
 
     pictures = np.arange(1100, dtype=np.uint16).astype(np.uint8)[:, None, None, None].repeat(3, axis=1)
-    with embedder.Beside(embed) as beside:
+    with EmbedWhileDecoding(embed) as beside:
         for k, picture in enumerate(pictures):
             beside.add(f"{k}", picture)
         beside.add("3", pictures[200])  # seen again
@@ -128,7 +129,7 @@ def test_images_that_come_one_by_one_are_embedded_in_batches_in_order() -> None:
         assert found is not None and found[:, 0].tolist() == [700 % 256, 200, 1099 % 256] and sizes == [512, 512, 77]
         assert beside.vectors(np.array(["700", "unknown"])) is None
     sizes.clear()
-    with embedder.Beside(embed) as beside:
+    with EmbedWhileDecoding(embed) as beside:
         beside.add("0", pictures[0])
         with pytest.raises(ValueError, match="own error"):
             beside.vectors(np.array(["0"]))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from nearkin.errors import DataError
-from nearkin.runs.curves import read_curves
-from nearkin.runs.find import find
-from nearkin.runs.summary import describe_run, summarize_study
+from nearkin.runs.check import describe_run, summarize_study
+from nearkin.runs.readers import read_curves
+from nearkin.runs.run import Run, Study, find_runs
 
 
 def test_find_studies_and_single_runs_but_not_other_tools_folders(study: Path, tmp_path: Path) -> None:
@@ -19,10 +19,10 @@ def test_find_studies_and_single_runs_but_not_other_tools_folders(study: Path, t
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "loop").symlink_to(tmp_path)
-    studies, runs = find(tmp_path)
-    assert studies == [study] and runs == [tmp_path / "deep" / "er" / "one"]
+    studies, runs = find_runs(tmp_path)
+    assert studies == [Study(study)] and runs == [Run(tmp_path / "deep" / "er" / "one")]
     with pytest.raises(DataError, match="no folder"):
-        find(tmp_path / "none")
+        find_runs(tmp_path / "none")
 
 
 def test_a_summary_has_the_results_numbers(study: Path) -> None:

@@ -14,8 +14,7 @@ import pytest
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
-from nearkin.runs.summary import summarize, summarize_study
-from nearkin.runs.verify import check_run, examine
+from nearkin.runs.check import check_run, examine, summarize_run, summarize_study
 
 RUN = "runs/vicreg-s0"
 
@@ -214,7 +213,7 @@ def test_a_summary_survives_wrong_types(study: Path) -> None:
         for layers in ([], {"backbone": 3}, {"backbone": {"linear": {"accuracy": "high", "interval": [1]}}}):
             evaluation = {"primary_layer": "backbone", "layers": layers}
             (study / RUN / "evaluation.json").write_text(json.dumps(evaluation))
-            found = summarize(study / RUN)
+            found = summarize_run(study / RUN)
             assert found.state == "broken" and found.accuracy is None
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from nearkin.errors import ConfigError
 from nearkin.methods import METHODS, create, known_settings, method_info
-from nearkin.runs.steps import method_settings
+from nearkin.runs.fit import method_settings
 from nearkin.study.presets import GROUPS, PRESETS, expand_methods, get_preset
 
 

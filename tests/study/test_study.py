@@ -17,7 +17,7 @@ from PIL import Image
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError
 from nearkin.methods.neighborhood import frozen_features
-from nearkin.runs.steps import embed_run
+from nearkin.runs.embed import embed_run
 from nearkin.study.study import StudyConfig, run_study
 
 TINY = ["--preset", "quick", "--epochs", "3", "--set", "projector=32,32", "--set", "batch_size=32", "--quiet"]

@@ -23,8 +23,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.embeddings.table import COLUMNS, add_columns, read_table
 from nearkin.factors.factor_study import study_factors
 from nearkin.report import build
-from nearkin.runs.embedder import embedder
-from nearkin.runs.finished import finished_runs
+from nearkin.runs.run import Run, Study
 from nearkin.search import knn_cache as remembered
 from nearkin.search.exact import knn
 from nearkin.study.study import StudyConfig, run_study
@@ -106,7 +105,7 @@ def test_more_scores_for_the_methods_that_the_study_is_about(made: tuple[Path, S
     run = made[0] / "out" / "runs" / "random-init-s0"
     saved = Embeddings.load(next((run / "embeddings").glob("backbone.parquet")))
     train, test = saved.part("train").Z, saved.part("test").Z
-    out = embedder(run, (3, 24, 24))(load(str(made[0] / "kin.npz"), size=24).train.images)
+    out = Run(run).open()(load(str(made[0] / "kin.npz"), size=24).train.images)
     scored = score_sets(train, {"in": test, "out": out}, ["lof", "knn-norm"])
     for score, values in scored.items():
         (row,) = (r for r in rows if (r["method"], r["seed"], r["score"], r["set"]) == ("random-init", 0, score, "kin"))
@@ -143,7 +142,7 @@ def test_neighbours_are_found_once(
     made: tuple[Path, StudyConfig, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a use asks of the vectors that another one has asked, lies in the run's folder."""
-    run = next(r for r in finished_runs(made[0] / "out") if r.method == "raw-pixels")
+    run = next(r for r in Study(made[0] / "out").finished() if r.method == "raw-pixels")
     made_now = run.embeddings()
     test, train, val = (made_now.part(name).Z for name in ("test", "train", "val"))
 
@@ -151,10 +150,10 @@ def test_neighbours_are_found_once(
         raise AssertionError("searched again")
 
     monkeypatch.setattr(remembered, "knn", refuse)
-    assert run.find(test, test, 79, exclude_self=True).indices.shape == (80, 79)  # evaluation, hubs, factors, table
-    run.find(test, train, 50)  # the probe, duplicates, anomalies, table
-    run.find(test, train, 20, metric="l2")  # anomalies, table
-    run.find(val, train, 200)  # the probe
+    assert run.search(test, test, 79, exclude_self=True).indices.shape == (80, 79)  # evaluation, hubs, factors, table
+    run.search(test, train, 50)  # the probe, duplicates, anomalies, table
+    run.search(test, train, 20, metric="l2")  # anomalies, table
+    run.search(val, train, 200)  # the probe
 
 
 def test_neighbours_of_raw_pixels_are_found_by_l2(made: tuple[Path, StudyConfig, dict[str, Any]]) -> None:

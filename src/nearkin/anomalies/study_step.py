@@ -23,8 +23,7 @@ from nearkin.data.imageset import fingerprint
 from nearkin.embeddings import Embeddings
 from nearkin.fileio import read_object, write_json
 from nearkin.methods import method_info
-from nearkin.runs.embedder import Embed, embedder
-from nearkin.runs.finished import FinishedRun, first_seed
+from nearkin.runs.run import Embed, FinishedRun, first_seed
 from nearkin.system import return_memory
 
 SCORES = ("knn2", "knn-norm", "mahalanobis")
@@ -104,20 +103,20 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, 
     made = run.embeddings()
     vectors: Mapping[str, NDArray[np.float32]] = {}
     if sets:
-        embed = embedder(run.folder, inside.train.images.shape[1:], layer=run.layer, device=device)
+        embed = run.open(run.layer, device=device)
         vectors = _Embedded(sets, embed, keep={item.of for item in sets} if drawn else set())
     train, test = made.part("train", copy=False), made.part("test", copy=False)
     del made  # what was copied would be there twice
     return_memory()
     # What evaluation and the tables search, too.
     known = {
-        ("l2", TEST): run.find(test.Z, train.Z, K_LOF, metric="l2"),
-        ("cosine", TEST): run.find(test.Z, train.Z, K_NORM),
+        ("l2", TEST): run.search(test.Z, train.Z, K_LOF, metric="l2"),
+        ("cosine", TEST): run.search(test.Z, train.Z, K_NORM),
     }
     scores: tuple[str, ...] = SCORES
     if drawn:
         scores += MORE_SCORES
-        known["l2", OWN] = run.find(train.Z, train.Z, K_LOF, metric="l2", exclude_self=True)
+        known["l2", OWN] = run.search(train.Z, train.Z, K_LOF, metric="l2", exclude_self=True)
     return_memory()
     found = judge_embeddings(train.Z, test.Z, vectors, inside, sets, scores=scores, curves=drawn, known=known)
     return_memory()

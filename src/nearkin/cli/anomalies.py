@@ -98,9 +98,9 @@ def anomalies(
             if run is None:
                 result |= _vectors(loaded, foreign, common)
             else:
-                from nearkin.runs.embedder import image_size
+                from nearkin.runs.run import Run
 
-                size = image_size(run)
+                size = Run(run).image_size()
                 back = unseen = None
                 if variants and pictures is not None:
                     known = train_rows(loaded, train_split)
@@ -183,10 +183,9 @@ def _images(
     from nearkin.anomalies import has_unseen, table_of
     from nearkin.anomalies.ood_eval import against
     from nearkin.anomalies.output import print_against, print_table
-    from nearkin.runs.embedder import embedder
+    from nearkin.runs.run import Run
 
-    shape = sets[0].items.images.shape[1:]
-    embed = embedder(run, shape, layer=layer or loaded.provenance.get("layer"), device=device)
+    embed = Run(run).open(layer or loaded.provenance.get("layer"), device=device)
     vectors = {item.name: embed(item.items.images) for item in sets}
     if pictures is not None and has_unseen(loaded, common["train_split"]):
         table = table_of(loaded, pictures, vectors, sets, name=run.name, **common)

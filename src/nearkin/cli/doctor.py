@@ -19,18 +19,13 @@ def doctor(
     Exit code 1 when something is broken; an interrupted run is not.
     """
     from nearkin.fileio import write_json
-    from nearkin.runs.findings import clean
+    from nearkin.runs.check import BROKEN, examine
     from nearkin.runs.output import print_checks
-    from nearkin.runs.verify import examine
 
     checks = examine(folder)
     print_checks(checks)
     if as_json is not None:
-        rows = [
-            {"path": clean(c.folder), "state": c.state, "files": c.files, "findings": [f.to_dict() for f in c.findings]}
-            for c in checks
-        ]
-        write_json(as_json, {"checked": rows})
+        write_json(as_json, {"checked": [checked.to_dict() for checked in checks]})
         typer.echo(f"written: {as_json}")
-    if any(checked.state == "broken" for checked in checks):
+    if any(checked.state == BROKEN for checked in checks):
         raise typer.Exit(1)

@@ -35,7 +35,8 @@ def embed(
     if out.suffix.lower() in (".npy", ".npz", ".csv", ".json", ".txt", ".html"):
         raise ConfigError(f"-o {out}: vectors are written as .parquet, or into a folder.")
     from nearkin.data.shards import is_shards
-    from nearkin.runs.steps import embed_bulk, embed_run
+    from nearkin.runs.bulk import embed_bulk
+    from nearkin.runs.embed import embed_run
 
     asked: dict[str, Any] = {"layer": layer, "labels": labels, "subset": subset, "strict": strict, "device": device}
     asked |= {"progress": not quiet, "compiled": compiled}
@@ -43,7 +44,7 @@ def embed(
         parts = embed_bulk(run, data, out, engine=engine, **asked)
         if parts.skipped:
             typer.echo(f"note: {parts.skipped:,} unreadable images left out, first {parts.first_skipped}")
-        before = f"; {parts.found:,} parts were there" if parts.found else ""
+        before = f"; {parts.kept:,} parts were there" if parts.kept else ""
         typer.echo(f"{parts.rows:,} vectors in {parts.parts:,} new parts{before}: {out}")
         return
     if engine != "local" or is_shards(data):

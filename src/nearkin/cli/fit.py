@@ -39,7 +39,7 @@ def fit(
     from nearkin.study.presets import get_preset
 
     chosen = get_preset(preset)
-    from nearkin.runs.steps import fit_run
+    from nearkin.runs.fit import fit_run
     from nearkin.train.device import pick_device
 
     settings, usual_subset = chosen.on(pick_device(device))

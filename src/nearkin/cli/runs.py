@@ -19,13 +19,13 @@ def runs(
     Weights and vectors are not read; 'nearkin doctor' does that.
     """
     from nearkin.fileio import write_json
-    from nearkin.runs.find import find
+    from nearkin.runs.check import summarize_run, summarize_study
     from nearkin.runs.output import print_runs
-    from nearkin.runs.summary import summarize, summarize_study
+    from nearkin.runs.run import find_runs
 
-    found = [find(folder) for folder in folders]
-    studies = [summarize_study(path) for path in dict.fromkeys(path for each, _ in found for path in each)]
-    single = [summarize(path) for path in dict.fromkeys(path for _, each in found for path in each)]
+    below = [find_runs(folder) for folder in folders]
+    studies = [summarize_study(study.folder) for study in dict.fromkeys(study for each, _ in below for study in each)]
+    single = [summarize_run(run.folder) for run in dict.fromkeys(run for _, each in below for run in each)]
     print_runs(studies, single, folders)
     if as_json is not None:
         write_json(as_json, {"studies": [s.to_dict() for s in studies], "runs": [r.to_dict() for r in single]})

@@ -12,7 +12,7 @@ from nearkin.clusters.clusters import AUTO, Clustering, centres, cluster
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.fileio import read_json, to_json, write_json
-from nearkin.runs.finished import FinishedRun, first_seed
+from nearkin.runs.run import FinishedRun, first_seed
 
 _METHODS = ("vicreg", "ngn", "raw-pixels")
 _VERSION = 2  # of what is saved

@@ -202,7 +202,7 @@ def _embed_by(run: Path | None, layer: str | None, device: str) -> Embed | None:
     """What embeds the planted copies; messages call it by its flag."""
     if run is None:
         return None
-    from nearkin.runs.steps import embed_images  # imports torch
+    from nearkin.runs.embed import embed_images  # imports torch
 
     def embed(images: Pixels) -> NDArray[np.float32]:
         return embed_images(run, images, layer, device)

@@ -18,7 +18,7 @@ from nearkin.evaluate.knn import Labelled
 from nearkin.evaluate.linear import linear_probe
 from nearkin.evaluate.stats import wilson
 from nearkin.fileio import read_object, to_json, write_json
-from nearkin.runs.finished import FinishedRun, first_seed
+from nearkin.runs.run import FinishedRun, first_seed
 from nearkin.search.exact import Neighbors, Search, merged
 
 _PREFERRED = ("vicreg", "ngn")
@@ -90,7 +90,7 @@ def duplicate_uses(
         if saved.get("key") == key:
             return saved
     say(f"  near-duplicates by {run.title}")
-    step = study_duplicates(run.embeddings(), splits, run.find, run.accuracy)
+    step = study_duplicates(run.embeddings(), splits, run.search, run.accuracy)
     out = {"key": key, "title": run.title, "layer": run.layer, **step.to_dict()}
     write_json(path, out)
     return out

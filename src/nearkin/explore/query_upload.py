@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nearkin.data.decode import decode, to_square
 from nearkin.errors import ConfigError, DataError
 from nearkin.explore.sources import Space
-from nearkin.runs.embedder import Embed, embedder, image_size
+from nearkin.runs.run import Embed, Run
 
 
 class Embedders:
@@ -36,11 +36,10 @@ class Embedders:
         except ValueError as error:
             raise DataError(f"the file cannot be read: {error}.") from error
         with self._lock:
-            size = image_size(space.run)
+            run = Run(space.run)
+            size = run.image_size()
             if space.name not in self._open:
-                self._open[space.name] = embedder(
-                    space.run, (3, size, size), layer=space.layer or None, device=self.device
-                )
+                self._open[space.name] = run.open(space.layer or None, device=self.device)
             made = self._open[space.name](to_square(image, size)[None])
         z: NDArray[np.float32] = made[0]
         return z

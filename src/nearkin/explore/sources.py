@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nearkin.embeddings import Embeddings, rows_of
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import as_object, read_object
-from nearkin.runs.embedder import read_config
+from nearkin.runs.run import Run
 
 Say = Callable[[str], None]
 
@@ -165,7 +165,7 @@ def with_run(spaces: list[Space], run: Path | None) -> list[Space]:
     """
     if run is None:
         return spaces
-    config = read_config(run)
+    config = Run(run).config().to_json()
     out = []
     for space in spaces:
         made = space.embeddings.provenance

@@ -18,7 +18,7 @@ from nearkin import __version__
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import write_file
 from nearkin.methods.joint import JointEmbedding
-from nearkin.runs.embedder import image_size, open_run, read_config
+from nearkin.runs.run import Run
 
 FORMATS = (".onnx", ".pt2")
 _TOLERANCE = 1e-3  # of the vectors' largest value; other kernels round differently
@@ -30,10 +30,10 @@ def open_encoder(run: Path, *, layer: str | None = None) -> tuple[JointEmbedding
     Raises:
         ConfigError: an unknown layer, or a method without an encoder. DataError: no finished run there.
     """
-    side = image_size(run)
-    method, chosen = open_run(run, (3, side, side), layer=layer, device="cpu")
+    opened = Run(run).open(layer, device="cpu")
+    method, chosen = opened.method, opened.layer
     if not isinstance(method, JointEmbedding):
-        name = read_config(run)["method"]
+        name = Run(run).config().method
         raise ConfigError(
             f"method '{name}' in {run} has no encoder to export; its vectors are in the run's embeddings."
         )
@@ -103,8 +103,8 @@ def export_run(run: Path, out: Path, *, layer: str | None = None) -> float:
     method, chosen = open_encoder(run, layer=layer)
     net = _Pixels(method, chosen).eval()
     images = torch.from_numpy(random_images(method))
-    config = read_config(run)
-    about = {"nearkin": __version__, "method": str(config["method"]), "seed": str(config["seed"]), "layer": chosen}
+    config = Run(run).config()
+    about = {"nearkin": __version__, "method": str(config.method), "seed": str(config.seed), "layer": chosen}
     out.parent.mkdir(parents=True, exist_ok=True)
     program = torch.export.export(net, (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}})
     if out.suffix == ".onnx":

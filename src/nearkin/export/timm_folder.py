@@ -20,6 +20,7 @@ from nearkin.export.onnx import difference, open_encoder, random_images
 from nearkin.fileio import read_json, write_file, write_json
 from nearkin.methods.joint import JointEmbedding
 from nearkin.nets.encoder import SMALL_IMAGE
+from nearkin.runs.run import Run
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 LAYER = "backbone"  # timm's nets end there; heads and projectors are nearkin's
@@ -67,7 +68,7 @@ def _config(
     run: Path, method: JointEmbedding, net: Any, architecture: str, arguments: dict[str, Any]
 ) -> dict[str, Any]:
     """What timm reads, and under "nearkin", which it leaves alone, where the weights come from."""
-    made = read_json(run / "config.json")
+    made = Run(run).config()
     side, own = method.image_size, net.pretrained_cfg
     return {
         "architecture": architecture,
@@ -87,5 +88,5 @@ def _config(
             "first_conv": own.get("first_conv"),
             "classifier": own.get("classifier"),
         },
-        "nearkin": {"version": __version__, "method": made["method"], "seed": made["seed"], "layer": LAYER},
+        "nearkin": {"version": __version__, "method": made.method, "seed": made.seed, "layer": LAYER},
     }

@@ -282,7 +282,7 @@ def named_queries(
         raise ConfigError(
             f"{paths[0]} is no id or row; to embed its images give --run FOLDER, the run that made the embeddings."
         )
-    from nearkin.runs.steps import embed_files  # imports torch, which other queries do not need
+    from nearkin.runs.embed import embed_files  # imports torch, which other queries do not need
 
     files = embed_files(run, paths, layer=layer, device=device, like=embeddings.provenance)
     if files.Z.shape[1] != embeddings.Z.shape[1]:

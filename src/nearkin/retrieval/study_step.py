@@ -17,7 +17,7 @@ from nearkin.fileio import read_object, to_json, write_json
 from nearkin.retrieval.hubs import CANDIDATES, K, hubs
 from nearkin.retrieval.nearest import class_examples, nearest, queries_of
 from nearkin.retrieval.precision import precision_at_k
-from nearkin.runs.finished import FinishedRun, first_seed
+from nearkin.runs.run import FinishedRun, first_seed
 from nearkin.search.exact import knn
 
 _LEAST = 12  # test images below which lists of ten neighbours say nothing
@@ -44,7 +44,7 @@ def neighbour_uses(
         say(f"  neighbours of {run.title}")
         part = run.embeddings().part("test")
         k, candidates = min(K, len(part) - 1), min(CANDIDATES, len(part) - 1)
-        every = run.find(part.Z, part.Z, candidates, exclude_self=True)
+        every = run.search(part.Z, part.Z, candidates, exclude_self=True)
         near = every.first(k)
         if yardstick is None:
             yardstick = _pixels(test, images, part.labels, k)

@@ -1,30 +1,240 @@
-"""A whole set: what is missing of it is embedded, by one process, several ranks, or a Ray cluster."""
+"""Embed a whole set, of any size, into a folder of Parquet files: by one process, several ranks, or a Ray cluster.
+
+A set is embedded in parts: a shard each, or some thousand neighbouring images. Parts that are there stay.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import functools
+import hashlib
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Protocol
 
-from nearkin.embeddings import PARTS
-from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.fileio import read_json, write_json
-from nearkin.runs.embedder import embedder
-from nearkin.runs.part_writer import Job, Outcome, Work, write_part
-from nearkin.runs.parts import Part
-from nearkin.system import check_ray, file_bar
+import numpy as np
+from numpy.typing import NDArray
+
+from nearkin import data as nd
+from nearkin.data import Skipped
+from nearkin.data.shards import OnSkip, Shard, is_shards, list_shards, read_shard
+from nearkin.embeddings import PARTS, Embeddings
+from nearkin.errors import ConfigError, DataError, NearkinError, unknown
+from nearkin.fileio import exclusive, file_digest, read_object, write_file, write_json
+from nearkin.folders import TEMPORARY
+from nearkin.runs.run import Embed, Run, Study
+from nearkin.system import check_ray, connected, file_bar, read_ahead, spread
+from nearkin.train import ranks
 
 ENGINES = ("local", "ray")
-Results = Iterable[tuple[Part, Outcome]]
+ROWS = 65_536  # images in a part of a set that has no shards
+BATCH = 1024  # images in memory at once
 
 
 @dataclass(frozen=True)
-class Summary:
+class Batch:
+    """Some images of one part: uint8 (B, 3, S, S), with their ids, class names (None where unknown) and splits."""
+
+    images: NDArray[np.uint8]
+    ids: list[str]
+    labels: list[str | None]
+    splits: list[str]
+
+
+class Part(Protocol):
+    """What is embedded at a time, and lies in one file."""
+
+    @property
+    def name(self) -> str:
+        """The file's name without suffix; unique in its set."""
+
+    def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
+        """The images at ``size`` x ``size``, at most BATCH at a time. Raises DataError where they cannot be read."""
+
+
+@dataclass(frozen=True)
+class ShardPart:
+    """One shard."""
+
+    shard: Shard
+
+    @property
+    def name(self) -> str:
+        """The shard's file name and a digest of its URL: it does not depend on the other shards."""
+        file = re.sub(r"[^\w.-]", "_", self.shard.url.rpartition("/")[2])[-80:]
+        return f"{file}-{hashlib.sha256(self.shard.url.encode()).hexdigest()[:8]}"
+
+    def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
+        """See :class:`Part`."""
+        samples = read_shard(self.shard, size, on_skip)
+        while some := list(islice(samples, BATCH)):
+            images = np.stack([sample.pixels for sample in some])
+            yield Batch(images, [s.id for s in some], [s.label for s in some], [s.split for s in some])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set without shards, as 'nearkin embed' names it. Held-out images are drawn as in training."""
+
+    data: str
+    labels: Path | None
+    size: int
+    strict: bool
+    subset: int | None
+    progress: bool
+
+
+@functools.lru_cache(maxsize=1)
+def splits_of(source: Source) -> nd.Splits:
+    """Train, validation and test of a set; the last one asked for stays loaded."""
+    dataset = nd.load(
+        source.data, labels=source.labels, size=source.size, strict=source.strict, progress=source.progress
+    )
+    return nd.split(dataset, subset=source.subset)
+
+
+@dataclass(frozen=True)
+class RowsPart:
+    """Neighbouring images of one split."""
+
+    source: Source
+    split: str
+    start: int
+
+    @property
+    def name(self) -> str:
+        """The split and the first image's number."""
+        return f"{self.split}-{self.start:09d}"
+
+    def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
+        """See :class:`Part`."""
+        items: nd.ImageSet = getattr(splits_of(self.source), self.split)
+        stop = min(self.start + ROWS, len(items))
+        for start in range(self.start, stop, BATCH):
+            rows = slice(start, min(start + BATCH, stop))
+            numbers = items.known_labels()[rows]
+            names = [items.classes[k] if k >= 0 else None for k in numbers]
+            yield Batch(np.asarray(items.images[rows]), items.ids[rows].tolist(), names, [self.split] * len(names))
+
+
+def parts_of(source: Source) -> list[Part]:
+    """The parts of a set, in order. Raises DataError where there is none."""
+    if is_shards(source.data):
+        return [ShardPart(shard) for shard in list_shards(source.data)]
+    splits = splits_of(source)
+    return [
+        RowsPart(source, split, start)
+        for split in ("train", "val", "test")
+        for start in range(0, len(getattr(splits, split)), ROWS)
+    ]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to know; may be pickled. Paths are absolute: the run and ``out`` lie on a disk that all share.
+
+    Attributes:
+        size: side of the images. provenance: goes into every file. strict: fail at an unreadable image.
+    """
+
+    run: Path
+    out: Path
+    layer: str
+    size: int
+    provenance: dict[str, Any]
+    strict: bool
+
+    def file(self, part: Part) -> Path:
+        """Where a part's vectors go."""
+        return self.out / f"{part.name}.parquet"
+
+
+@dataclass(frozen=True)
+class Job:
+    """How the parts are embedded.
+
+    Attributes:
+        work: run, layer, folder. device: "auto", "cpu" or "cuda". engine: one of ENGINES. rank, world: this process among
+    those that torchrun started; each takes every ``world``-th part. compiled: as in :meth:`nearkin.runs.run.Run.open`.
+    """
+
+    work: Work
+    device: str = "auto"
+    engine: str = "local"
+    rank: int = 0
+    world: int = 1
+    progress: bool = True
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a part: vectors written, images that could not be read (and the first), and why there is no file."""
+
+    rows: int
+    skipped: int = 0
+    first_skipped: str = ""
+    error: str = ""
+
+
+def write_part(work: Work, part: Part, embed: Embed) -> Outcome:
+    """Embed one part. A shard that cannot be read is an outcome, no exception: the others shall go on.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    skipped: list[Skipped] = []
+
+    def skip(item: Skipped) -> None:
+        if work.strict:
+            raise DataError(f"{item.path}: {item.reason} (--strict).")
+        skipped.append(item)
+
+    rows = 0
+
+    def fill(handle: IO[bytes]) -> None:
+        nonlocal rows
+        import pyarrow.parquet as pq
+
+        nothing = np.zeros((1, 3, work.size, work.size), np.uint8)  # the schema, for a part without readable images
+        schema = _table(work, Batch(nothing, ["-"], [None], ["-"]), embed(nothing)).schema
+        with pq.ParquetWriter(handle, schema) as writer:
+            for batch in read_ahead(part.batches(work.size, skip)):
+                writer.write_table(_table(work, batch, embed(batch.images)))
+                rows += len(batch.ids)
+
+    # A name of its own: where a cluster took a worker for dead that is not, two write the same part.
+    file = work.file(part)
+    temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    try:
+        write_file(file, fill, temporary=temporary)
+    except DataError as error:
+        return Outcome(0, error=str(error))
+    finally:
+        temporary.unlink(missing_ok=True)
+    first = f"{skipped[0].path}: {skipped[0].reason}" if skipped else ""
+    return Outcome(rows, len(skipped), first)
+
+
+def _table(work: Work, batch: Batch, Z: NDArray[np.float32]) -> Any:
+    import pyarrow as pa
+
+    made = Embeddings(Z, np.array(batch.ids), None, np.array(batch.splits), (), work.provenance).to_arrow()
+    # Names, not numbers: a part does not know the classes of the others.
+    return made.set_column(1, "label", pa.array(batch.labels, pa.string()))
+
+
+@dataclass(frozen=True)
+class BulkSummary:
     """What :func:`embed_parts` did: parts and vectors made now, parts that were there, unreadable images."""
 
     parts: int
     rows: int
-    found: int
+    kept: int
     skipped: int
     first_skipped: str
 
@@ -37,9 +247,11 @@ def check_engine(engine: str) -> None:
         check_ray("--engine ray")
 
 
-def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
+def embed_parts(job: Job, parts: Sequence[Part], embed: Embed) -> BulkSummary:
     """Embed the parts that have no file in the folder yet.
 
+    Args:
+        embed: what does it with the engine "local"; workers of a cluster open the run themselves.
     Raises:
         ConfigError: the folder holds vectors of another run, layer or set. OutputError: the disk refuses.
         DataError: parts that cannot be read, told after all others are done.
@@ -50,13 +262,11 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
     _sweep(job)
     mine = parts[job.rank :: job.world]
     todo = [part for part in mine if not work.file(part).exists()]
-    run: Callable[[Job, Sequence[Part]], Results] = _local
-    if job.engine == "ray":
-        from nearkin.runs.ray_embed import run_on_ray as run
+    working = _embed_on_ray(job, todo) if job.engine == "ray" else _embed_here(job, todo, embed)
     outcomes: list[Outcome] = []
     bad: list[Outcome] = []
     with file_bar("embedding", len(todo), enabled=job.progress and job.rank == 0, least=2) as advance:
-        for _, outcome in run(job, todo) if todo else ():
+        for outcome in working if todo else ():
             (bad if outcome.error else outcomes).append(outcome)
             advance()
     _sweep(job)
@@ -65,7 +275,7 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
             f"{len(bad)} of {len(mine)} parts cannot be read; first: {bad[0].error} The others are done; "
             "run the same command again when it is mended."
         )
-    return Summary(
+    return BulkSummary(
         len(outcomes),
         sum(item.rows for item in outcomes),
         len(mine) - len(todo),
@@ -76,7 +286,7 @@ def embed_parts(job: Job, parts: Sequence[Part]) -> Summary:
 
 def _sweep(job: Job) -> None:
     """Delete what killed workers left; not among ranks, which may be in the middle of their parts."""
-    for left in job.work.out.glob("*.parquet.*.tmp") if job.world == 1 else ():
+    for left in job.work.out.glob(f"*.parquet.*{TEMPORARY}") if job.world == 1 else ():
         left.unlink(missing_ok=True)
 
 
@@ -85,7 +295,7 @@ def _claim(work: Work, parts: Sequence[Part]) -> None:
     path = work.out / PARTS
     names = [part.name for part in parts]
     if path.exists():
-        before: dict[str, Any] = read_json(path)
+        before = read_object(path, parts=list)
         made: dict[str, Any] = before.get("provenance") or {}
         if made.get("compiled") != work.provenance.get("compiled"):
             how = "with" if made.get("compiled") else "without"
@@ -96,8 +306,86 @@ def _claim(work: Work, parts: Sequence[Part]) -> None:
     write_json(path, {"provenance": work.provenance, "parts": names})
 
 
-def _local(job: Job, parts: Sequence[Part]) -> Results:
-    size = job.work.size
-    embed = embedder(job.work.run, (3, size, size), layer=job.work.layer, device=job.device, compiled=job.compiled)
+def _embed_here(job: Job, parts: Sequence[Part], embed: Embed) -> Iterator[Outcome]:
     for part in parts:
-        yield part, write_part(job.work, part, embed)
+        yield write_part(job.work, part, embed)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(run: Path, layer: str, device: str, compiled: bool) -> Embed:
+    """The run, kept by a worker's process for its next task."""
+    return Run(run).open(layer, device=device, compiled=compiled)
+
+
+def _task(row: dict[str, Any], work: Work, device: str, compiled: bool) -> dict[str, Any]:
+    """Runs on the cluster."""
+    part: Part = row["item"]
+    try:
+        outcome = write_part(work, part, _opened(work.run, work.layer, device, compiled))
+    except NearkinError as error:  # as a value: as an exception, Ray would wrap it in pages of its own
+        outcome = Outcome(0, error=str(error))
+    return asdict(outcome)
+
+
+def _embed_on_ray(job: Job, parts: Sequence[Part]) -> Iterator[Outcome]:
+    """Embed on a cluster (:func:`nearkin.system.connected`), one task per part. The run and the output folder must have the
+    same path on every node.
+
+    Raises:
+        ConfigError: no GPU in the cluster, where one was asked for. OutputError: Ray gave up.
+    """
+    with connected() as ray:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        if job.device == "cuda" and not gpus:
+            raise ConfigError("device 'cuda' was asked for, but the Ray cluster has no GPU. Use --device cpu or auto.")
+        device = "cuda" if gpus and job.device != "cpu" else "cpu"
+        fixed = {"work": job.work, "device": device, "compiled": job.compiled}
+        for row in spread(_task, parts, fixed, gpu=device == "cuda"):
+            yield Outcome(**row)
+
+
+def embed_bulk(
+    folder: Path,
+    data: str,
+    out: Path,
+    *,
+    layer: str | None,
+    labels: Path | None,
+    subset: int | None,
+    strict: bool,
+    device: str,
+    engine: str,
+    progress: bool,
+    compiled: bool = False,
+) -> BulkSummary:
+    """Embed a set of any size with a finished run into a folder of Parquet files, a part each; parts that are there stay.
+
+    Under torchrun every rank calls this and takes its share.
+
+    Raises:
+        ConfigError: unknown engine or layer, or ``out`` holds other vectors. DataError, OutputError: see :func:`embed_parts`.
+    """
+    check_engine(engine)
+    run, here = Run(folder), ranks.number()
+    size = run.image_size()
+    place = Path(data).expanduser()
+    # Workers of a cluster need not be in this folder.
+    where = str(place.absolute()) if not is_shards(data) and place.exists() else data
+    source = Source(where, labels and labels.absolute(), size, strict, subset, progress and here == 0)
+    if is_shards(data) and (labels is not None or subset is not None):
+        raise ConfigError(f"--labels and --subset are for sets without shards; {data} brings its own labels.")
+    embed = run.open(layer, device=device if engine == "local" else "cpu")
+    identity = run.config().to_json() | {"run": run.name, "layer": embed.layer}
+    if compiled:  # its vectors differ by rounding: parts of one folder are made alike
+        identity["compiled"] = True
+    identity["weights"] = file_digest(run.weights_file) if run.trained else None
+    if not is_shards(data):
+        identity |= {"embedded": data, "subset": subset}
+    if Run(out).config_file.exists() or Study(out).study_file.exists():
+        raise ConfigError(f"{out} is the folder of a run or study; vectors need one of their own. Choose another -o.")
+    work = Work(run.folder.resolve(), out.resolve(), embed.layer, size, identity, strict)
+    job = Job(work, device, engine, here, ranks.launched(), progress, compiled)
+    if compiled and engine == "local":
+        embed.method.compile_embedding(embed.layer)
+    with exclusive(out) if here == 0 else nullcontext():  # the other ranks' parts are their own
+        return embed_parts(job, parts_of(source), embed)

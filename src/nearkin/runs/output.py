@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nearkin.runs.findings import clean
+from nearkin.runs.readers import clean
 
 if TYPE_CHECKING:
-    from nearkin.runs.summary import RunSummary, StudySummary
-    from nearkin.runs.verify import Checked
+    from nearkin.runs.check import Checked, RunSummary, StudySummary
 
 _SIGNS = {"broken": "x", "warning": "!", "note": "-"}
 

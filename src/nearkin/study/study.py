@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,7 @@ from nearkin import data as nd
 from nearkin.data import Dataset, Splits
 from nearkin.errors import ConfigError, one_line
 from nearkin.evaluate.evaluation import Evaluation, LayerEvaluation
-from nearkin.fileio import as_object, exclusive, json_digest, read_object, write_json, write_npz
-from nearkin.folders import CHECKPOINT, WEIGHTS
+from nearkin.fileio import as_object, exclusive, json_digest, read_object, to_json, write_json, write_npz
 from nearkin.methods import (
     FitContext,
     allowed_by_labels,
@@ -24,9 +22,10 @@ from nearkin.methods import (
     with_needs,
     without_repeats,
 )
-from nearkin.runs.steps import Say, _jsonable, embed_splits, method_settings
+from nearkin.runs.embed import embed_splits
+from nearkin.runs.fit import Say, fit_in_folder, method_settings
+from nearkin.runs.run import Run, RunConfig, Study
 from nearkin.search.exact import Search, knn
-from nearkin.search.knn_cache import NEAREST, Remembered
 from nearkin.study.protocol import evaluate
 from nearkin.study.results import collect
 from nearkin.study.thumbnails import write_thumbnails
@@ -64,7 +63,7 @@ class StudyConfig:
     def identity(self) -> dict[str, Any]:
         """The part that decides results: not the methods, seeds and foreign images asked for (more may join), nor the command."""
         skip = ("methods", "seeds", "command", "device", "ood")
-        return json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in skip}))  # type: ignore[no-any-return]
+        return {name: value for name, value in to_json(self).items() if name not in skip}
 
 
 def run_study(
@@ -89,19 +88,20 @@ def run_study(
     if tensorboard:
         need_tensorboard()
     with exclusive(out):
-        return _run_study(config, out, fresh, progress, say, tensorboard)
+        return _run_study(config, Study(out), fresh, progress, say, tensorboard)
 
 
 def _run_study(
-    config: StudyConfig, out: Path, fresh: bool, progress: bool, say: Say, tensorboard: bool
+    config: StudyConfig, study: Study, fresh: bool, progress: bool, say: Say, tensorboard: bool
 ) -> dict[str, Any]:
     config = replace(config, methods=without_repeats(config.methods, config.settings))
-    if (out / "config.json").exists() and not (out / "study.json").exists():
+    out = study.folder
+    if Run(out).config_file.exists() and not study.study_file.exists():
         raise ConfigError(f"{out} is the folder of a run of 'nearkin fit', not of a study. Choose another -o.")
     # Where nothing has been trained, as after a mistyped setting, there is nothing to lose.
-    fresh = fresh or not any(any(out.glob(f"runs/*/{name}")) for name in ("done.json", WEIGHTS, CHECKPOINT))
-    if not fresh and (out / "study.json").exists():
-        _same(read_object(out / "study.json", identity=dict)["identity"], config.identity(), out)
+    fresh = fresh or not any(run.done or run.begun for run in study.runs())
+    if not fresh and study.study_file.exists():
+        _same(read_object(study.study_file, identity=dict)["identity"], config.identity(), out)
     device = pick_device(config.device)
     dataset = nd.load(
         config.data,
@@ -116,13 +116,13 @@ def _run_study(
     config = replace(config, methods=allowed_by_labels(asked, splits.train.labels))
     # An illegal setting or a missing package is told now, not after hours of other methods.
     for name in with_needs(config.methods):
-        made = create(name, method_settings(name, config.settings), splits.train.images.shape[1:])
+        method = create(name, method_settings(name, config.settings), splits.train.images.shape[1:])
         if method_info(name).trained:
-            check_batch(made.settings["batch_size"], len(splits.train))
+            check_batch(method.settings["batch_size"], len(splits.train))
     foreign = _describe_foreign(config.ood, dataset, progress)
     if fresh:
-        _clear(out)
-    _start(config, dataset, splits, foreign, out, say)
+        _clear(study)
+    _start(config, dataset, splits, foreign, study, say)
     for message in nd.remarks(dataset):
         say(f"note: {one_line(message)}")
     if unfit := [name for name in asked if name not in config.methods]:
@@ -130,16 +130,26 @@ def _run_study(
     del dataset  # its images were copied into the splits
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):
-        folder = out / "runs" / f"{name}-s{seed}"
-        if not (folder / "done.json").exists():
+        run = study.run(f"{name}-s{seed}")
+        if not run.done:
             say(f"[{number}/{len(pairs)}] {method_info(name).title}, seed {seed}")
-            _run(name, seed, config.settings, splits, folder, device, progress, say, tensorboard)
+            context = FitContext(
+                splits,
+                run.folder,
+                seed,
+                device,
+                progress,
+                title=f"{name} s{seed}",
+                tensorboard=tensorboard,
+                runs=needed_runs(name, seed, study.runs_folder),
+            )
+            _run(name, config.settings, context, say)
         if tensorboard:
-            write_events(folder)
+            write_events(run.folder)
     uses, sets = run_uses(out, splits, config.ood, device, progress, say)
     write_thumbnails(splits, out, *uses_thumbnails(uses, splits, sets))
     results = collect(out, config.command)
-    write_json(out / "results.json", results)
+    write_json(study.results_file, results)
     return results
 
 
@@ -154,12 +164,21 @@ def _describe_foreign(sources: tuple[str, ...], dataset: Dataset, progress: bool
     return out
 
 
-def _clear(out: Path) -> None:
+def _clear(study: Study) -> None:
     """Throw away a study, once nothing can be refused any more. A folder "runs" without a study's files is not its own."""
-    if not (out / "study.json").exists():
+    if not study.study_file.exists():
         return
-    made = ("runs", "uses", "uses.json", "data.json", "results.json", "results.md", "thumbnails.npz", "report.html")
-    for path in (out / name for name in (*made, "study.json")):  # that one last: it says whose the others are
+    for path in (
+        study.runs_folder,
+        study.uses_folder,
+        study.uses_file,
+        study.data_file,
+        study.results_file,
+        study.markdown_file,
+        study.thumbnails_file,
+        study.report_file,
+        study.study_file,  # the last one: it says whose the others are
+    ):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
@@ -173,73 +192,63 @@ def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
 
 
 def _start(
-    config: StudyConfig, dataset: Dataset, splits: Splits, foreign: list[dict[str, Any]], out: Path, say: Say
+    config: StudyConfig, dataset: Dataset, splits: Splits, foreign: list[dict[str, Any]], study: Study, say: Say
 ) -> None:
-    """Write study.json and data.json, or check them against what was found and say how far the study is."""
-    if (out / "study.json").exists():
-        before = read_object(out / "study.json", fingerprint=str)
-        if before["fingerprint"] != dataset.fingerprint:
+    """Write study.json and data.json, or check them against the images and say how far the study is."""
+    begun_before = study.study_file.exists()
+    if begun_before:
+        if read_object(study.study_file, fingerprint=str)["fingerprint"] != dataset.fingerprint:
             raise ConfigError(
-                f"the images of {dataset.source} have changed since the study in {out} began. Choose another -o, or --fresh."
+                f"the images of {dataset.source} have changed since the study in {study.folder} began. "
+                "Choose another -o, or --fresh."
             )
-        done = sorted(p.parent.name for p in out.glob("runs/*/done.json"))
-        begun = [p.parent.name for p in sorted(out.glob("runs/*/checkpoint.safetensors"))]
+        runs = study.runs()
+        begun = [run.name for run in runs if run.checkpoint_file.exists()]
         say(
-            f"continuing the study in {out}: {len(done)} runs done"
+            f"continuing the study in {study.folder}: {sum(run.done for run in runs)} runs done"
             + (f", in the middle of {', '.join(begun)}" if begun else "")
         )
     # A data.json without a study.json is what a kill left of a study that may have been of other images.
-    begun_before = (out / "study.json").exists() and (out / "data.json").exists()
-    description = read_object(out / "data.json") if begun_before else nd.describe(dataset)
+    described = begun_before and study.data_file.exists()
+    description = read_object(study.data_file) if described else nd.describe(dataset)
     description["study_splits"] = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
     description["subset"] = config.subset if config.subset and config.subset < len(dataset.train) else None
     description["ood"] = foreign
-    write_json(out / "data.json", description)
+    write_json(study.data_file, description)
     write_json(
-        out / "study.json",
+        study.study_file,
         {"identity": config.identity(), "config": asdict(config), "fingerprint": dataset.fingerprint},
     )
 
 
-def _run(
-    name: str,
-    seed: int,
-    settings: dict[str, Any],
-    splits: Splits,
-    folder: Path,
-    device: str,
-    progress: bool,
-    say: Say,
-    tensorboard: bool,
-) -> None:
+def _run(name: str, settings: dict[str, Any], context: FitContext, say: Say) -> None:
     """Train (or continue), embed, evaluate one method with one seed."""
+    run, splits, seed = Run(context.folder), context.splits, context.seed
     method = create(name, method_settings(name, settings), splits.train.images.shape[1:])
-    config: dict[str, Any] = {"method": name, "seed": seed, "settings": _jsonable(method.settings)}
-    config["image_size"] = splits.train.images.shape[-1]
-    write_json(folder / "config.json", config)
-    needed = needed_runs(name, seed, folder.parent)
-    context = FitContext(splits, folder, seed, device, progress, f"{name} s{seed}", tensorboard, needed)
-    method.fit(context)
+    config = RunConfig(name, seed, to_json(method.settings), splits.train.images.shape[-1])
+    fit_in_folder(method, config, context)
     if method_info(name).trained:
         return_memory()
         say("  test losses, embeddings")
     method.test_losses(context)
-    embedded = embed_splits(lambda items: method.embed(items.images), splits, config, folder / "embeddings")
+    embedded = embed_splits(lambda items: method.embed(items.images), splits, config.to_json())
+    for layer, embeddings in embedded.items():
+        embeddings.save(run.embeddings_file(layer))
     layers: dict[str, LayerEvaluation] = {}
     maps: dict[str, Any] = {}
     for layer in method.layers:
         say(f"  evaluating layer {layer}")
         primary = layer == method.primary_layer
         # The uses ask for neighbours in that layer again.
-        find: Search = Remembered(folder / NEAREST) if primary else knn
+        search: Search = run.search if primary else knn
         layers[layer], drawn = evaluate(
-            embedded[layer], seed=seed, maps=primary, on_step=lambda step: return_memory(), find=find
+            embedded[layer], seed=seed, maps=primary, on_step=lambda step: return_memory(), find=search
         )
         if drawn:
             maps |= {f"{layer}/{kind}": item.coords for kind, item in drawn.maps.items()}
             maps |= {f"{layer}/ids": drawn.ids, f"{layer}/labels": drawn.labels}
-    write_npz(folder / "maps.npz", maps)
+    write_npz(run.maps_file, maps)
     evaluation = Evaluation(name, method_info(name).title, seed, method.primary_layer, layers).to_dict()
-    write_json(folder / "evaluation.json", evaluation)
-    write_json(folder / "done.json", {"digest": json_digest(evaluation)})
+    write_json(run.evaluation_file, evaluation)
+    write_json(run.done_file, {"digest": json_digest(evaluation)})
     return_memory()

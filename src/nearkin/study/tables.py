@@ -20,7 +20,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.embeddings.table import add_columns, neighbors_column, on_rows
 from nearkin.fileio import json_digest, read_json, write_json
 from nearkin.retrieval.hubs import K, occurrence
-from nearkin.runs.finished import FinishedRun, first_seed
+from nearkin.runs.run import FinishedRun, first_seed
 from nearkin.system import return_memory
 
 _VERSION = 1
@@ -70,7 +70,7 @@ def _columns(
     if clusters is not None:
         out["cluster"] = on_rows(np.array(clusters, dtype=np.int64), rows, n)
     if min(len(train), len(rows)) >= _LEAST:
-        near, normed = run.find(test, train, K_MEAN, metric="l2"), run.find(test, train, min(K_NORM, len(train)))
+        near, normed = run.search(test, train, K_MEAN, metric="l2"), run.search(test, train, min(K_NORM, len(train)))
         out["anomaly_score"] = on_rows(mean_distance(near), rows, n)
         out["anomaly_score_knn-norm"] = on_rows(kth_unit_distance(normed, normed.indices.shape[1]), rows, n)
     if duplicates is not None:
@@ -78,7 +78,7 @@ def _columns(
         for number, members in enumerate(duplicates):
             out["near_duplicate_set"][members] = number
     if len(rows) >= _LEAST:
-        found = run.find(test, test, min(K, len(rows) - 1), exclude_self=True)
+        found = run.search(test, test, min(K, len(rows) - 1), exclude_self=True)
         out["neighbors"] = neighbors_column(found, rows, n)
         out["hubness"] = on_rows(occurrence(found.indices, len(rows)), rows, n)
     return out

@@ -16,7 +16,7 @@ from nearkin.data import Splits
 from nearkin.duplicates.study_step import duplicate_uses
 from nearkin.fileio import write_json
 from nearkin.retrieval.study_step import neighbour_uses, wanted_ids
-from nearkin.runs.finished import finished_runs
+from nearkin.runs.run import Study
 from nearkin.study.tables import table_uses
 from nearkin.system import return_memory
 
@@ -39,7 +39,7 @@ def run_uses(
     study: Path, splits: Splits, ood: Sequence[str], device: str, progress: bool, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], list[OodSet]]:
     """Compute what is missing, write the tables and uses.json, and return that with the out-of-distribution sets."""
-    runs = finished_runs(study)
+    runs = Study(study).finished()
     say("uses: search, hubs, factors, clusters, near-duplicates, anomalies")
     sets = load_ood(ood, splits, progress)
     return_memory()  # here and below: what a step has freed would lie beside what the next one needs

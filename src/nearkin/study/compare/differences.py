@@ -10,8 +10,9 @@ import numpy as np
 
 from nearkin.evaluate.stats import bootstrap_difference, holm, mcnemar, paired_t, t_interval
 from nearkin.format import three_digits
+from nearkin.runs.run import FinishedRun
 from nearkin.study.compare.per_image import PROBES, CannotTell, Images
-from nearkin.study.compare.sides import METRICS, PLAIN, Run, Side
+from nearkin.study.compare.sides import METRICS, PLAIN, Side, measured
 
 LEVEL = 0.05
 
@@ -108,7 +109,7 @@ def _compare(reference: Side, other: Side, images: Images) -> Comparison:
                 _try(images, run, probe)
     differences = []
     for metric in METRICS:
-        values = [(a.value(metric), b.value(metric)) for a, b in pairs]
+        values = [(measured(a, metric), measured(b, metric)) for a, b in pairs]
         known = [(a, b) for a, b in values if a is not None and b is not None]
         if not known or len(known) != len(values):
             continue
@@ -123,7 +124,7 @@ def _compare(reference: Side, other: Side, images: Images) -> Comparison:
     return Comparison(reference.name, other.name, seeds, tuple(differences))
 
 
-def _pairs(reference: Side, other: Side) -> tuple[list[tuple[Run, Run]], tuple[int, ...], str]:
+def _pairs(reference: Side, other: Side) -> tuple[list[tuple[FinishedRun, FinishedRun]], tuple[int, ...], str]:
     """Pairs of runs, their seeds, and why they cannot be paired (then every run of the smaller side is used once)."""
     if reference.seeded and other.seeded:
         seeds = sorted(set(reference.runs) & set(other.runs))
@@ -137,7 +138,7 @@ def _pairs(reference: Side, other: Side) -> tuple[list[tuple[Run, Run]], tuple[i
     return pairs, (), "several seeds, none of them shared"
 
 
-def _unlike(pairs: Sequence[tuple[Run, Run]], images: Images) -> str:
+def _unlike(pairs: Sequence[tuple[FinishedRun, FinishedRun]], images: Images) -> str:
     """Why two sides must not be compared; empty if their test images are the same."""
     try:
         for a, b in pairs:
@@ -161,7 +162,7 @@ def _over_seeds(found: Difference, values: Sequence[tuple[float, float]]) -> Dif
     return replace(found, interval=t_interval(differences), p=p, test=f"paired t over {len(values)} seeds")
 
 
-def _over_images(found: Difference, pair: tuple[Run, Run], images: Images) -> Difference:
+def _over_images(found: Difference, pair: tuple[FinishedRun, FinishedRun], images: Images) -> Difference:
     if found.metric not in PROBES:
         return replace(found, why_not="one pair of runs, and no result per image")
     try:
@@ -172,9 +173,9 @@ def _over_images(found: Difference, pair: tuple[Run, Run], images: Images) -> Di
     return replace(found, interval=bootstrap_difference(b, a), p=mcnemar(b, a), test=test)
 
 
-def _try(images: Images, run: Run, probe: str) -> None:
+def _try(images: Images, run: FinishedRun, probe: str) -> None:
     """Make a probe's results while the run's vectors are in memory; what fails is told when it is asked for."""
-    if run.value(probe) is not None:
+    if measured(run, probe) is not None:
         try:
             images.right(run, probe)
         except CannotTell:

@@ -13,7 +13,8 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.evaluate.knn import knn_predictions
 from nearkin.evaluate.linear import linear_predictions, linear_sgd_predictions
-from nearkin.study.compare.sides import Run
+from nearkin.runs.run import FinishedRun
+from nearkin.study.compare.sides import measured
 
 PROBES = ("linear", "knn", "linear_sgd", "linear_sgd_standardised")
 _TOLERANCE = 0.002  # of accuracy: what another number of threads may change
@@ -36,7 +37,7 @@ class Images:
     _right: dict[tuple[Path, str], NDArray[np.bool_]] = field(default_factory=dict)
     _loaded: tuple[Path, Embeddings] | None = None
 
-    def test_set(self, run: Run) -> tuple[tuple[str, str], ...]:
+    def test_set(self, run: FinishedRun) -> tuple[tuple[str, str], ...]:
         """(id, class name) of the labelled test images, sorted by id. Raises CannotTell."""
         if run.folder not in self._tests:
             test = self._load(run).part("test")
@@ -44,7 +45,7 @@ class Images:
             self._tests[run.folder] = tuple(sorted(zip(test.ids.tolist(), names, strict=True)))
         return self._tests[run.folder]
 
-    def right(self, run: Run, probe: str) -> NDArray[np.bool_]:
+    def right(self, run: FinishedRun, probe: str) -> NDArray[np.bool_]:
         """Whether the probe is right about each labelled test image, bool (N,), in the order of the ids.
 
         Raises:
@@ -54,7 +55,7 @@ class Images:
         if key not in self._right:
             self.say(f"{run.folder.name}: {probe}")
             self._right[key] = _right(self._load(run), probe, run.seed)
-        right, stated = self._right[key], run.value(probe)
+        right, stated = self._right[key], measured(run, probe)
         if stated is None or abs(float(right.mean()) - stated) > max(_TOLERANCE, 2.5 / len(right)):
             told = "none" if stated is None else f"{stated:.4f}"
             raise CannotTell(
@@ -62,10 +63,10 @@ class Images:
             )
         return right
 
-    def _load(self, run: Run) -> Embeddings:
-        if self._loaded is None or self._loaded[0] != run.embeddings:
+    def _load(self, run: FinishedRun) -> Embeddings:
+        if self._loaded is None or self._loaded[0] != run.folder:
             try:
-                self._loaded = (run.embeddings, Embeddings.load(run.embeddings))
+                self._loaded = (run.folder, run.embeddings())
             except (DataError, ValueError, KeyError, TypeError) as error:
                 raise CannotTell(f"no readable vectors of {run.folder.name}") from error
         return self._loaded[1]

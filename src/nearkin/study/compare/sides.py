@@ -6,14 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from nearkin.errors import ConfigError, DataError
+from nearkin.errors import ConfigError, DamagedFile, DataError
 from nearkin.fileio import as_object
-from nearkin.methods import METHODS, rank
-from nearkin.runs.find import is_run, is_study, runs_of
-from nearkin.runs.findings import clean, number, whole
-from nearkin.runs.readers import Damage, read_object
+from nearkin.methods import METHODS
+from nearkin.runs.readers import number
+from nearkin.runs.run import FinishedRun, Run, Study, in_order
 
 # name -> (title, where it stands in a layer's evaluation). The first four are accuracies of probes on test images.
 METRICS: dict[str, tuple[str, tuple[str, str]]] = {
@@ -28,27 +26,10 @@ METRICS: dict[str, tuple[str, tuple[str, str]]] = {
 PLAIN = ("rankme", "silhouette")  # numbers that are no shares, shown as they are
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, configuration and the evaluation of its primary layer."""
-
-    folder: Path
-    method: str
-    title: str
-    seed: int
-    settings: str
-    layer: str
-    evaluation: dict[str, Any]
-
-    def value(self, metric: str) -> float | None:
-        """A number of METRICS, None where it was not measured."""
-        group, name = METRICS[metric][1]
-        return number(as_object(self.evaluation.get(group)).get(name))
-
-    @property
-    def embeddings(self) -> Path:
-        """The Parquet of the primary layer."""
-        return self.folder / "embeddings" / f"{self.layer}.parquet"
+def measured(run: FinishedRun, metric: str) -> float | None:
+    """A number of METRICS, None where it was not measured."""
+    group, name = METRICS[metric][1]
+    return number(as_object(run.evaluation.get(group)).get(name))
 
 
 @dataclass(frozen=True)
@@ -56,10 +37,10 @@ class Side:
     """Runs by seed. ``seeded``: whether the method's result depends on the seed; if not, its run stands for every seed."""
 
     name: str
-    runs: dict[int, Run]
+    runs: dict[int, FinishedRun]
     seeded: bool
 
-    def run(self, seed: int) -> Run:
+    def run(self, seed: int) -> FinishedRun:
         """The run that stands for ``seed``."""
         return self.runs[seed] if self.seeded else next(iter(self.runs.values()))
 
@@ -72,13 +53,14 @@ def load_sides(paths: Sequence[Path]) -> list[Side]:
     Raises:
         DataError: a path that is no finished run or study. ConfigError: fewer than two things to compare.
     """
-    runs: dict[Path, Run] = {}
+    runs: dict[Path, FinishedRun] = {}
     for path in paths:
-        for run in _runs(path):
+        for run in _finished(path):
             runs.setdefault(run.folder.resolve(), run)
-    groups: dict[tuple[Path, str, str], list[Run]] = {}
+    groups: dict[tuple[Path, str, str], list[FinishedRun]] = {}
     for folder, run in runs.items():
-        groups.setdefault((folder.parent, run.method, run.settings), []).append(run)
+        settings = json.dumps(run.config().settings, sort_keys=True)
+        groups.setdefault((folder.parent, run.method, settings), []).append(run)
     every = list(runs.values())
     if len(groups) == 1 and len(every) > 1:
         return [Side(f"{run.title}, seed {run.seed}", {run.seed: run}, True) for run in every]
@@ -97,35 +79,25 @@ def load_sides(paths: Sequence[Path]) -> list[Side]:
     return sides
 
 
-def _runs(path: Path) -> list[Run]:
-    if is_study(path):
-        finished = [_run(folder) for folder in runs_of(path) if (folder / "done.json").exists()]
-        if not finished:
+def _finished(path: Path) -> list[FinishedRun]:
+    """The finished runs of a study, or the one in a run's folder."""
+    study, run = Study(path), Run(path)
+    if study.exists:
+        runs = [_read(inside) for inside in study.runs() if inside.done]
+        if not runs:
             raise DataError(f"{path} has no finished runs. Continue the study, then compare.")
-        return sorted(finished, key=lambda run: (rank(run.method), run.method, run.seed))
-    if is_run(path):
-        return [_run(path)]
+        return in_order(runs)
+    if run.exists:
+        return [_read(run)]
     raise DataError(f"{path} is neither a run nor a study of nearkin. List what there is with 'nearkin runs FOLDER'.")
 
 
-def _run(folder: Path) -> Run:
+def _read(run: Run) -> FinishedRun:
     try:
-        config = read_object(folder / "config.json")
-        if "data" in config:
-            raise DataError(f"{folder} was trained by itself and never evaluated. Runs of a study can be compared.")
-        evaluation = read_object(folder / "evaluation.json")
-    except Damage as damage:
-        state = "is not finished" if damage.missing else f"has a file that {damage}"
-        raise DataError(f"{folder} {state}: no evaluation to compare. See 'nearkin doctor {folder}'.") from damage
-    method, seed, layer = config.get("method"), whole(config.get("seed")), evaluation.get("primary_layer")
-    found = as_object(as_object(evaluation.get("layers")).get(layer if isinstance(layer, str) else ""))
-    if (
-        not isinstance(method, str)
-        or seed is None
-        or not isinstance(layer, str)
-        or Path(layer).name != layer
-        or not found
-    ):
-        raise DataError(f"{folder} does not say its method, seed or primary layer. See 'nearkin doctor {folder}'.")
-    settings = json.dumps(config.get("settings"), sort_keys=True)
-    return Run(folder, method, clean(evaluation.get("title") or method), seed, settings, layer, found)
+        if run.config().data is not None:
+            raise DataError(f"{run.folder} was trained by itself and never evaluated. Runs of a study can be compared.")
+        return run.finished()
+    except DamagedFile as damage:
+        state = "is not finished" if damage.missing else f"has a file that {damage.reason}"
+        hint = f"See 'nearkin doctor {run.folder}'."
+        raise DataError(f"{run.folder} {state}: no evaluation to compare. {hint}") from damage
