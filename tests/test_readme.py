@@ -35,9 +35,10 @@ def test_snippet_agrees_with_our_probe(
     made = Embeddings(Z, np.arange(1200).astype(str), y, split, tuple("abcd"))
     made.save(tmp_path / "runs/demo/runs/vicreg-s0/embeddings/backbone.parquet")
     monkeypatch.chdir(tmp_path)
-    snippet = re.search(r"```python\n(.*?)```", README, re.S)
+    tables = (ROOT / "docs/results/cifar10.md").read_text(encoding="utf-8")
+    snippet = re.search(r"```python\n(.*?)```", tables, re.S)
     assert snippet is not None
-    exec(compile(snippet.group(1), "README.md", "exec"), {})
+    exec(compile(snippet.group(1), "cifar10.md", "exec"), {})
     printed = float(capsys.readouterr().out)
     linear = evaluate(made, maps=False)[0].linear
     assert linear is not None and printed == pytest.approx(linear.accuracy, abs=0.03)
