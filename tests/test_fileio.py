@@ -15,9 +15,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from nearkin.errors import DamagedFile, OutputError
-from nearkin.fileio import LEFT_OUT, MERGED, claim, exclusive, named, read_json, read_object, to_json, write_json
+from nearkin.fileio import (
+    IF_KNOWN,
+    LEFT_OUT,
+    MERGED,
+    claim,
+    exclusive,
+    from_json,
+    named,
+    read_json,
+    read_object,
+    to_json,
+    write_json,
+)
 
 HOLD = "import sys, time; from pathlib import Path; from nearkin.fileio import exclusive\n"
 HOLD += "with exclusive(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -135,3 +148,35 @@ def test_dataclasses_arrays_and_paths_become_what_json_reads_back(tmp_path: Path
     assert to_json({1: (2, 3.5)}) == json.loads(json.dumps({1: (2, 3.5)}))
     with pytest.raises(TypeError, match="set has no JSON"):
         to_json({"a": {1}})
+
+
+@dataclass(frozen=True)
+class _Part:
+    value: float
+
+
+@dataclass(frozen=True)
+class _Saved:
+    area: float = field(metadata=named("AUROC"))
+    first: _Part = field(metadata=MERGED)
+    parts: dict[str, _Part]
+    rows: NDArray[np.int64]
+    pairs: tuple[tuple[str, ...], ...]
+    perhaps: tuple[_Part, ...] | None
+    curve: NDArray[np.float64] | None = field(default=None, metadata=IF_KNOWN)
+
+
+def test_dataclasses_are_read_back_from_json() -> None:
+    half = _Part(0.5)
+    value = _Saved(0.25, half, {"a": half}, np.arange(3), (("x",), ()), (half, half), np.array([[0.1, 0.2]]))
+    saved = json.loads(json.dumps(to_json(value)))
+    again = from_json(_Saved, saved | {"of a later version": 1})
+    assert to_json(again) == saved and again.pairs == value.pairs and again.parts == value.parts
+    assert again.rows.dtype == np.int64 and again.curve is not None and again.curve.dtype == np.float64
+    bare = _Saved(0.25, half, {}, np.arange(0), (), None)
+    assert "curve" not in to_json(bare) and to_json(bare)["perhaps"] is None
+    assert from_json(_Saved, to_json(bare)).perhaps is None and from_json(_Saved, to_json(bare)).curve is None
+    with pytest.raises(ValueError, match="has no usable 'parts'"):
+        from_json(_Saved, {"AUROC": 1.0, "value": 0.5})
+    with pytest.raises(ValueError, match="has no usable 'parts.a.value'"):
+        from_json(_Saved, saved | {"parts": {"a": {"value": "half"}}})

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "estimators": {"data", "fileio", "folders", "methods", "train"},
     "losses": {"methods"},
     "runs": {"data", "embeddings", "fileio", "folders", "format", "maps", "methods", "search", "system", "train"},
-    "__init__": {"duplicates", "embeddings", "estimators", "losses", "runs"},
+    "__init__": {"anomalies", "duplicates", "embeddings", "estimators", "losses", "runs"},
     "anomalies": {"data", "embeddings", "evaluate", "fileio", "maps", "methods", "report", "runs", "search", "system"},
     "clusters": {"data", "embeddings", "evaluate", "fileio", "maps", "report", "runs", "search"},
     "duplicates": {"data", "embeddings", "evaluate", "fileio", "report", "runs", "search"},

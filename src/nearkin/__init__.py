@@ -1,7 +1,7 @@
 """nearkin: unlabelled images to an honest embedding.
 
 The names below are imported when they are first used, so that ``import nearkin`` imports no torch:
-estimators (VICReg, NGN, LatentOptimization, LaplacianEigenmaps, ...), Embeddings, near_duplicates, describe_run, and the module losses.
+estimators (VICReg, NGN, LatentOptimization, LaplacianEigenmaps, ...), Embeddings, anomaly_scores, near_duplicates, describe_run, and the module losses.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nearkin import losses
+    from nearkin.anomalies.image_scores import anomaly_scores
     from nearkin.duplicates.find import near_duplicates
     from nearkin.embeddings import Embeddings
     from nearkin.estimators import (
@@ -52,11 +53,17 @@ __all__ = [
     "SimSiam",
     "Supervised",
     "VICReg",
+    "anomaly_scores",
     "describe_run",
     "losses",
     "near_duplicates",
 ]
-_ELSEWHERE = {"Embeddings": "embeddings", "describe_run": "runs.check", "near_duplicates": "duplicates.find"}
+_ELSEWHERE = {
+    "Embeddings": "embeddings",
+    "anomaly_scores": "anomalies.image_scores",
+    "describe_run": "runs.check",
+    "near_duplicates": "duplicates.find",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from nearkin.anomalies.detector import AnomalyDetector
-from nearkin.anomalies.forest import IsolationForestAnomaly
-from nearkin.anomalies.knn import KNNAnomaly, NormalizedKNNAnomaly
-from nearkin.anomalies.lof import LOFAnomaly
-from nearkin.anomalies.mahalanobis import Gaussian, MahalanobisAnomaly, fit_gaussian
-from nearkin.anomalies.scores import SCORES, Scorer, score_sets
-from nearkin.anomalies.train_lists import OWN, TrainLists
+from nearkin.anomalies.detectors import (
+    OWN,
+    SCORES,
+    Gaussian,
+    Scorer,
+    TrainNeighbors,
+    fit_gaussian,
+    possible_scores,
+    score_sets,
+)
 from nearkin.errors import ConfigError, DataError
 from nearkin.search.exact import Index
-
-ESTIMATORS = [
-    KNNAnomaly(),
-    NormalizedKNNAnomaly(20),
-    MahalanobisAnomaly(),
-    IsolationForestAnomaly(),
-    LOFAnomaly(),
-]
 
 
 def cloud(n: int, seed: int = 0, d: int = 6) -> NDArray[np.float32]:
@@ -138,82 +126,15 @@ def test_a_foreign_vector_stands_out_from_identical_ones(name: str) -> None:
     assert found["other"][0] > found["same"].max()
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
-def test_estimators_follow_scikit_learns_conventions(estimator: AnomalyDetector) -> None:
-    train = np.concatenate([cloud(300), -cloud(6, 3) - 9])
-    model = clone(estimator).set_params(contamination=0.02).fit(train)
-    test = np.concatenate([cloud(50, 1), -cloud(3, 4) - 9])
-    score, decision = model.score_samples(test), model.decision_function(test)
-    np.testing.assert_allclose(score, -model.anomaly_score(test))
-    np.testing.assert_allclose(decision, score - model.offset_)
-    assert (model.predict(test) == np.where(decision < 0, -1, 1)).all()
-    assert (model.predict(test)[-3:] == -1).all() and (model.predict(test)[:50] == 1).mean() > 0.9
-    own = clone(estimator).set_params(contamination=0.02).fit_predict(train)
-    assert (own == -1).sum() == 7  # 2 % of 306, rounded up
-    assert model.train_scores_.shape == (306,) and model.n_features_in_ == 6
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
-def test_estimators_work_in_pipelines(estimator: AnomalyDetector) -> None:
-    pipe = make_pipeline(MaxAbsScaler(), clone(estimator)).fit(cloud(200))
-    assert pipe.decision_function(-cloud(4, 1) - 40).max() < 0
-    assert (pipe.predict(-cloud(4, 1) - 40) == -1).all()
-    assert pipe.score_samples(cloud(4, 1)).shape == (4,)
-
-
-@parametrize_with_checks(
-    [KNNAnomaly(), MahalanobisAnomaly()],
-    expected_failed_checks=lambda _: {
-        name: "training rows are judged without themselves, new rows are not"
-        for name in ("check_outliers_fit_predict", "check_outliers_train")
-    },
-)
-def test_scikit_learns_own_checks(estimator: AnomalyDetector, check: Callable[[AnomalyDetector], None]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        check(estimator)
-
-
-def test_estimators_agree_with_score_sets() -> None:
-    train, test = cloud(150), cloud(20, 1)
-    pairs = {
-        "knn2": KNNAnomaly(),
-        "knn-norm": NormalizedKNNAnomaly(),
-        "mahalanobis": MahalanobisAnomaly(),
-        "iforest": IsolationForestAnomaly(random_state=4),
-        "lof": LOFAnomaly(),
-    }
-    found = score_sets(train, {"t": test}, list(SCORES), own=True, seed=4)
-    for name, model in pairs.items():
-        np.testing.assert_allclose(model.fit(train).anomaly_score(test), found[name]["t"], rtol=1e-4)
-        np.testing.assert_allclose(model.train_scores_, found[name][OWN], rtol=1e-4)
-
-
-def test_bad_input_to_estimators() -> None:
-    broken = cloud(50)
-    broken[3, 2] = np.nan
-    for error in (DataError, ValueError):
-        with pytest.raises(error, match="NaN"):
-            KNNAnomaly().fit(broken)
-    with pytest.raises(ValueError, match="at least 2 training vectors"):
-        KNNAnomaly().fit(cloud(1))
-    with pytest.raises(ValueError, match="5 features.*expecting 6"):
-        KNNAnomaly().fit(cloud(50)).predict(cloud(3, d=5))
-    with pytest.raises(ConfigError, match="k is 50"):
-        KNNAnomaly(50).fit(cloud(50))
-    with pytest.raises(ConfigError, match=r"contamination is 0.7.*\(0, 0.5\]"):
-        KNNAnomaly(contamination=0.7).fit(cloud(50))
-
-
 def test_one_large_index_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     train, sets = cloud(60), {"a": cloud(9, seed=1), "b": cloud(8, seed=2)}
     usual = score_sets(train, sets, ["knn2", "knn-norm"], k=3)
-    monkeypatch.setattr("nearkin.anomalies.train_lists._LARGE", 0)
-    lists, made = TrainLists(train), []
+    monkeypatch.setattr("nearkin.anomalies.detectors._LARGE", 0)
+    neighbors, made = TrainNeighbors(train), []
     monkeypatch.setattr(
-        "nearkin.anomalies.train_lists.Index", lambda Z, metric: made.append(metric) or Index(Z, metric=metric)
+        "nearkin.anomalies.detectors.Index", lambda Z, metric: made.append(metric) or Index(Z, metric=metric)
     )
-    found = score_sets(train, sets, ["knn2", "knn-norm"], k=3, lists=lists)
+    found = score_sets(train, sets, ["knn2", "knn-norm"], k=3, neighbors=neighbors)
     for name, scores in usual.items():
         for where, values in scores.items():
             assert np.array_equal(values, found[name][where])
@@ -245,3 +166,16 @@ def test_bad_input_to_score_sets() -> None:
         score_sets(train[:1], {"t": train})
     with pytest.raises(ConfigError, match="stands for the training rows"):
         score_sets(train, {"train": train})
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("n", [2, 3, 20, 21, 50, 51])
+def test_possible_scores_are_those_that_do_not_fail(n: int, own: bool) -> None:
+    train, sets = cloud(n), {"t": cloud(3, 1)}
+    names, skipped = possible_scores(n, own)
+    assert sorted([*names, *skipped]) == sorted(SCORES)
+    score_sets(train, sets, names, own=own)
+    for name, reason in skipped.items():
+        assert name in reason and str(SCORES[name].k) in reason and f"{n} training vectors" in reason
+        with pytest.raises(ConfigError, match="must lie between"):
+            score_sets(train, sets, [name], own=own)

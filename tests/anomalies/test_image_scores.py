@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nearkin.anomalies import class_tables, has_unseen, inside_rows
-from nearkin.anomalies.image_scores import rank
-from nearkin.anomalies.ood_eval import against
+from nearkin import anomaly_scores
+from nearkin.anomalies.detectors import SCORES, score_sets
+from nearkin.anomalies.image_scores import normal_rows, score_rows
+from nearkin.anomalies.ood_eval import against, class_tables
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 
@@ -23,29 +24,29 @@ def embeddings(n: int = 120, *, splits: bool = True, labels: bool = True) -> Emb
 
 def test_training_rows_leave_themselves_out_and_others_do_not_count() -> None:
     e = embeddings()
-    found = rank(e)["knn2"]
+    found = score_rows(e)["knn2"]
     gaps = np.linalg.norm(e.Z[:, None].astype(float) - e.Z[None], axis=2)
     gaps[np.arange(120), np.arange(120)] = np.inf
     gaps[:, e.split == "test"] = np.inf
     np.testing.assert_allclose(found, np.sort(gaps, axis=1)[:, :2].mean(axis=1), rtol=1e-3)
-    assert not np.allclose(rank(e, train_split="all")["knn2"], found)
+    assert not np.allclose(score_rows(e, train_split="all")["knn2"], found)
 
 
 def test_a_planted_outlier_comes_first() -> None:
     e = embeddings()
     e.Z[[7, 30]] = -20
-    for name, values in rank(e, scores=("knn2", "mahalanobis", "iforest", "lof"), train_split="all", k=5).items():
+    for name, values in score_rows(e, scores=("knn2", "mahalanobis", "iforest", "lof"), train_split="all", k=5).items():
         # The two lie on each other, so the nearest neighbour is close; the mean of five is not.
         assert set(np.argsort(-values)[:2].tolist()) == {7, 30}, name
 
 
 def test_what_counts_as_inside() -> None:
-    rows, note = inside_rows(embeddings(), "train")
-    assert rows.sum() == 40 and "test split" in note
-    rows, note = inside_rows(embeddings(), "test")
-    assert rows.sum() == 80 and "outside 'test'" in note
-    rows, note = inside_rows(embeddings(splits=False), "train")
-    assert rows.all() and "without itself" in note and not has_unseen(embeddings(splits=False), "train")
+    rows = normal_rows(embeddings(), "train")
+    assert rows.inside.sum() == 40 and "test split" in rows.note and rows.unseen
+    rows = normal_rows(embeddings(), "test")
+    assert rows.inside.sum() == 80 and "outside 'test'" in rows.note and rows.unseen
+    rows = normal_rows(embeddings(splits=False), "train")
+    assert rows.inside.all() and "without itself" in rows.note and not rows.unseen
 
 
 @pytest.mark.parametrize("splits", [True, False])
@@ -55,27 +56,60 @@ def test_against_foreign_vectors(splits: bool) -> None:
     found = against(
         embeddings(splits=splits), {"far": (far, ids), "same": (embeddings().Z[:30] + np.float32(0.01), ids)}
     )
-    assert found["far"]["knn2"]["AUROC"] == 1 and found["far"]["knn2"]["n_in"] == (40 if splits else 120)
-    assert found["same"]["knn2"]["AUROC"] < 0.5
-    assert all(row["id"].startswith("o") for row in found["far"]["knn2"]["most"])
+    area = found["far"]["knn2"].auroc
+    assert area.value == 1 and area.n_in == (40 if splits else 120)
+    assert found["same"]["knn2"].auroc.value < 0.5
+    assert all(image.id is not None and image.id.startswith("o") for image in found["far"]["knn2"].most)
 
 
 def test_class_tables() -> None:
     e = embeddings()
     e.Z[:, 0] += np.where(e.labels == 1, 9, 0)
     found = class_tables(e, scores=("knn2", "lof"))
-    assert list(found["near"]) == ["knn2"] and found["one_class"]["knn2"]["mean"] > 0.99
-    assert list(class_tables(e, scores=("lof",))["near"]) == ["knn-norm"]
+    assert list(found.near) == ["knn2"] and found.one_class["knn2"].mean > 0.99
+    assert list(class_tables(e, scores=("lof",)).near) == ["knn-norm"]
 
 
 def test_bad_input() -> None:
     with pytest.raises(ConfigError, match="--train-split val: no such rows. Legal: test, train, all"):
-        rank(embeddings(), train_split="val")
+        score_rows(embeddings(), train_split="val")
     with pytest.raises(DataError, match="holds 1 image"):
-        rank(embeddings(1))
+        score_rows(embeddings(1))
     with pytest.raises(ConfigError, match="k is 80; with 80 training vectors it must lie between 1 and 79"):
-        rank(embeddings(), k=80)
+        score_rows(embeddings(), k=80)
     with pytest.raises(DataError, match="need labels"):
         class_tables(embeddings(labels=False))
     with pytest.raises(DataError, match="rows outside 'train'"):
         class_tables(embeddings(splits=False))
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_scores_in_one_line_of_embeddings_and_of_arrays(score: str) -> None:
+    e = embeddings()
+    of_embeddings = anomaly_scores(e, score=score, n_neighbors=5 if SCORES[score].k else None)
+    assert of_embeddings.shape == (120,) and of_embeddings.dtype == np.float64
+    assert np.array_equal(of_embeddings, score_rows(e, scores=[score], k=5 if SCORES[score].k else None)[score])
+    Z = e.Z.astype(np.float64)
+    of_array = anomaly_scores(Z, score=score)  # each row against the others
+    assert np.array_equal(of_array, score_rows(e, scores=[score], train_split="all")[score])
+    new = anomaly_scores(Z[:7] + 1, Z, score=score)  # new rows against training rows
+    assert np.array_equal(new, score_sets(e.Z, {"new": e.Z[:7] + np.float32(1)}, [score])[score]["new"])
+    assert np.array_equal(new, anomaly_scores(e.Z[:7] + np.float32(1), e, score=score))
+
+
+def test_anomaly_scores_say_what_is_wrong() -> None:
+    Z = embeddings().Z
+    with pytest.raises(DataError, match="finite|NaN"):
+        anomaly_scores(np.full((5, 3), np.nan))
+    with pytest.raises(DataError, match=r"\(N, D\)"):
+        anomaly_scores(np.zeros(5))
+    with pytest.raises(DataError, match="5 dimensions"):
+        anomaly_scores(Z, Z[:, :4])
+    with pytest.raises(DataError, match="1 image"):
+        anomaly_scores(Z[:1])
+    with pytest.raises(DataError, match="at least 2"):
+        anomaly_scores(Z, Z[:1])
+    with pytest.raises(ConfigError, match="Did you mean 'knn2'"):
+        anomaly_scores(Z, score="knn")
+    with pytest.raises(ConfigError, match="between 1 and 119"):
+        anomaly_scores(Z, n_neighbors=120)

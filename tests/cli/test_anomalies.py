@@ -184,6 +184,33 @@ def test_identical_vectors_do_not_crash(tmp_path: Path) -> None:
     assert len(found) == 5 and found["knn2"]["quantiles"]["1"] == 0
 
 
+def test_all_leaves_out_scores_that_there_are_too_few_images_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32))
+    text = run(tmp_path / "few.npy", "--score", "all", "--json", tmp_path / "n.json", "-o", tmp_path / "t.parquet")
+    found = json.loads((tmp_path / "n.json").read_text())
+    assert "score knn-norm skipped: it needs 50 neighbours; 30 training vectors have 29" in text
+    assert list(found["ranked"]) == found["scores"] == ["knn2", "mahalanobis", "iforest", "lof"]
+    assert list(found["skipped"]) == ["knn-norm"]
+    assert "anomaly_score_lof" in pq.read_table(tmp_path / "t.parquet").column_names
+    run(tmp_path / "few.npy", "--score", "all", "--k", "5", "--json", tmp_path / "n.json")
+    found = json.loads((tmp_path / "n.json").read_text())
+    assert len(found["ranked"]) == 5 and "skipped" not in found
+    assert "must lie between 1 and 29" in refused(2, tmp_path / "few.npy", "--score", "knn-norm")  # asked for by name
+    np.save(tmp_path / "two.npy", np.eye(2, dtype=np.float32))
+    assert "score knn2 skipped" in run(tmp_path / "two.npy", "--score", "all")
+
+
+def test_all_against_foreign_vectors_counts_the_training_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    split = np.array(["train"] * 50 + ["test"] * 20)
+    np.savez(tmp_path / "e.npz", embedding=rng.normal(size=(70, 4)).astype(np.float32), split=split)
+    np.save(tmp_path / "far.npy", np.full((5, 4), 9, dtype=np.float32))
+    args = [tmp_path / "e.npz", "--score", "all", "--ood", tmp_path / "far.npy", "--json", tmp_path / "n.json"]
+    assert "skipped" not in run(*args)  # 50 neighbours among 50 training vectors
+    assert len(json.loads((tmp_path / "n.json").read_text())["ood"]["far"]) == 5
+    assert "knn-norm skipped" in run(*args, "-o", tmp_path / "t.parquet")  # training images lack themselves
+
+
 def test_help_names_every_score() -> None:
     text = run("--help")
     assert "--train-split" in text and "knn-norm" in text and "--one-class" in text

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from nearkin.anomalies import study_step as anomalies
-from nearkin.anomalies.ood_metrics import detect
-from nearkin.anomalies.scores import score_sets
+from nearkin.anomalies.detectors import score_sets
+from nearkin.anomalies.ood_metrics import ood_metrics
 from nearkin.data import load
 from nearkin.duplicates import study_step as copies
 from nearkin.embeddings import Embeddings
@@ -109,7 +109,7 @@ def test_more_scores_for_the_methods_that_the_study_is_about(made: tuple[Path, S
     scored = score_sets(train, {"in": test, "out": out}, ["lof", "knn-norm"])
     for score, values in scored.items():
         (row,) = (r for r in rows if (r["method"], r["seed"], r["score"], r["set"]) == ("random-init", 0, score, "kin"))
-        assert row["AUROC"] == pytest.approx(detect(values["in"], values["out"]).auroc.value, abs=1e-3)
+        assert row["AUROC"] == pytest.approx(ood_metrics(values["in"], values["out"]).auroc.value, abs=1e-3)
 
 
 def test_every_use_adds_its_columns_to_one_table(made: tuple[Path, StudyConfig, dict[str, Any]]) -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.anomalies.knn import mean_distance
-from nearkin.anomalies.mahalanobis import fit_gaussian
+from nearkin.anomalies.detectors import fit_gaussian, mean_distance
 from nearkin.errors import DataError
 from nearkin.search.exact import Index
 from nearkin.system import available_cores
+from nearkin.vectors import sample_rows
 
 TRIVIAL: dict[str, str] = {
     "intensity": "mean intensity: |x - median| / MAD of the training images",
@@ -130,7 +130,7 @@ def pixel_base(images: NDArray[np.uint8], seed: int = 0) -> NDArray[np.int64]:
     """
     n = len(images)
     most = max(2, min(PIXEL_IMAGES, PIXEL_VALUES // max(1, int(np.prod(images.shape[1:])))))
-    return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).permutation(n)[:most])
+    return sample_rows(n, most, seed)
 
 
 def pixel_index(train: NDArray[np.uint8], seed: int = 0) -> Index:

@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, field
 
-PUBLISHED: dict[str, list[dict[str, Any]]] = {
-    "one_class": [
-        {"name": "SimCLR", "AUROC": 0.879, "note": "trained on the one class only"},
-        {"name": "Rot+Trans", "AUROC": 0.900, "note": "trained on the one class only"},
-        {"name": "CSI", "AUROC": 0.943, "note": "trained on the one class only"},
-        {"name": "DN2", "AUROC": 0.925, "note": "features of ImageNet"},
-        {"name": "PANDA", "AUROC": 0.962, "note": "features of ImageNet, adapted"},
-        {"name": "MSAD", "AUROC": 0.986, "note": "features of ImageNet, adapted"},
-    ],
-    "ood": [
-        {
-            "name": "reference study, VICReg",
-            "AUROC": 1.0,
-            "note": "CIFAR-10 against MNIST, mean distance to 2 neighbours",
-        },
-        {"name": "reference study, NGN", "AUROC": 1.0, "note": "CIFAR-10 against MNIST, mean distance to 2 neighbours"},
-        {
-            "name": "other public solutions, VICReg",
-            "AUROC": [0.86, 0.92],
-            "note": "CIFAR-10 against MNIST, same exercise",
-        },
-        {
-            "name": "other public solutions, NGN",
-            "AUROC": [0.97, 0.998],
-            "note": "CIFAR-10 against MNIST, same exercise",
-        },
-        {
-            "name": "kNN (OpenOOD v1.5)",
-            "AUROC": 0.9064,
-            "note": "supervised ResNet-18, near: CIFAR-100 and TinyImageNet",
-        },
-        {
-            "name": "kNN (OpenOOD v1.5)",
-            "AUROC": 0.9296,
-            "note": "supervised ResNet-18, far: MNIST, SVHN, Textures, Places",
-        },
-        {"name": "CSI", "AUROC": 0.893, "note": "no labels, CIFAR-10 against CIFAR-100"},
-        {"name": "SSD", "AUROC": 0.906, "note": "no labels, CIFAR-10 against CIFAR-100"},
-    ],
+from nearkin.fileio import named
+
+
+@dataclass(frozen=True)
+class PublishedAuroc:
+    """auroc: in [0, 1], or the lowest and highest of several. note: how it was obtained."""
+
+    name: str
+    auroc: float | tuple[float, float] = field(metadata=named("AUROC"))
+    note: str
+
+
+_ONE_CLASS, _IMAGENET = "trained on the one class only", "features of ImageNet"
+_MNIST = "CIFAR-10 against MNIST"
+PUBLISHED: dict[str, tuple[PublishedAuroc, ...]] = {
+    "one_class": (
+        PublishedAuroc("SimCLR", 0.879, _ONE_CLASS),
+        PublishedAuroc("Rot+Trans", 0.900, _ONE_CLASS),
+        PublishedAuroc("CSI", 0.943, _ONE_CLASS),
+        PublishedAuroc("DN2", 0.925, _IMAGENET),
+        PublishedAuroc("PANDA", 0.962, f"{_IMAGENET}, adapted"),
+        PublishedAuroc("MSAD", 0.986, f"{_IMAGENET}, adapted"),
+    ),
+    "ood": (
+        PublishedAuroc("reference study, VICReg", 1.0, f"{_MNIST}, mean distance to 2 neighbours"),
+        PublishedAuroc("reference study, NGN", 1.0, f"{_MNIST}, mean distance to 2 neighbours"),
+        PublishedAuroc("other public solutions, VICReg", (0.86, 0.92), f"{_MNIST}, same exercise"),
+        PublishedAuroc("other public solutions, NGN", (0.97, 0.998), f"{_MNIST}, same exercise"),
+        PublishedAuroc("kNN (OpenOOD v1.5)", 0.9064, "supervised ResNet-18, near: CIFAR-100 and TinyImageNet"),
+        PublishedAuroc("kNN (OpenOOD v1.5)", 0.9296, "supervised ResNet-18, far: MNIST, SVHN, Textures, Places"),
+        PublishedAuroc("CSI", 0.893, "no labels, CIFAR-10 against CIFAR-100"),
+        PublishedAuroc("SSD", 0.906, "no labels, CIFAR-10 against CIFAR-100"),
+    ),
 }
 ONE_CLASS_CAVEAT = (
     "Published one-class methods without ImageNet see images of the one normal class only; an encoder trained on the whole set "
@@ -57,5 +51,5 @@ def published_means(classes: Iterable[str]) -> str | None:
     """The published one-class means with what sets them apart, in words, where the classes are CIFAR-10's; else None."""
     if set(classes) != CIFAR10:
         return None
-    listed = "; ".join(f"{row['name']} {row['AUROC']:.3f} ({row['note']})" for row in PUBLISHED["one_class"])
+    listed = "; ".join(f"{row.name} {row.auroc:.3f} ({row.note})" for row in PUBLISHED["one_class"])
     return f"Published means over CIFAR-10's classes, one-class: {listed}. {ONE_CLASS_CAVEAT}"

@@ -6,25 +6,28 @@ Without out-of-distribution images the table still holds what the set's own clas
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.anomalies import TEST, Entry, InSet, OodSet, joint_map, judge_embeddings, judge_trivial
-from nearkin.anomalies.knn import K_NORM
-from nearkin.anomalies.lof import K as K_LOF
-from nearkin.anomalies.table import compare
-from nearkin.anomalies.train_lists import OWN
+from nearkin.anomalies.detectors import K_LOF, K_NORM, OWN
+from nearkin.anomalies.ood_eval import TEST, OodEvaluation, evaluate_baselines, evaluate_vectors
+from nearkin.anomalies.ood_sets import InSet, OodSet
+from nearkin.anomalies.table import AnomalyTable, JudgedRun, compare
 from nearkin.data import Splits
 from nearkin.data.imageset import fingerprint
-from nearkin.embeddings import Embeddings
-from nearkin.fileio import read_object, write_json
+from nearkin.errors import DamagedFile
+from nearkin.evaluate.evaluation import MapScores
+from nearkin.fileio import from_json, read_object, to_json, write_json
+from nearkin.maps.maps import draw_maps
 from nearkin.methods import method_info
 from nearkin.runs.run import Embed, FinishedRun, first_seed
 from nearkin.system import return_memory
+from nearkin.vectors import sample_rows
 
 SCORES = ("knn2", "knn-norm", "mahalanobis")
 # Neighbours of all training images and a forest take longer than everything else: for the methods the study is about.
@@ -35,6 +38,7 @@ _MAPPED = ("vicreg", "ngn")
 _MAP_IMAGES = 2000
 _VERSION = 4  # of what is saved
 _LEAST = 60  # training images below which the scores have too few neighbours
+NO_LEARNING = "no-learning"
 
 
 def anomaly_uses(
@@ -44,51 +48,49 @@ def anomaly_uses(
     sets: list[OodSet],
     device: str,
     say: Callable[[str], None],
-) -> dict[str, Any] | None:
-    """The comparison of :func:`nearkin.anomalies.table`, with "details" per run and "maps". Saved in uses/anomalies."""
+) -> AnomalyTable | None:
+    """The table of all runs, with "details" of each. What is computed is saved in uses/anomalies."""
     labelled = splits.test.labels is not None and splits.train.labels is not None
     if len(splits.train) < _LEAST or not (sets or labelled):
         return None
     inside = InSet(splits.train, splits.test)
     folder = study / "uses" / "anomalies"
-    entries: list[Entry] = []
-    details: dict[str, Any] = {}
+    judged: list[JudgedRun] = []
+    details: dict[str, OodEvaluation] = {}
     first = first_seed(runs)
+
+    def saved(name: str, title: str, digest: str, evaluate: Callable[[], OodEvaluation]) -> OodEvaluation:
+        """Read where it is there for these sets, else computed and written."""
+        path, key = folder / f"{name}.json", _key(digest, sets)
+        there = read_object(path, key=str, found=dict) if path.exists() else {"key": None}
+        if there["key"] == key:
+            try:
+                evaluation = from_json(OodEvaluation, there["found"])
+                # In the order of ``sets``, whatever it was when this was saved.
+                return replace(evaluation, ood={item.name: evaluation.ood[item.name] for item in sets})
+            except (KeyError, ValueError) as error:
+                raise DamagedFile(path, str(error)) from error
+        say(f"  anomalies by {title}")
+        evaluation = evaluate()
+        write_json(path, {"key": key, "found": to_json(evaluation)})
+        return evaluation
+
     for run in _judged(runs, first, bool(sets)):
-        key = _key(run.digest, sets)
-        path = folder / f"{run.folder.name}.json"
-        saved: dict[str, Any] = read_object(path, key=str, found=dict) if path.exists() else {"key": None}
-        if saved["key"] != key:
-            say(f"  anomalies by {run.title}")
-            saved = {
-                "key": key,
-                "found": _judge(run, inside, sets, device, drawn=run.method in _MAPPED and run in first),
-            }
-            write_json(path, saved)
-        details[run.folder.name] = found = _in_order(saved["found"], sets)
-        entries.append(Entry(run.method, run.seed, found, run.title, run.accuracy))
-    if not entries:
+        drawn = run.method in _MAPPED and run in first
+        evaluate = partial(_judge, run, inside, sets, device, drawn)
+        evaluation = saved(run.folder.name, run.title, run.digest, evaluate)
+        details[run.folder.name] = evaluation
+        judged.append(JudgedRun(run.method, run.seed, evaluation, run.title, run.accuracy))
+    if not judged:
         return None
-    path = folder / "no-learning.json"
-    key = _key("trivial", sets)
-    trivial: dict[str, Any] = read_object(path, key=str, found=dict) if path.exists() else {"key": None}
-    if trivial["key"] != key:
-        say("  anomalies by scores that need no learning")
-        trivial = {"key": key, "found": judge_trivial(inside, sets)}
-        write_json(path, trivial)
-    learned_nothing = _in_order(trivial["found"], sets)
-    return compare(entries, learned_nothing, sets) | {"details": details | {"no-learning": learned_nothing}}
+    trivial = saved(NO_LEARNING, "scores that need no learning", "trivial", lambda: evaluate_baselines(inside, sets))
+    return compare(judged, trivial, sets, details=details | {NO_LEARNING: trivial})
 
 
 def _key(digest: str, sets: list[OodSet]) -> str:
     """The same for the same sets, in whichever order they were named."""
     described = "".join(sorted(f"{item.name}:{fingerprint(item.items)};" for item in sets))
     return hashlib.sha256(f"{_VERSION} {digest} {described}".encode()).hexdigest()[:32]
-
-
-def _in_order(found: dict[str, Any], sets: list[OodSet]) -> dict[str, Any]:
-    """With the sets in the order of ``sets``, whatever it was when this was saved."""
-    return found | {"ood": {item.name: found["ood"][item.name] for item in sets}}
 
 
 def _judged(runs: list[FinishedRun], first: list[FinishedRun], foreign: bool) -> list[FinishedRun]:
@@ -98,8 +100,8 @@ def _judged(runs: list[FinishedRun], first: list[FinishedRun], foreign: bool) ->
     return [run for run in asked if not foreign or method_info(run.method).encodes]
 
 
-def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, drawn: bool) -> dict[str, Any]:
-    """What :func:`nearkin.anomalies.judge_embeddings` finds; ``drawn``: with more scores, curves, histograms, a joint map."""
+def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, drawn: bool) -> OodEvaluation:
+    """Evaluate a run's vectors; ``drawn``: with more scores, curves, histograms, a joint map."""
     made = run.embeddings()
     vectors: Mapping[str, NDArray[np.float32]] = {}
     if sets:
@@ -118,11 +120,13 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, *, 
         scores += MORE_SCORES
         known["l2", OWN] = run.search(train.Z, train.Z, K_LOF, metric="l2", exclude_self=True)
     return_memory()
-    found = judge_embeddings(train.Z, test.Z, vectors, inside, sets, scores=scores, curves=drawn, known=known)
+    evaluation = evaluate_vectors(train.Z, test.Z, vectors, inside, sets, scores=scores, curves=drawn, known=known)
     return_memory()
     if drawn and sets:
-        found["map"] = _map(test, vectors, sets)
-    return found
+        # The test images, and what every source holds as it was loaded.
+        shown = {"test": test.Z} | {name: vectors[name] for name in sorted({item.of for item in sets})}
+        evaluation = replace(evaluation, map=to_json(joint_map(shown, most=_MAP_IMAGES)))
+    return evaluation
 
 
 class _Embedded(Mapping[str, NDArray[np.float32]]):
@@ -131,7 +135,7 @@ class _Embedded(Mapping[str, NDArray[np.float32]]):
     keep: sets whose vectors are asked for again.
     """
 
-    def __init__(self, sets: list[OodSet], embed: Embed, keep: set[str]) -> None:
+    def __init__(self, sets: Sequence[OodSet], embed: Embed, keep: set[str]) -> None:
         self._images, self._embed = {item.name: item.items.images for item in sets}, embed
         self._keep, self._kept = keep, dict[str, NDArray[np.float32]]()
 
@@ -153,7 +157,40 @@ class _Embedded(Mapping[str, NDArray[np.float32]]):
         return len(self._images)
 
 
-def _map(test: Embeddings, vectors: Mapping[str, NDArray[np.float32]], sets: list[OodSet]) -> dict[str, Any]:
-    """A joint map of the test images and what every source holds as it was loaded."""
-    sources = sorted({item.of for item in sets})
-    return joint_map({"test": test.Z} | {name: vectors[name] for name in sources}, most=_MAP_IMAGES).to_dict()
+# One map of in- and out-of-distribution images together
+
+
+@dataclass(frozen=True)
+class DrawnMap(MapScores):
+    """A map with the coordinates of its points, rounded. purity: how many of the neighbours on it are of the same set."""
+
+    x: tuple[float, ...] = field(kw_only=True)
+    y: tuple[float, ...] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class JointMap:
+    """Attributes:
+    names: of the sets. member: int64 (P,), index into ``names``. rows: int64 (P,), row within that set.
+    maps: "pca" and "tsne".
+    """
+
+    names: tuple[str, ...]
+    member: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    maps: dict[str, DrawnMap]
+
+
+def joint_map(
+    sets: Mapping[str, NDArray[np.float32]], *, most: int = 2000, seed: int = 0, n_jobs: int = -1
+) -> JointMap:
+    """PCA and t-SNE of several sets (N, D) drawn together, at most ``most`` images of each, a seeded choice."""
+    rng = np.random.default_rng(seed)
+    rows = [sample_rows(len(Z), most, rng) for Z in sets.values()]
+    member = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+    Z = np.concatenate([values[r] for values, r in zip(sets.values(), rows, strict=True)])
+    maps = {}
+    for kind, made in draw_maps(Z, member, seed=seed, n_jobs=n_jobs).items():
+        x, y = np.round(made.coords.T.astype(float), 3).tolist()
+        maps[kind] = DrawnMap(**vars(made.scores), x=tuple(x), y=tuple(y))
+    return JointMap(tuple(sets), member, np.concatenate(rows), maps)

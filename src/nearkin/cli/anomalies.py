@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nearkin.cli import options
-
-if TYPE_CHECKING:
-    from nearkin.anomalies import OodSet
-    from nearkin.data import ImageSet
-    from nearkin.embeddings import Embeddings
 
 
 def anomalies(
@@ -35,7 +30,11 @@ def anomalies(
         str, typer.Option("--train-split", help="Rows that count as normal: train, val, test or all.")
     ] = "train",
     score: Annotated[
-        str, typer.Option("--score", help="knn2, knn-norm, mahalanobis, iforest, lof, several by comma, or all.")
+        str,
+        typer.Option(
+            "--score",
+            help="knn2, knn-norm, mahalanobis, iforest, lof, several by comma, or all (that there are enough images for).",
+        ),
     ] = "knn2",
     k: Annotated[int | None, typer.Option("--k", help="Neighbours, instead of each score's own number.")] = None,
     one_class: Annotated[
@@ -59,14 +58,12 @@ def anomalies(
     that need no learning (brightness, saturation, border, PNG size, raw pixels) stand in the same table. --index lets
     another engine find the neighbours of knn2, knn-norm and lof. -o adds the column anomaly_score.
     """
-    from nearkin.anomalies import class_tables, foreign_sets, inside_rows, train_rows
-    from nearkin.anomalies.image_scores import rank
-    from nearkin.anomalies.output import extremes, print_extremes, print_per_class, write_anomaly_sheet
+    from nearkin.anomalies.command import Foreign, find_anomalies
+    from nearkin.anomalies.output import print_classes, print_report, write_anomaly_sheet
     from nearkin.data.sources import images_of
     from nearkin.embeddings import Embeddings
     from nearkin.embeddings.table import add_columns, check_table
-    from nearkin.errors import DataError
-    from nearkin.fileio import write_json
+    from nearkin.fileio import to_json, write_json
     from nearkin.search.engines import searcher
 
     foreign = list(dict.fromkeys(ood or ()))
@@ -76,60 +73,41 @@ def anomalies(
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)
-    settings: dict[str, Any] = {"train_split": train_split, "scores": names, "k": k, "seed": seed}
-    result: dict[str, Any] = {"embeddings": str(embeddings)} | settings
     pictures = images_of(loaded.ids, images, size=loaded.image_size, progress=not quiet) if images else None
-    sets: list[OodSet] = []
     with searcher(index) as engine:
-        common = settings | {"find": engine.find}
-        if not foreign or out is not None or html is not None:
-            ranked = rank(loaded, **common)
-            result["ranked"] = {name: extremes(values, loaded) for name, values in ranked.items()}
-            if out is not None:
-                columns = {"anomaly_score": ranked[names[0]]} | {
-                    f"anomaly_score_{name}": ranked[name] for name in names[1:]
-                }
-                add_columns(out, loaded, columns)
-            if not foreign:
-                print_extremes(result["ranked"])
-        if foreign:
-            result["inside"] = inside_rows(loaded, train_split)[1]
-            typer.echo(result["inside"])
-            if run is None:
-                result |= _vectors(loaded, foreign, common)
-            else:
-                from nearkin.runs.run import Run
-
-                size = Run(run).image_size()
-                back = unseen = None
-                if variants and pictures is not None:
-                    known = train_rows(loaded, train_split)
-                    rest = ~known & ~inside_rows(loaded, train_split)[0]
-                    back, unseen = pictures.images[known], pictures.images[rest] if rest.any() else None
-                sets = foreign_sets(
-                    foreign, size, split=ood_split, backgrounds=back, unseen=unseen, seed=seed, progress=not quiet
-                )
-                if variants and all(item.name == item.of for item in sets):
-                    raise DataError(f"--variants are made of gray images; those of {', '.join(foreign)} have colours.")
-                result |= _images(loaded, pictures, sets, run, layer, device, common)
-    result["index"] = engine.to_dict()
+        report = find_anomalies(
+            loaded,
+            scores=names,
+            k=k,
+            train_split=train_split,
+            rank=not foreign or out is not None or html is not None,
+            foreign=Foreign(foreign, ood_split, run, layer, variants, device, not quiet) if foreign else None,
+            images=pictures,
+            one_class=one_class,
+            seed=seed,
+            find=engine.find,
+        )
+    if out is not None:
+        first, *others = report.scores
+        columns = {"anomaly_score": report.values[first]}
+        add_columns(out, loaded, columns | {f"anomaly_score_{name}": report.values[name] for name in others})
+    print_report(report)
     for line in engine.lines():
         typer.echo(line)
-    if one_class:
-        tables = class_tables(loaded, train_split=train_split, scores=names)
-        result["classes"] = tables
-        print_per_class(tables)
+    if report.classes is not None:
+        print_classes(report.classes)
     if html is not None and pictures is not None:
-        write_anomaly_sheet(html, result, pictures, {item.name: item.items for item in sets})
+        write_anomaly_sheet(html, report, pictures)
         typer.echo(f"sheet: {html}")
     if as_json is not None:
-        write_json(as_json, result)
+        write_json(as_json, {"embeddings": str(embeddings)} | to_json(report) | {"index": engine.to_dict()})
         typer.echo(f"written: {as_json}")
     if out is not None:
-        typer.echo(f"table: {out} (anomaly_score: {names[0]})")
+        typer.echo(f"table: {out} (anomaly_score: {report.scores[0]})")
 
 
 def _check(foreign: list[str], run: Path | None, images: str | None, variants: bool, html: Path | None) -> None:
+    """Options that need each other."""
     from nearkin.errors import ConfigError
 
     options.need_images(html, images)
@@ -144,53 +122,15 @@ def _check(foreign: list[str], run: Path | None, images: str | None, variants: b
         raise ConfigError("--variants makes new images: it needs --ood DATA, --run RUN and --images DATA.")
 
 
-def _scores(score: str) -> list[str]:
-    from nearkin.anomalies.scores import SCORES
+def _scores(score: str) -> list[str] | None:
+    """The names in --score; None for all of them."""
+    from nearkin.anomalies.detectors import SCORES
     from nearkin.errors import unknown
 
-    names = list(SCORES) if score == "all" else list(dict.fromkeys(part.strip() for part in score.split(",")))
+    if score == "all":
+        return None
+    names = list(dict.fromkeys(part.strip() for part in score.split(",")))
     for name in names:
         if name not in SCORES:
             raise unknown("score", name, (*SCORES, "all"))
     return names
-
-
-def _vectors(loaded: Embeddings, foreign: list[str], common: dict[str, Any]) -> dict[str, Any]:
-    """Numbers against foreign vectors."""
-    from nearkin.anomalies.ood_eval import against
-    from nearkin.anomalies.output import print_against
-    from nearkin.embeddings import Embeddings
-
-    sets = {}
-    for path in map(Path, foreign):
-        other = Embeddings.load(path)
-        sets[path.stem if path.stem not in sets else str(path)] = (other.Z, other.ids)
-    found = against(loaded, sets, **common)
-    print_against(found)
-    return {"ood": found}
-
-
-def _images(
-    loaded: Embeddings,
-    pictures: ImageSet | None,
-    sets: list[OodSet],
-    run: Path,
-    layer: str | None,
-    device: str,
-    common: dict[str, Any],
-) -> dict[str, Any]:
-    """Numbers against foreign images: the whole table where there are images of both kinds, else the scores alone."""
-    from nearkin.anomalies import has_unseen, table_of
-    from nearkin.anomalies.ood_eval import against
-    from nearkin.anomalies.output import print_against, print_table
-    from nearkin.runs.run import Run
-
-    embed = Run(run).open(layer or loaded.provenance.get("layer"), device=device)
-    vectors = {item.name: embed(item.items.images) for item in sets}
-    if pictures is not None and has_unseen(loaded, common["train_split"]):
-        table = table_of(loaded, pictures, vectors, sets, name=run.name, **common)
-        print_table(table)
-        return {"ood": table["details"][run.name]["ood"], "table": table}
-    found = against(loaded, {item.name: (vectors[item.name], item.items.ids) for item in sets}, **common)
-    print_against(found)
-    return {"ood": found}

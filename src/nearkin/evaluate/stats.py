@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nearkin.errors import DataError
+from nearkin.fileio import named
 
 Interval = tuple[float, float]
 
@@ -162,21 +163,11 @@ class Auroc:
         n_in, n_out: images.
     """
 
-    value: float
+    value: float = field(metadata=named("AUROC"))
     interval: Interval
     interval_kind: str
     n_in: int
     n_out: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, with the key "AUROC"."""
-        return {
-            "AUROC": self.value,
-            "interval": list(self.interval),
-            "interval_kind": self.interval_kind,
-            "n_in": self.n_in,
-            "n_out": self.n_out,
-        }
 
 
 def check_scores(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> None:

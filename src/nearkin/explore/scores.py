@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.anomalies.knn import mean_distance
+from nearkin.anomalies.detectors import mean_distance
 from nearkin.clusters.kmeans import checked, kmeans
 from nearkin.errors import DataError
 from nearkin.explore.columns import Column

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nearkin.anomalies.knn import K_MEAN, K_NORM, kth_unit_distance, mean_distance
+from nearkin.anomalies.detectors import K_MEAN, K_NORM, kth_unit_distance, mean_distance
 from nearkin.embeddings import Embeddings
 from nearkin.embeddings.table import add_columns, neighbors_column, on_rows
 from nearkin.fileio import json_digest, read_json, write_json

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.anomalies import OodSet, foreign_sets
+from nearkin.anomalies.ood_sets import OodSet, foreign_sets
 from nearkin.anomalies.study_step import anomaly_uses
 from nearkin.clusters.study_step import cluster_uses
 from nearkin.data import Splits
 from nearkin.duplicates.study_step import duplicate_uses
-from nearkin.fileio import write_json
+from nearkin.fileio import to_json, write_json
 from nearkin.retrieval.study_step import neighbour_uses, wanted_ids
 from nearkin.runs.run import Study
 from nearkin.study.tables import table_uses
@@ -55,7 +55,7 @@ def run_uses(
         "neighbours": neighbours,
         "clusters": clusters,
         "duplicates": duplicates,
-        "anomalies": anomaly_uses(study, runs, splits, sets, device, say),
+        "anomalies": to_json(anomaly_uses(study, runs, splits, sets, device, say)),
         "tables": table_uses(study, runs, assigned, connected, say),
     }
     write_json(study / SUMMARY, found)

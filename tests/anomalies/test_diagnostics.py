@@ -1,4 +1,4 @@
-"""Variance of one set along the principal components of another; overlap of top lists."""
+"""What explains a figure: spread along the components of the in-distribution set, look-alikes, digits and strokes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import json
 import numpy as np
 import pytest
 
-from nearkin.anomalies.overlap import overlap, top_rows
-from nearkin.anomalies.spread import Spread, moments, reference
-from nearkin.anomalies.spread import spread as compared
+from nearkin.anomalies.diagnostics import (
+    Spread,
+    moments,
+    principal_axes,
+    query_rows,
+    resembled,
+)
+from nearkin.anomalies.diagnostics import spread as compared
 from nearkin.errors import DataError
+from nearkin.fileio import to_json
+from nearkin.search.exact import knn
 
 SCALES = np.array([5, 3, 1, 0.5, 0.1])
 
@@ -20,7 +27,7 @@ def cloud(n: int, seed: int) -> np.ndarray:
 
 
 def spread(inside: np.ndarray, outside: np.ndarray) -> Spread:
-    return compared(reference(moments(inside)), moments(outside))
+    return compared(principal_axes(moments(inside)), moments(outside))
 
 
 def test_the_same_distribution_has_ratio_one() -> None:
@@ -55,26 +62,30 @@ def test_constant_sets_divide_by_nothing() -> None:
     same = np.full((20, 4), 1e6, dtype=np.float32)
     found = spread(same, same)
     assert found.variance_ratio is None and found.per_component == () and found.norm_ratio == 1
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(to_json(found), allow_nan=False)
     with pytest.raises(DataError, match="same width"):
         spread(same, same[:, :2])
     with pytest.raises(DataError, match="at least 2"):
         spread(same, same[:1])
 
 
-def test_overlap_of_top_lists() -> None:
-    scores = np.array([3.0, 9, 1, 9, 5])
-    assert top_rows(scores, 3).tolist() == [1, 3, 4]
-    found = overlap({"a": np.array([1, 2, 3]), "b": np.array([2, 3, 4]), "c": np.array([7, 8, 9])}, 100)
-    np.testing.assert_allclose(found.matrix, [[1, 0.5, 0], [0.5, 1, 0], [0, 0, 1]])
-    assert found.mean == pytest.approx(0.5 / 3) and json.dumps(found.to_dict())
-    assert overlap({"a": np.array([1])}, 5).mean is None
-    with pytest.raises(DataError):
-        overlap({}, 5)
-
-
-def test_chance_overlap_is_what_random_lists_have() -> None:
+def test_planted_lookalikes_take_all_places() -> None:
     rng = np.random.default_rng(0)
-    lists = {str(i): rng.permutation(200)[:50] for i in range(40)}
-    found = overlap(lists, 200)
-    assert found.mean == pytest.approx(found.chance, rel=0.05)
+    train = rng.normal(size=(500, 8)).astype(np.float32)
+    direction = np.ones(8) * 3
+    train[40:45] = direction + rng.normal(0, 0.1, (5, 8))
+    outside = (direction + rng.normal(0, 0.1, (60, 8))).astype(np.float32)
+    ids = np.array([f"i{k}" for k in range(500)])
+    found = resembled(knn(outside, train, 5).indices, ids)
+    assert set(found.rows) == {40, 41, 42, 43, 44} and found.counts == (60,) * 5
+    assert found.distinct == 5 and found.top_share == 1 and found.n == 60
+    assert json.loads(json.dumps(to_json(found)))["rows"] == list(found.rows)
+    assert found.ids == tuple(f"i{k}" for k in found.rows)
+
+
+def test_images_of_the_same_kind_have_many() -> None:
+    Z = np.random.default_rng(0).normal(size=(5000, 8)).astype(np.float32)
+    rows = query_rows(2500)
+    assert len(np.unique(rows)) == 2000 and rows.max() < 2500
+    found = resembled(knn(Z[2500:][rows], Z[:2500], 10).indices, np.arange(2500).astype(str))
+    assert found.n == 2000 and found.distinct > 2000 and found.top_share < 0.2 and len(found.rows) == 7

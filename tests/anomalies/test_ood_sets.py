@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import rotate
 
-from nearkin.anomalies.digit_variants import (
+from nearkin.anomalies.ood_sets import (
     VARIANTS,
     digit_variants,
     is_gray,
@@ -14,8 +14,8 @@ from nearkin.anomalies.digit_variants import (
     recoloured,
     resized,
     shortcut_free,
+    stroke_thickness,
 )
-from nearkin.anomalies.strokes import stroke_thickness
 from nearkin.errors import DataError
 
 
