@@ -21,7 +21,7 @@ from scipy import sparse
 from timing import exponent, fastest, parser, seconds_of, use_threads
 
 from nearkin.embeddings import Embeddings
-from nearkin.methods.spectral import SpectralEmbedding, knn_graph, scaled, smallest
+from nearkin.methods.laplacian import SpectralEmbedding, knn_graph, scaled, smallest
 
 
 def points(path: Path | None, n: int, dim: int) -> NDArray[np.float32]:

@@ -16,8 +16,8 @@ import pytest
 from nearkin import errors
 from nearkin.errors import ConfigError
 from nearkin.methods import METHODS, FitContext, create, method_class, planned_runs, without_repeats
+from nearkin.methods.base import TRAIN_DEFAULTS, resolve
 from nearkin.methods.joint import JointEmbedding
-from nearkin.methods.settings import TRAIN_DEFAULTS, resolve
 from nearkin.runs.fit import method_settings
 from nearkin.study.presets import PRESETS, expand_methods, get_preset
 from nearkin.train.record import Record

@@ -1,11 +1,15 @@
-"""The public loss against the authors' formula, transcribed in NumPy."""
+"""The public losses against the papers' formulas, transcribed in NumPy and float64; what they refuse."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from nearkin import losses
 from nearkin.errors import ConfigError
 from nearkin.losses import vicreg_loss
 
@@ -52,3 +56,123 @@ def test_bad_input_is_one_line() -> None:
         vicreg_loss(z, z, convention="oficial")
     with pytest.raises(ConfigError, match="at least 2 images"):
         vicreg_loss(z[:1], z[:1])
+
+
+def unit(z: np.ndarray) -> np.ndarray:
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def barlow_by_hand(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = ((z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5) for z in (a, b))
+    c = a.T @ b / len(a)
+    on = sum((1 - c[i, i]) ** 2 for i in range(len(c)))
+    return float(on + 0.0051 * sum(c[i, j] ** 2 for i in range(len(c)) for j in range(len(c)) if i != j))
+
+
+def nt_xent_by_hand(a: np.ndarray, b: np.ndarray) -> float:
+    z, n = unit(np.concatenate([a, b])), len(a)
+    e = np.exp(z @ z.T / 0.5)
+    return float(np.mean([-np.log(e[i, (i + n) % (2 * n)] / (e[i].sum() - e[i, i])) for i in range(2 * n)]))
+
+
+def wmse_by_hand(a: np.ndarray, b: np.ndarray) -> float:
+    """One sub-batch of all images: the order does not matter. Whitened by the covariance's inverse Cholesky factor."""
+
+    def whitened(z: np.ndarray) -> np.ndarray:
+        z = z - z.mean(0)
+        c = np.cov(z, rowvar=False)
+        return unit(np.linalg.solve(np.linalg.cholesky(c + 1e-4 * np.diag(c).mean() * np.eye(len(c))), z.T).T)
+
+    return float(np.square(whitened(a) - whitened(b)).sum(1).mean())
+
+
+def lejepa_by_hand(a: np.ndarray, b: np.ndarray) -> float:
+    """With the same 256 directions; the integral by a finer rule than the code's, hence equal to about 1 %."""
+    directions = torch.randn(a.shape[1], 256, generator=torch.Generator().manual_seed(3)).double().numpy()
+    directions /= np.linalg.norm(directions, axis=0)
+    t = np.linspace(-3, 3, 601)
+    statistics = []
+    for z in (a, b):
+        for x in (z @ directions).T:
+            phi = np.exp(1j * t[:, None] * x).mean(axis=1)
+            gap = np.abs(phi - np.exp(-(t**2) / 2)) ** 2 * np.exp(-(t**2) / 2)
+            statistics.append(len(x) * np.trapezoid(gap, t))
+    return float(0.98 * np.square((a - b) / 2).mean() + 0.02 * np.mean(statistics))
+
+
+def byol_by_hand(pa: np.ndarray, pb: np.ndarray, ta: np.ndarray, tb: np.ndarray) -> float:
+    return float(sum(np.square(unit(p) - unit(t)).sum(1).mean() for p, t in ((pa, tb), (pb, ta))))
+
+
+def simsiam_by_hand(pa: np.ndarray, pb: np.ndarray, za: np.ndarray, zb: np.ndarray) -> float:
+    return float(1 - sum((unit(p) * unit(z)).sum(1).mean() for p, z in ((pa, zb), (pb, za))) / 2)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+# Name -> the function, its transcription, how many arrays it takes, and the tolerance.
+RELATIVES: dict[str, tuple[Callable[..., torch.Tensor], Callable[..., float], int, float]] = {
+    "barlow_twins_loss": (losses.barlow_twins_loss, barlow_by_hand, 2, 1e-9),
+    "nt_xent_loss": (losses.nt_xent_loss, nt_xent_by_hand, 2, 1e-9),
+    "wmse_loss": (lambda a, b: losses.wmse_loss(a, b, w_size=len(a)), wmse_by_hand, 2, 1e-9),
+    "lejepa_loss": (lambda *zs: losses.lejepa_loss(*zs, generator=seeded()), lejepa_by_hand, 2, 1e-2),
+    "byol_loss": (losses.byol_loss, byol_by_hand, 4, 1e-9),
+    "simsiam_loss": (losses.simsiam_loss, simsiam_by_hand, 4, 1e-9),
+}
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_relatives_are_their_papers_formulas(name: str) -> None:
+    loss, by_hand, arrays, tolerance = RELATIVES[name]
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(32, 5)) * rng.uniform(0.5, 2, 5) + 0.3
+    given = [first, *(first + 0.5 * rng.normal(size=(arrays - 1, 32, 5)))]
+    found = loss(*map(torch.from_numpy, given))
+    assert found.ndim == 0 and found.dtype == torch.float64
+    assert float(found) == pytest.approx(by_hand(*given), rel=tolerance)
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_relatives_have_gradients_are_float32_under_autocast_and_refuse_in_one_line(name: str) -> None:
+    loss, _, arrays, _ = RELATIVES[name]
+    rng = torch.Generator().manual_seed(0)
+    given = [torch.randn(16, 4, generator=rng).requires_grad_() for _ in range(arrays)]
+    plain = loss(*given)
+    plain.backward()
+    targets = given[2:]  # of BYOL and SimSiam, which no gradient reaches
+    assert all(z.grad is not None and bool(z.grad.isfinite().all()) for z in given[:2])
+    assert all(z.grad is None for z in targets)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        again = loss(*given)
+    assert again.dtype == torch.float32 and float(again.detach()) == float(plain.detach())
+    for bad in ([given[0], given[1][:2]], [given[0][0], given[1][0]]):
+        with pytest.raises(ConfigError, match=f"{name} needs at least two views of one shape"):
+            loss(*bad, *bad[: arrays - 2])
+    with pytest.raises(ConfigError, match="floating point"):
+        loss(*(z.long() for z in given))
+
+
+def test_illegal_weights_and_sizes_are_one_line() -> None:
+    z = torch.randn(16, 4)
+    cases: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+        (losses.nt_xent_loss, {"temperature": 0}, "temperature is 0"),
+        (losses.wmse_loss, {"w_size": 4}, "D < w_size <= N"),
+        (losses.wmse_loss, {"w_size": 8, "w_iter": 0}, "w_iter is 0"),
+        (losses.lejepa_loss, {"sigreg_weight": 1.5}, "sigreg_weight is 1.5"),
+        (losses.lejepa_loss, {"slices": 0}, "slices is 0"),
+    ]
+    for loss, more, words in cases:
+        with pytest.raises(ConfigError, match=words):
+            loss(z, z, **more)
+    for loss in (losses.barlow_twins_loss, losses.nt_xent_loss):
+        with pytest.raises(ConfigError, match="at least 2 images"):
+            loss(z[:1], z[:1])
+
+
+def test_partitions_and_directions_come_from_the_generator() -> None:
+    a, b = torch.randn(2, 32, 4, generator=torch.Generator().manual_seed(0))
+    for loss, more in ((losses.wmse_loss, {"w_size": 8, "w_iter": 2}), (losses.lejepa_loss, {"slices": 4})):
+        one, two, other = (float(loss(a, b, generator=torch.Generator().manual_seed(k), **more)) for k in (3, 3, 4))
+        assert one == two != other

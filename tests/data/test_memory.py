@@ -30,7 +30,8 @@ import numpy as np, torch
 from torch import nn
 from nearkin import data as nd
 from nearkin.runs.bulk import Job, Source, Work, embed_parts, parts_of
-from nearkin.train import TrainConfig, train
+from nearkin.train.config import TrainConfig
+from nearkin.train.loop import train
 from nearkin.train.device import make_fabric
 
 def anonymous():

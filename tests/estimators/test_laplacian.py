@@ -41,7 +41,7 @@ def test_the_graphs_vectors_are_scikit_learns() -> None:
     """Up to sign, from the same weights: SpectralEmbedding of scikit-learn solves the same problem."""
     from sklearn.manifold import spectral_embedding
 
-    from nearkin.methods.spectral import knn_graph
+    from nearkin.methods.laplacian import knn_graph
 
     X = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     made = LaplacianEigenmaps(dim=3, graph_k=8).fit(X)

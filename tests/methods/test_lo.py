@@ -13,8 +13,7 @@ from nearkin.augment import get_recipe, sample_view
 from nearkin.errors import ConfigError
 from nearkin.methods import FitContext, create
 from nearkin.methods.free_codes import CodeTable, sparse_adam
-from nearkin.methods.lo import conditions, positions
-from nearkin.methods.pyramid import laplacian_pyramid, pyramid_l1
+from nearkin.methods.lo import conditions, laplacian_pyramid, positions, pyramid_l1
 from nearkin.nets.decoder import Decoder
 from tests.methods.test_contract import TINY, make_splits
 
@@ -97,7 +96,7 @@ def test_naive_form_has_two_fixed_views_with_a_code_each(tmp_path: Path) -> None
 
 
 def test_distilled_encoder_is_taught_standardised_codes() -> None:
-    from nearkin.methods.distilled import Distilled
+    from nearkin.methods.lo import Distilled
 
     codes = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2, 3, 4]) + 5
     method = Distilled({"encoder": "fast-tiny", "distill_epochs": 1, "batch_size": 4}, codes, 16)

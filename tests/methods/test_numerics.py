@@ -14,9 +14,9 @@ from torch import Tensor
 from nearkin.losses import vicreg_loss
 from nearkin.methods.barlow import barlow_terms
 from nearkin.methods.lejepa import sigreg
-from nearkin.methods.predictor import cosine_distance
-from nearkin.methods.pyramid import pyramid_l1
+from nearkin.methods.lo import pyramid_l1
 from nearkin.methods.simclr import nt_xent
+from nearkin.methods.simsiam import cosine_distance
 from nearkin.methods.vicreg import vicreg_terms
 from nearkin.methods.wmse import wmse
 

@@ -14,8 +14,8 @@ from nearkin.methods import FitContext, create
 from nearkin.methods.barlow import barlow_terms
 from nearkin.methods.byol import BYOL, BYOLNet
 from nearkin.methods.lejepa import epps_pulley, sigreg
-from nearkin.methods.predictor import cosine_distance
 from nearkin.methods.simclr import nt_xent
+from nearkin.methods.simsiam import cosine_distance
 from nearkin.methods.vicreg import vicreg_terms
 from nearkin.methods.wmse import whiten, wmse
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import kneighbors_graph
 
 from nearkin.errors import ConfigError
-from nearkin.methods.spectral import SpectralEmbedding, components, knn_graph
+from nearkin.methods.laplacian import SpectralEmbedding, components, knn_graph
 
 RNG = np.random.default_rng(0)
 

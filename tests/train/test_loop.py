@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from nearkin.errors import DataError, TrainingError
 from nearkin.folders import CHECKPOINT, WEIGHTS
-from nearkin.train import TrainConfig, train
 from nearkin.train.checkpoint import load_tensors
+from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import trained
+from nearkin.train.loop import train, trained
 from nearkin.train.record import Record
 from tests.train.test_tensorboard import read
 

@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from nearkin.errors import ConfigError
 from nearkin.estimators.base import ImageEmbedding, _seed
 from nearkin.estimators.images import InputError
+from nearkin.methods.base import resolve
 from nearkin.methods.laplacian import choose_nodes, eigenmaps
-from nearkin.methods.settings import resolve
 
 
 class LaplacianEigenmaps(ImageEmbedding, method="le-pixels"):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nearkin.methods.gather import gather
+from nearkin.methods.gather import check_projections, gather
 from nearkin.methods.joint import JointEmbedding
 
 
@@ -32,6 +32,25 @@ def barlow_terms(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
 def _standardize(z: Tensor) -> Tensor:
     # As BatchNorm without affine parameters: biased variance, epsilon 1e-5.
     return (z - z.mean(dim=0)) / torch.sqrt(z.var(dim=0, unbiased=False) + 1e-5)
+
+
+def barlow_twins_loss(za: Tensor, zb: Tensor, *, redundancy_weight: float = 0.0051) -> Tensor:
+    """Barlow Twins of two views' projections: a scalar with gradient, float32 (float64 for float64 input).
+
+    With C = A' B / N of the projections standardised per dimension (biased variance + 1e-5, as BatchNorm does)::
+
+        loss = sum_i (1 - C_ii)^2 + redundancy_weight * sum_{i != j} C_ij^2
+
+    Zbontar, Jing, Misra, LeCun, Deny: "Barlow Twins", ICML 2021, equations 1 and 2.
+
+    Args:
+        za, zb: (N, D) floating point, N >= 2; row i of both comes from the same image. Not gathered across processes.
+    Raises:
+        ConfigError: shapes that differ or are not (N, D), or fewer than 2 rows.
+    """
+    check_projections("barlow_twins_loss", za, zb, rows=2)
+    on, off = barlow_terms(za, zb)
+    return on + redundancy_weight * off
 
 
 class BarlowTwins(JointEmbedding):

@@ -1,7 +1,8 @@
-"""Baselines that every learned embedding has to beat: raw pixels, PCA of pixels, an untrained encoder."""
+"""Baselines that every learned embedding has to beat: raw pixels, PCA of pixels, HOG, an untrained encoder."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from nearkin.augment import normalize
+from nearkin.errors import ConfigError
 from nearkin.folders import WEIGHTS
-from nearkin.methods.base import FitContext, Method
+from nearkin.methods.base import FitContext, Method, resolve
 from nearkin.methods.neighborhood import pixel_features
-from nearkin.methods.settings import resolve
 from nearkin.methods.vicreg import VICReg
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.device import make_fabric
 
 _CALIBRATION_IMAGES = 2048
+_COLOR_BINS = 8  # per channel
 
 
 class RawPixels(Method):
@@ -75,6 +77,40 @@ class PixelPCA(RawPixels):
             for i in range(0, len(images), 4096)
         ]
         return {"components": np.concatenate(parts).astype(np.float32)}
+
+
+class HOG(RawPixels):
+    """Histograms of oriented gradients and colours, what image search used before nets: the layer "hog" (N, F).
+
+    Dalal, Triggs: "Histograms of Oriented Gradients for Human Detection", CVPR 2005, by scikit-image (8 x 8 pixel cells, 9
+    orientations, 2 x 2 cell blocks), beside an 8-bin histogram per colour channel. Needs the extra "baselines".
+    """
+
+    primary_layer = "hog"
+    layers = ("hog",)
+
+    def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
+        super().__init__(settings, image_shape)
+        if importlib.util.find_spec("skimage") is None:  # told now, not after hours of other methods
+            raise ConfigError("method 'hog' needs scikit-image: pip install 'nearkin[baselines]'.")
+
+    def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:
+        """uint8 (N, 3, H, W) -> {"hog": float32 (N, F)}."""
+        from skimage.feature import hog
+
+        gradients = [
+            hog(
+                image.transpose(1, 2, 0),
+                orientations=9,
+                pixels_per_cell=(8, 8),
+                cells_per_block=(2, 2),
+                channel_axis=-1,
+            )
+            for image in images
+        ]
+        bins = images.reshape(len(images), 3, -1) // (256 // _COLOR_BINS)
+        colours = np.stack([(bins == b).mean(axis=2) for b in range(_COLOR_BINS)], axis=2).reshape(len(images), -1)
+        return {"hog": np.concatenate([np.stack(gradients), colours], axis=1).astype(np.float32)}
 
 
 class RandomInit(VICReg):

@@ -21,8 +21,28 @@ from torch import Tensor
 
 from nearkin.errors import ConfigError
 from nearkin.methods.base import FitContext
+from nearkin.methods.gather import check_projections
 from nearkin.methods.joint import JointEmbedding, JointNet
-from nearkin.methods.predictor import PredictorNet, cosine_distance
+from nearkin.methods.simsiam import PredictorNet, cosine_distance
+
+
+def byol_loss(pa: Tensor, pb: Tensor, ta: Tensor, tb: Tensor) -> Tensor:
+    """BYOL: each view's prediction against the target net's projection of the other. A scalar in [0, 8], float32.
+
+    With all rows scaled to unit length, averaged over rows, no gradient reaching the targets::
+
+        loss = |pa - tb|^2 + |pb - ta|^2 = 2 (1 - cos(pa, tb)) + 2 (1 - cos(pb, ta))
+
+    Grill et al.: "Bootstrap Your Own Latent", NeurIPS 2020, equations 1 and 2. Moving the target is the caller's.
+
+    Args:
+        pa, pb: (N, D) floating point, the online net's predictions q(z) of both views. ta, tb: (N, D), the target net's
+            projections. Row i of all comes from the same image. float64 stays float64.
+    Raises:
+        ConfigError: shapes that differ or are not (N, D).
+    """
+    check_projections("byol_loss", pa, pb, ta, tb)
+    return 2 * cosine_distance(pa, tb) + 2 * cosine_distance(pb, ta)
 
 
 class BYOLNet(PredictorNet):
@@ -81,7 +101,7 @@ class BYOL(JointEmbedding):
             z = self.net(x)
             p1, p2 = self.net.predictor(z).chunk(2)
             t1, t2 = self.net.target(x).chunk(2)
-        loss = 2 * cosine_distance(p1, t2) + 2 * cosine_distance(p2, t1)
+        loss = byol_loss(p1, p2, t1, t2)
         return loss, {"prediction": loss.detach()}, list(z.chunk(2))
 
     def after_step(self, step: int) -> None:

@@ -29,9 +29,8 @@ from nearkin.data.imageset import ImageSet, fingerprint
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import read_json, write_json
 from nearkin.folders import METRICS, WEIGHTS
-from nearkin.methods.base import FitContext, Method
+from nearkin.methods.base import FitContext, Method, resolve, train_config
 from nearkin.methods.neighborhood import Features, frozen_features, pixel_features, same_class, train_neighbors
-from nearkin.methods.settings import resolve, train_config
 from nearkin.methods.vicreg import VICReg, vicreg_terms
 from nearkin.search.exact import knn
 from nearkin.train import ranks

@@ -1,10 +1,24 @@
-"""Gathering a batch across ranks so that its statistics, and their gradients, are those of the global batch."""
+"""What losses do before they compute: check the projections, and gather them so that statistics are the global batch's."""
 
 from __future__ import annotations
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from nearkin.errors import ConfigError
+
+
+def check_projections(loss: str, *zs: Tensor, rows: int = 1) -> None:
+    """Raise ConfigError unless all ``zs`` are floating point (N, D) of one shape, N >= ``rows``. ``loss``: who asks."""
+    shapes = [tuple(z.shape) for z in zs]
+    if len(zs) < 2 or zs[0].ndim != 2 or len(set(shapes)) > 1:
+        given = " and ".join(map(str, shapes))
+        raise ConfigError(f"{loss} needs at least two views of one shape (N, D); got {given}.")
+    if not all(z.is_floating_point() for z in zs):
+        raise ConfigError(f"{loss} needs floating point; got {' and '.join(str(z.dtype) for z in zs)}.")
+    if len(zs[0]) < rows:
+        raise ConfigError(f"{loss} needs at least {rows} images in a batch; got {len(zs[0])}.")
 
 
 class _AllGather(torch.autograd.Function):

@@ -17,8 +17,7 @@ from nearkin.errors import ConfigError, TrainingError, one_line, unknown
 from nearkin.evaluate.health import alignment, health
 from nearkin.fileio import to_json
 from nearkin.folders import METRICS, SNAPSHOTS, WEIGHTS
-from nearkin.methods.base import FitContext, Method
-from nearkin.methods.settings import resolve, train_config
+from nearkin.methods.base import FitContext, Method, resolve, train_config
 from nearkin.nets import Encoder, create_encoder, projector
 from nearkin.nets.stem import STEMS, set_axes
 from nearkin.train.checkpoint import load_tensors

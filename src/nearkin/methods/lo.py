@@ -7,7 +7,7 @@ reconstruction: a decoder G draws each augmented view from the code and the view
 
     loss = reconstruction_weight * Lap1(G(z_i, c), view_c(x_i)) + variance_weight * v(Z) + covariance_weight * c(Z)
 
-with Lap1 the Laplacian-pyramid L1 (pyramid.py) and v, c VICReg's terms on the batch's codes (vicreg.py). As in GLO
+with Lap1 the Laplacian-pyramid L1 (pyramid_l1) and v, c VICReg's terms on the batch's codes (vicreg.py). As in GLO
 (Bojanowski et al. 2018) the codes learn faster than the decoder. Deviations from GLO: no unit ball, which contradicts a
 standard deviation of 1 per dimension; only the batch's rows move (SparseAdam).
 
@@ -37,11 +37,9 @@ from torch import Tensor, nn
 from nearkin.augment import ViewParameters, get_recipe, normalize, render, sample_view
 from nearkin.errors import ConfigError, unknown
 from nearkin.folders import METRICS, WEIGHTS
-from nearkin.methods.base import FitContext, Method
-from nearkin.methods.distilled import Distilled
+from nearkin.methods.base import FitContext, Method, resolve, train_config
 from nearkin.methods.free_codes import CodeTable, check_codes, claim_codes, sparse_adam
-from nearkin.methods.pyramid import pyramid_l1
-from nearkin.methods.settings import resolve, train_config
+from nearkin.methods.joint import JointEmbedding
 from nearkin.methods.vicreg import vicreg_terms
 from nearkin.nets.decoder import Decoder
 from nearkin.train.checkpoint import load_tensors
@@ -56,6 +54,31 @@ CODE_FORMS = ("image", "view")
 CONDITIONS = 6  # brightness, contrast, saturation, hue, gray, solarize; crop and flip enter as positions
 _INFER_BATCH = 512
 _CODES = "codes.table.weight"
+
+
+def laplacian_pyramid(x: Tensor, levels: int = 3) -> list[Tensor]:
+    """(B, C, H, W) -> ``levels`` band-pass images and the remaining low-pass one, by 2x2 means and bilinear expansion."""
+    out = []
+    for _ in range(levels):
+        if min(x.shape[-2:]) < 2:
+            break
+        low = torch.nn.functional.avg_pool2d(x, 2, ceil_mode=True)
+        expanded = torch.nn.functional.interpolate(low, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        out.append(x - expanded)
+        x = low
+    return [*out, x]
+
+
+def pyramid_l1(a: Tensor, b: Tensor, levels: int = 3) -> Tensor:
+    """Laplacian-pyramid L1 per image, (B,): the sum over levels of the mean absolute difference. It sees edges at several scales.
+
+    Bojanowski, Joulin, Lopez-Paz, Szlam: "Optimizing the Latent Space of Generative Networks" (GLO), ICML 2018, equation 3:
+    sum_j 2^(2j) |L_j(x) - L_j(x')|_1 with L_j the j-th level. Level j has 4^-j as many pixels, so the factor makes every
+    level's mean count alike; here the sum of the levels' means is used, which is that divided by the number of pixels. The
+    pyramid is linear, so one of the difference is enough.
+    """
+    difference = laplacian_pyramid(a.float() - b.float(), levels)
+    return torch.stack([level.abs().mean(dim=(1, 2, 3)) for level in difference]).sum(dim=0)
 
 
 def conditions(parameters: ViewParameters) -> Tensor:
@@ -81,6 +104,37 @@ class LONet(nn.Module):
         super().__init__()
         self.codes = CodeTable(n, code_dim)
         self.decoder = Decoder(code_dim, CONDITIONS, image_size, width)
+
+
+class Distilled(JointEmbedding):
+    """An encoder that learns to predict given codes (N, D) of the training images from augmented views."""
+
+    defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults
+
+    def __init__(self, settings: dict[str, Any], codes: Tensor, image_size: int) -> None:
+        own = {name: settings[name] for name in settings if name in resolve(self.defaults, {})}
+        own |= {"epochs": settings["distill_epochs"], "projector": (codes.shape[1],), "keep": 0}
+        super().__init__(own, (3, image_size, image_size))
+        std = codes.std(dim=0).clamp(min=1e-6) if len(codes) > 1 else torch.ones(codes.shape[1])
+        self._targets = (codes - codes.mean(dim=0)) / std
+
+    def loss_of_views(
+        self, views: list[Tensor], rng: torch.Generator, rows: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        zs = self.project(views)
+        return *self.loss_of_predictions(zs, rows), zs
+
+    def loss_of_predictions(self, zs: list[Tensor], rows: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predictions (B, D) of both views -> squared error to the codes of ``rows``, and how far the two lie apart.
+
+        Held-out images (``rows`` None) have no codes: there the loss is how far the two lie apart.
+        """
+        apart = (zs[0].float() - zs[1].float()).square().mean()
+        if rows is None:
+            return apart, {"views_apart": apart.detach()}
+        target = self._targets[rows.cpu()].to(zs[0].device)
+        loss = torch.stack([(z.float() - target).square().mean() for z in zs]).mean()
+        return loss, {"views_apart": apart.detach()}
 
 
 class LatentOptimization(Method):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nearkin.errors import ConfigError, DataError, reading, unknown
 from nearkin.fileio import read_object
 from nearkin.folders import CONFIG, WEIGHTS
-from nearkin.methods.base import Method
+from nearkin.methods.base import Method, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -244,7 +244,7 @@ _ENTRIES: tuple[MethodInfo | _Alias, ...] = (
         name="hog",
         title="HOG and colours",
         summary="baseline: gradient and colour histograms",
-        target="hog.HOG",
+        target="baselines.HOG",
         trained=False,
         seeded=False,
         baseline=True,
@@ -394,8 +394,6 @@ def method_class(name: str) -> type[Method]:
 
 def default_settings(name: str) -> dict[str, Any]:
     """The settings that a method takes, with their defaults. Raises ConfigError for an unknown method or setting."""
-    from nearkin.methods.settings import resolve
-
     info = method_info(name)
     return resolve(method_class(name).defaults, dict(info.overrides), train=info.trained)
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from nearkin.errors import ConfigError, unknown
-from nearkin.methods.gather import gather
+from nearkin.methods.gather import check_projections, gather
 from nearkin.methods.joint import JointEmbedding
 
 CONVENTIONS = ("official", "paper")
@@ -77,6 +77,47 @@ def vicreg_terms(*zs: Tensor, gamma: float = 1.0, epsilon: float = 1e-4, convent
         if convention == "official":
             return VICRegTerms(difference.mean(), variance / 2, covariance)
         return VICRegTerms(difference.sum(dim=1).mean(), variance, covariance)
+
+
+def vicreg_loss(
+    za: Tensor,
+    zb: Tensor,
+    *,
+    invariance_weight: float = 25.0,
+    variance_weight: float = 25.0,
+    covariance_weight: float = 1.0,
+    gamma: float = 1.0,
+    epsilon: float = 1e-4,
+    convention: str = "official",
+) -> Tensor:
+    """VICReg of two views' projections: the weighted sum of :func:`vicreg_terms`, a scalar with gradient.
+
+    With d_i = za_i - zb_i, s_j(Z) = sqrt(Var(z_j) + epsilon) (divisor N - 1) and C(Z) the covariance matrix::
+
+        convention "official" (the authors' code):
+            invariance = mean over i, j of d_ij^2
+            variance   = 1/2 * sum over Z in (za, zb) of mean over j of max(0, gamma - s_j(Z))
+            covariance = sum over Z of (sum over j != k of C(Z)_jk^2) / D
+        convention "paper" (equations 1 to 6): invariance is summed over j, and variance has no factor 1/2.
+
+    The same weights are therefore two objectives; "paper" is weaker on variance by 2 and stronger on invariance by D, when
+    the weights are kept. Bardes, Ponce, LeCun: "VICReg", ICLR 2022; code: https://github.com/facebookresearch/vicreg.
+
+    Args:
+        za, zb: (N, D) floating point, N >= 2, on one device; row i of both comes from the same image. Statistics are
+            computed in float32 (float64 stays), whatever the surrounding autocast. The batch is the process's own: under
+            data parallelism, gather the projections (with gradients) before.
+        gamma: target standard deviation. epsilon: added to the variance under the root.
+    Returns:
+        A scalar, float32 (float64 for float64 input).
+    Raises:
+        ConfigError: shapes that differ or are not (N, D), fewer than 2 rows, an unknown convention.
+    """
+    check_projections("vicreg_loss", za, zb)
+    terms = vicreg_terms(za, zb, gamma=gamma, epsilon=epsilon, convention=convention)
+    return (
+        invariance_weight * terms.invariance + variance_weight * terms.variance + covariance_weight * terms.covariance
+    )
 
 
 class VICReg(JointEmbedding):

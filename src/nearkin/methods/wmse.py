@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nearkin.errors import ConfigError
-from nearkin.methods.gather import gather
+from nearkin.methods.gather import check_projections, gather
 from nearkin.methods.joint import JointEmbedding, JointNet
 
 RIDGE = 1e-4
@@ -46,6 +46,39 @@ def wmse(z1: Tensor, z2: Tensor, order: Tensor, w_size: int) -> Tensor:
             u, v = (torch.nn.functional.normalize(whiten(z[rows]), dim=1) for z in (a, b))
             parts.append((u - v).square().sum(dim=1).mean())
         return torch.stack(parts).mean()
+
+
+def _over_partitions(za: Tensor, zb: Tensor, w_size: int, w_iter: int, generator: torch.Generator | None) -> Tensor:
+    device = za.device if generator is None else generator.device
+    orders = (torch.randperm(len(za), generator=generator, device=device).to(za.device) for _ in range(w_iter))
+    return torch.stack([wmse(za, zb, order, w_size) for order in orders]).mean()
+
+
+def wmse_loss(
+    za: Tensor, zb: Tensor, *, w_size: int = 128, w_iter: int = 1, generator: torch.Generator | None = None
+) -> Tensor:
+    """W-MSE of two views' projections: a scalar with gradient, float32 (float64 for float64 input).
+
+    Within random sub-batches of ``w_size`` images each view is whitened by the inverse Cholesky factor of its covariance
+    (plus 1e-4 times the mean variance), and with w the whitened rows scaled to unit length::
+
+        loss = mean over images of |wa - wb|^2, averaged over ``w_iter`` random partitions
+
+    Ermolov, Siarohin, Sangineto, Sebe: "Whitening for Self-Supervised Representation Learning", ICML 2021, equations 3 to 6.
+
+    Args:
+        za, zb: (N, D) floating point; row i of both comes from the same image. Not gathered across processes.
+        w_size: D < w_size <= N; images that fill no sub-batch are left out.
+        generator: of the partitions; None for torch's global one.
+    Raises:
+        ConfigError: shapes that differ or are not (N, D), or sizes that do not fit.
+    """
+    check_projections("wmse_loss", za, zb)
+    if not za.shape[1] < w_size <= len(za):
+        raise ConfigError(f"wmse_loss needs D < w_size <= N; got D {za.shape[1]}, w_size {w_size}, N {len(za)}.")
+    if w_iter < 1:
+        raise ConfigError(f"w_iter is {w_iter}; it must be at least 1.")
+    return _over_partitions(za, zb, w_size, w_iter, generator)
 
 
 class WMSE(JointEmbedding):
@@ -76,10 +109,6 @@ class WMSE(JointEmbedding):
 
     def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         z1, z2 = gather(zs[0]), gather(zs[1])
-        size = min(self.settings["w_size"], len(z1))
-        losses = []
-        for _ in range(self.settings["w_iter"]):
-            order = torch.randperm(len(z1), generator=rng, device=rng.device).to(z1.device)
-            losses.append(wmse(z1, z2, order, size))
-        loss = torch.stack(losses).mean()
+        size = min(self.settings["w_size"], len(z1))  # held-out batches may be smaller
+        loss = _over_partitions(z1, z2, size, self.settings["w_iter"], rng)
         return loss, {"whitened_mse": loss.detach()}
