@@ -34,7 +34,7 @@ def main() -> None:
         {"vicreg__layer": ["backbone", "projector"]},
         cv=2,
     ).fit(X, y)
-    baseline = make_pipeline(PixelPCA(components=64), StandardScaler(), probe).fit(X, y)
+    baseline = make_pipeline(PixelPCA(n_components=64), StandardScaler(), probe).fit(X, y)
     print(f"chosen by cross-validation: {search.best_params_}")
     print(
         f"test accuracy: VICReg {100 * search.score(X_test, y_test):.1f} %, PCA of pixels {100 * baseline.score(X_test, y_test):.1f} %"

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 import nearkin
-from nearkin.estimators.base import COMMON
+from nearkin.estimators import COMMON
 from tests.commands import ROOT
 
 TEXT = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")

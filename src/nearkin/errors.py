@@ -18,8 +18,8 @@ class NearkinError(Exception):
     exit_code = 1
 
 
-class ConfigError(NearkinError):
-    """A setting, flag or name is not legal."""
+class ConfigError(NearkinError, ValueError):
+    """A setting, flag, argument or name is not legal. A ValueError too, as callers of a library expect."""
 
     exit_code = 2
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import nearkin
-from nearkin import estimators
+from nearkin import LaplacianEigenmaps, estimators
 from nearkin.data import ImageSet, Splits
 from nearkin.errors import ConfigError, DataError
+from nearkin.estimators import check_images
 from nearkin.methods import FitContext, create, default_settings
 from tests.methods.test_contract import TINY
 from tests.train.test_tensorboard import read
@@ -49,16 +53,20 @@ CHECKS = (
 
 
 def tiny(cls: Any, **more: Any) -> Any:
-    legal = cls().get_params()
-    return cls(**({k: v for k, v in TINY.items() if k in legal} | {"random_state": 0, "device": "cpu"} | more))
+    own = {cls.renamed.get(k, k): v for k, v in TINY.items() if k in cls().get_params()}
+    return cls(**(own | {"random_state": 0, "device": "cpu"} | more))
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 def test_constructors_only_store_the_methods_settings(cls: Any) -> None:
     params = cls().get_params()
     defaults = default_settings(cls.method)
-    own = set(params) - set(estimators.base.COMMON)
-    assert own == set(defaults) - {"keep", "checkpoint_seconds"} and all(params[k] is defaults[k] for k in own)
+    own = {k: v for k, v in params.items() if k not in estimators.COMMON}
+    for setting, name in cls.renamed.items():  # the old name is there, to be told of
+        assert own[setting] == "deprecated"
+        own[setting] = own.pop(name)
+    assert own == {k: v for k, v in defaults.items() if k not in ("keep", "checkpoint_seconds")}
+    assert {k: type(v) for k, v in own.items()} == {k: type(defaults[k]) for k in own}
     changed = cls(random_state=7).set_params(layer="x")
     again = clone(changed)
     assert again.get_params() == changed.get_params() and again is not changed
@@ -120,6 +128,31 @@ def test_labels_are_read_only_where_it_says_so() -> None:
         X, np.arange(48) < 24
     )
     assert not np.array_equal(filtered, tiny(nearkin.NGN, neighbors_from="pixels").fit_transform(X))
+
+
+def test_old_names_of_parameters_work_and_are_told() -> None:
+    wanted = tiny(nearkin.PixelPCA, n_components=5).fit_transform(X)
+    with pytest.warns(FutureWarning, match="PixelPCA: 'components' is called 'n_components' now"):
+        found = nearkin.PixelPCA(components=5, random_state=0, device="cpu").fit_transform(X)
+    assert wanted.shape == (48, 5) and np.array_equal(found, wanted)
+    with pytest.warns(FutureWarning, match="'graph_k' is called 'n_neighbors' now"):
+        assert tiny(nearkin.LaplacianEigenmaps, graph_k=3).fit(X).method_.settings["graph_k"] == 3
+    neighbors = tiny(nearkin.NGN, neighbors_from="pixels", n_neighbors=2).fit(X).method_.settings["neighbors_k"]
+    assert neighbors == 2
+
+
+def test_constructors_are_written_so_that_editors_complete_them() -> None:
+    """Each parameter by keyword, with a type and a default that a reader of the signature sees."""
+    signature = inspect.signature(nearkin.VICReg)
+    assert {p.kind for p in signature.parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    hints = get_type_hints(nearkin.VICReg.__init__)
+    assert (
+        hints["epochs"] is int and hints["projector"] == tuple[int, ...] and signature.parameters["lr"].default == 2e-3
+    )
+    for cls in CLASSES:
+        assert set(inspect.signature(cls).parameters) == set(cls().get_params())
+    again = pickle.loads(pickle.dumps(nearkin.VICReg(epochs=3)))
+    assert again.get_params() == nearkin.VICReg(epochs=3).get_params()
 
 
 def test_in_a_pipeline_and_a_grid_search() -> None:
@@ -184,3 +217,85 @@ def test_random_state_none_differs_and_a_state_object_repeats() -> None:
     assert not np.array_equal(a, b)
     c, d = (tiny(nearkin.RandomEncoder, random_state=np.random.RandomState(3)).fit_transform(X) for _ in range(2))
     assert np.array_equal(c, d)
+
+
+# Which arrays are images, and what the others are told.
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
+
+
+def test_both_layouts_are_the_same_images() -> None:
+    assert np.array_equal(check_images(IMAGES), IMAGES)
+    assert np.array_equal(check_images(IMAGES.transpose(0, 2, 3, 1)), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (IMAGES.astype(np.float32), "dtype float32"),
+        (IMAGES[0], r"\(N, 3, H, W\) or \(N, H, W, 3\)"),
+        (IMAGES[:, :1], "Grey ones"),
+        (IMAGES[:, :, :3, :3], "can be read as"),
+        (IMAGES[:, :, :5], "square"),
+        (IMAGES[:0], "0 images"),
+        ("photos", "dtype"),
+    ],
+)
+def test_other_input_is_told_what_is_legal(bad: object, words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        check_images(bad)
+    assert isinstance(caught.value, ValueError) and "\n" not in str(caught.value)
+
+
+# Laplacian eigenmaps on features: scikit-learn's own checks, and its own spectral embedding as a reference.
+
+# None is expected to fail; a check that comes to fail goes here with its reason.
+EXPECTED: dict[str, str] = {}
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [LaplacianEigenmaps(), LaplacianEigenmaps(n_components=2, n_neighbors=5, random_state=0)],
+    expected_failed_checks=lambda estimator: EXPECTED,
+)
+def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def ring(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
+    rng = np.random.default_rng(0)
+    return np.c_[np.cos(angle), np.sin(angle), 0.01 * rng.normal(size=(n, 3))], angle
+
+
+def test_a_ring_is_recovered() -> None:
+    X, angle = ring()
+    Z = LaplacianEigenmaps(n_components=2, n_neighbors=6).fit_transform(X)
+    found = np.unwrap(np.arctan2(Z[:, 1], Z[:, 0]))
+    assert abs(np.corrcoef(found, angle)[0, 1]) > 0.999
+
+
+def test_the_graphs_vectors_are_scikit_learns() -> None:
+    """Up to sign, from the same weights: SpectralEmbedding of scikit-learn solves the same problem."""
+    from sklearn.manifold import spectral_embedding
+
+    from nearkin.methods.laplacian import knn_graph
+
+    X = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
+    made = LaplacianEigenmaps(n_components=3, n_neighbors=8).fit(X)
+    theirs = spectral_embedding(
+        knn_graph(X, 8)[0].toarray(), n_components=3, drop_first=True, eigen_solver="arpack", random_state=0
+    )
+    for k in range(3):
+        assert abs(np.corrcoef(made.embedding_.vectors[:, k], theirs[:, k])[0, 1]) > 0.999
+
+
+def test_images_and_features_do_not_mix() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
+    features = np.random.default_rng(0).normal(size=(20, 5))
+    with pytest.raises(DataError, match="fitted on features"):
+        LaplacianEigenmaps().fit(features).transform(images)
+    both = LaplacianEigenmaps(n_components=3).fit(features)
+    assert both.fit(images).transform(images).shape == (20, 3)
+    with pytest.raises(ConfigError, match="must be 'pixels'"):
+        LaplacianEigenmaps(features_from="random").fit(features)
