@@ -116,7 +116,7 @@ def seeded() -> torch.Generator:
 RELATIVES: dict[str, tuple[Callable[..., torch.Tensor], Callable[..., float], int, float]] = {
     "barlow_twins_loss": (losses.barlow_twins_loss, barlow_by_hand, 2, 1e-9),
     "nt_xent_loss": (losses.nt_xent_loss, nt_xent_by_hand, 2, 1e-9),
-    "wmse_loss": (lambda a, b: losses.wmse_loss(a, b, w_size=len(a)), wmse_by_hand, 2, 1e-9),
+    "wmse_loss": (lambda a, b: losses.wmse_loss(a, b, w_size=len(a), generator=seeded()), wmse_by_hand, 2, 1e-9),
     "lejepa_loss": (lambda *zs: losses.lejepa_loss(*zs, generator=seeded()), lejepa_by_hand, 2, 1e-2),
     "byol_loss": (losses.byol_loss, byol_by_hand, 4, 1e-9),
     "simsiam_loss": (losses.simsiam_loss, simsiam_by_hand, 4, 1e-9),
