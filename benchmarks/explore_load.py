@@ -27,12 +27,12 @@ from threadpoolctl import threadpool_limits
 from timing import cpu_name
 
 from nearkin.embeddings import Embeddings
-from nearkin.explore.collect import Collection
-from nearkin.explore.finder import Finder
+from nearkin.explore.collection import Collection
+from nearkin.explore.computed import Finder
 from nearkin.explore.guard import TOKEN_HEADER
 from nearkin.explore.serve import HOST, open_socket
 from nearkin.explore.server import create_app
-from nearkin.explore.sources import Space
+from nearkin.explore.spaces import Space
 
 _TOKEN = "benchmark"
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from nearkin.embeddings import Embeddings
-from nearkin.explore.collect import Collection, collect
+from nearkin.explore.collection import Collection, collect
 from nearkin.fileio import write_json, write_npz
 from nearkin.runs.embed import embed_run
 from nearkin.runs.fit import fit_run

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from nearkin.embeddings import Embeddings
-from nearkin.explore.collect import Collection, collect
-from nearkin.explore.export import export
+from nearkin.explore.collection import Collection, collect
+from nearkin.explore.page import export
 from nearkin.explore.pictures import Pictures
 from nearkin.explore.serve import open_socket
 from tests.explore.conftest import HOSTILE

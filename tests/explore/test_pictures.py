@@ -11,8 +11,9 @@ from PIL import Image
 
 from nearkin.errors import DataError
 from nearkin.explore.pictures import ACROSS, PER_SHEET, Pictures, open_pictures
-from nearkin.explore.sources import find_spaces
+from nearkin.explore.spaces import find_spaces
 from nearkin.fileio import write_npz
+from nearkin.folders import StudyFolder
 
 
 def flat(n: int, side: int) -> np.ndarray:
@@ -49,12 +50,14 @@ def test_what_is_not_there_is_refused() -> None:
 
 def test_a_study_leads_to_its_images_or_to_its_thumbnails(root: Path, tmp_path: Path) -> None:
     made = find_spaces([root / "study"])[0].embeddings
-    found, whole = open_pictures(made.ids, None, root / "study", lambda _: None)
+    found, whole = open_pictures(made.ids, None, StudyFolder(root / "study"), lambda _: None)
     assert found is not None and whole is not None and whole.ids.tolist() == made.ids.tolist()
     said: list[str] = []
-    assert open_pictures(made.ids, None, tmp_path, said.append) == (None, None) and "--images DATA" in said[0]
+    assert (
+        open_pictures(made.ids, None, StudyFolder(tmp_path), said.append) == (None, None) and "--images DATA" in said[0]
+    )
     write_npz(tmp_path / "thumbnails.npz", {"ids": made.ids[5:7], "images": flat(2, 16)})
-    found, _ = open_pictures(made.ids, None, tmp_path, said.append)
+    found, _ = open_pictures(made.ids, None, StudyFolder(tmp_path), said.append)
     assert found is not None and found.where[5:7].tolist() == [0, 1] and (found.where >= 0).sum() == 2
     with pytest.raises(DataError, match="no such file"):
-        open_pictures(made.ids, "./nowhere", root / "study", lambda _: None)
+        open_pictures(made.ids, "./nowhere", StudyFolder(root / "study"), lambda _: None)

@@ -12,7 +12,7 @@ import pytest
 
 from nearkin.errors import ConfigError
 from nearkin.explore import serve as module
-from nearkin.explore.collect import Collection
+from nearkin.explore.collection import Collection
 from nearkin.explore.serve import need_server, open_socket, serve
 
 

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("fastapi", reason="FastAPI is not installed: pip install 'nearkin[explore]'")
 from fastapi.testclient import TestClient
 
-from nearkin.explore.collect import Collection
+from nearkin.explore.collection import Collection
 from nearkin.explore.guard import CSP, Guard, host_is_loopback, same_token
 from nearkin.explore.page import SERVED
 from nearkin.explore.server import create_app
@@ -79,7 +79,7 @@ def test_a_dropped_image_finds_itself(client: TestClient, collection: Collection
 def test_files_that_are_no_images_and_spaces_without_a_run(client: TestClient, root: Path) -> None:
     reply = client.post("/api/search/0", content=b"no image", headers=POST)
     assert reply.status_code == 400 and reply.text == "the file cannot be read: not an image."
-    from nearkin.explore.collect import collect
+    from nearkin.explore.collection import collect
 
     alone = collect(
         [root / "e.parquet"], images=None, tables=[], run=None, split="all", most=99, seed=0, say=lambda _: None

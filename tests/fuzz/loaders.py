@@ -22,9 +22,10 @@ from nearkin.data.store import ingest, open_store
 from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import NearkinError
 from nearkin.explore.columns import table_columns
-from nearkin.explore.maps import stored_maps
+from nearkin.explore.computed import stored_maps
 from nearkin.explore.pictures import open_pictures
-from nearkin.explore.sources import Space, find_spaces
+from nearkin.explore.spaces import Space, find_spaces
+from nearkin.folders import StudyFolder
 from nearkin.report import build
 from nearkin.runs.check import examine, summarize_run
 from nearkin.runs.run import Run
@@ -106,7 +107,7 @@ def _idx(*sizes: int) -> bytes:
 
 
 def _space(folder: Path) -> Space:
-    return Space("x", "x", some(), folder / "embeddings" / "backbone.parquet", folder)
+    return Space("x", "x", some(), folder / "embeddings" / "backbone.parquet", Run(folder))
 
 
 @functools.cache
@@ -220,7 +221,7 @@ def loaders() -> dict[str, Loader]:
         "explorer thumbnails": Loader(
             "thumbnails.npz",
             files.any_npz(("ids", "images")),
-            lambda f: open_pictures(some().ids, None, f, lambda _: None),
+            lambda f: open_pictures(some().ids, None, StudyFolder(f), lambda _: None),
         ),
         "run config": Loader("config.json", _as_json(config), lambda f: _open(f), beside_run=True),
         "run weights": Loader(

@@ -45,9 +45,9 @@ def explore(
     Serves a page to this machine only, until Ctrl-C.
     """
     from nearkin.errors import ConfigError
-    from nearkin.explore.collect import collect
-    from nearkin.explore.export import check_export
-    from nearkin.explore.export import export as write
+    from nearkin.explore.collection import collect
+    from nearkin.explore.page import check_export
+    from nearkin.explore.page import export as write
     from nearkin.explore.serve import need_server, serve
     from nearkin.fileio import claim_files
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError, reading
-from nearkin.explore.sources import Say
+from nearkin.explore.spaces import Say
 from nearkin.fileio import read_parquet
 
 MOST_GROUPS = 60  # more colours tell nothing apart: of more values, the most frequent ones and the rest together

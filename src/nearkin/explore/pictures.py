@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,9 @@ from PIL import Image
 from nearkin.data import ImageSet
 from nearkin.data.sources import images_of
 from nearkin.errors import DataError, NearkinError, reading
-from nearkin.explore.sources import Say
+from nearkin.explore.spaces import Say
 from nearkin.fileio import read_arrays, read_object
+from nearkin.folders import StudyFolder
 
 ACROSS = 16  # thumbnails per side of a sheet
 PER_SHEET = ACROSS * ACROSS
@@ -68,7 +68,7 @@ def _webp(image: Image.Image, quality: int) -> bytes:
 
 
 def open_pictures(
-    ids: NDArray[np.str_], images: str | None, study: Path | None, say: Say
+    ids: NDArray[np.str_], images: str | None, study: StudyFolder | None, say: Say
 ) -> tuple[Pictures | None, ImageSet | None]:
     """Pictures of the images ``ids`` (N,) from a data set, or as far as a study leads to them, with the set's factors.
 
@@ -79,17 +79,17 @@ def open_pictures(
         DataError: what :func:`nearkin.data.sources.images_of` raises for ``images``.
     """
     if images is not None:
-        found = images_of(ids, images)
-        return Pictures(found.images, np.arange(len(ids))), found
+        wanted = images_of(ids, images)
+        return Pictures(wanted.images, np.arange(len(ids))), wanted
     if study is None:
         say("note: no thumbnails; --images DATA, the data the embeddings were made of, shows them")
         return None, None
     try:
-        data = read_object(study / "data.json", source=str, image_shape=list)
-        with reading(study / "data.json"):
+        data = read_object(study.data_file, source=str, image_shape=list)
+        with reading(study.data_file):
             size = int(data["image_shape"][-1])
-        found = images_of(ids, data["source"], size=size)
-        return Pictures(found.images, np.arange(len(ids))), found
+        wanted = images_of(ids, data["source"], size=size)
+        return Pictures(wanted.images, np.arange(len(ids))), wanted
     except (NearkinError, OSError) as error:
         say(
             f"note: the study's images cannot be read ({' '.join(str(error).split())[:160]}); --images DATA says where they are"
@@ -97,9 +97,9 @@ def open_pictures(
     return _thumbnails(ids, study, say), None
 
 
-def _thumbnails(ids: NDArray[np.str_], study: Path, say: Say) -> Pictures | None:
+def _thumbnails(ids: NDArray[np.str_], study: StudyFolder, say: Say) -> Pictures | None:
     """The thumbnails that the study keeps for its report: of some images only."""
-    path = study / "thumbnails.npz"
+    path = study.thumbnails_file
     if not path.exists():
         return None
     arrays = read_arrays(path)

@@ -9,8 +9,8 @@ import threading
 import webbrowser
 
 from nearkin.errors import ConfigError
-from nearkin.explore.collect import Collection
-from nearkin.explore.sources import Say
+from nearkin.explore.collection import Collection
+from nearkin.explore.spaces import Say
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8808

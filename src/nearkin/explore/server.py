@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,14 +12,48 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from numpy.typing import NDArray
 
-from nearkin.errors import DataError, NearkinError
-from nearkin.explore.collect import Collection
+from nearkin.data.decode import decode, to_square
+from nearkin.errors import ConfigError, DataError, NearkinError
+from nearkin.explore.collection import Collection
 from nearkin.explore.guard import MOST_UPLOAD, Guard, same_token
 from nearkin.explore.page import SERVED, asset, index_page
-from nearkin.explore.query_upload import Embedders
+from nearkin.explore.spaces import Space
+from nearkin.runs.run import Embed
 
 MOST_SHOWN = 48
+
+
+class Embedders:
+    """Opens a run when it is first needed and keeps it. One query at a time: models are not made for threads."""
+
+    def __init__(self, device: str = "auto") -> None:
+        self.device = device
+        self._open: dict[str, Embed] = {}
+        self._lock = threading.Lock()
+
+    def vector(self, space: Space, data: bytes) -> NDArray[np.float32]:
+        """An image file's bytes -> float32 (D,).
+
+        Raises:
+            DataError: no image, or a damaged run. ConfigError: the space's run, layer or image size is not known.
+        """
+        if space.run is None:
+            raise ConfigError(
+                f"{space.title}: no run with weights is known; start with --run FOLDER to search with files."
+            )
+        try:
+            image = decode(data)
+        except ValueError as error:
+            raise DataError(f"the file cannot be read: {error}.") from error
+        with self._lock:
+            size = space.run.image_size()
+            if space.name not in self._open:
+                self._open[space.name] = space.run.open(space.layer or None, device=self.device)
+            made = self._open[space.name](to_square(image, size)[None])
+        z: NDArray[np.float32] = made[0]
+        return z
 
 
 def create_app(collection: Collection, token: str, *, device: str = "auto", most_upload: int = MOST_UPLOAD) -> Guard:

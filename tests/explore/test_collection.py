@@ -12,7 +12,7 @@ import pytest
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
-from nearkin.explore.collect import Collection, collect
+from nearkin.explore.collection import Collection, collect
 
 
 def gather(*paths: Path, **options: Any) -> tuple[Collection, list[str]]:

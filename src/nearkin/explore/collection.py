@@ -13,11 +13,19 @@ import numpy as np
 
 from nearkin.errors import unknown
 from nearkin.explore.columns import Column, base_columns, column_of, table_columns
-from nearkin.explore.finder import Finder
-from nearkin.explore.maps import NAMES, PointMap, fitted, pca_map, stored_maps, tsne_map
+from nearkin.explore.computed import (
+    NAMES,
+    SCORES,
+    Finder,
+    PointMap,
+    compute_score,
+    fitted,
+    pca_map,
+    stored_maps,
+    tsne_map,
+)
 from nearkin.explore.pictures import Pictures, open_pictures
-from nearkin.explore.scores import SCORES, compute
-from nearkin.explore.sources import Say, Space, align, find_spaces, with_run
+from nearkin.explore.spaces import Say, Space, align, find_spaces, with_run
 
 MOST_IMAGES = 60_000
 
@@ -74,7 +82,7 @@ class Collection:
             raise unknown("score", name, SCORES)
         with self._lock:
             if (space, name) not in self._scores:
-                self._scores[space, name] = compute(name, self.spaces[space], self.say)
+                self._scores[space, name] = compute_score(name, self.spaces[space], self.say)
             return self._scores[space, name]
 
     def first_map(self, space: int) -> str:
@@ -96,7 +104,7 @@ class Collection:
                     "name": space.name,
                     "title": space.title,
                     "dim": int(space.embeddings.Z.shape[1]),
-                    "searchable": space.run is not None and (space.run / "config.json").exists(),
+                    "searchable": space.run is not None and space.run.config_file.exists(),
                     "maps": {kind: item.note for kind, item in dict(self.maps[k]).items()},
                     "first": self.first_map(k),
                 }
@@ -143,16 +151,17 @@ def collect(
     maps: list[dict[str, PointMap]] = [stored_maps(space) for space in spaces]
     for space, own in zip(spaces, maps, strict=True):
         if space.file.suffix == ".parquet":
-            found, coords = table_columns(space.file, first.ids, tell) if _has_key(space) else ([], None)
-            columns += found
+            more, coords = table_columns(space.file, first.ids, tell) if _has_key(space) else ([], None)
+            columns += more
             if coords is not None:
                 own["table"] = PointMap(fitted(coords), f"columns x and y of {space.file.name}")
     for path in tables:
-        found, coords = table_columns(path, first.ids, tell)
-        columns += found
+        more, coords = table_columns(path, first.ids, tell)
+        columns += more
         if coords is not None:
             maps[0]["table"] = PointMap(fitted(coords), f"columns x and y of {path.name}")
-    pictures, whole = open_pictures(first.ids, images, _study(spaces), tell)
+    study = next((space.run.study for space in spaces if space.run is not None and space.run.study), None)
+    pictures, whole = open_pictures(first.ids, images, study, tell)
     if whole is not None:
         made = [column_of(f"factor {name}", np.asarray(values)) for name, values in whole.factors.items()]
         columns += [column for column in made if column is not None]
@@ -162,7 +171,7 @@ def collect(
 
 def _usual_split(spaces: list[Space], say: Say) -> str:
     """Studies draw maps of their test images, and report on these."""
-    mapped = all(space.run is not None and (space.run / "maps.npz").exists() for space in spaces)
+    mapped = all(space.run is not None and space.run.maps_file.exists() for space in spaces)
     if mapped and (spaces[0].embeddings.split == "test").any():
         say("note: the test images, of which the study drew maps; --split all shows all")
         return "test"
@@ -173,16 +182,6 @@ def _has_key(space: Space) -> bool:
     import pyarrow.parquet as pq
 
     return "id" in pq.read_schema(space.file).names or "path" in pq.read_schema(space.file).names
-
-
-def _study(spaces: list[Space]) -> Path | None:
-    """The study that the first space with a run belongs to."""
-    for space in spaces:
-        if space.run is not None:
-            folder = space.run.resolve().parent.parent
-            if (folder / "data.json").exists():
-                return folder
-    return None
 
 
 def _named(columns: list[Column]) -> list[Column]:

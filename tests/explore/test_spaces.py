@@ -9,7 +9,8 @@ import pytest
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
-from nearkin.explore.sources import align, find_spaces, with_run
+from nearkin.explore.spaces import align, find_spaces, with_run
+from nearkin.runs.run import Run
 
 QUIET = {"most": 1000, "seed": 0, "say": lambda _: None}
 
@@ -29,9 +30,11 @@ def test_a_study_gives_one_space_per_run_in_its_order(root: Path) -> None:
 
 def test_a_run_folder_and_a_file_inside_it_know_their_run(root: Path) -> None:
     folder = root / "study" / "runs" / "pca-s0"
-    assert find_spaces([folder])[0].run == folder
+    assert find_spaces([folder])[0].run == Run(folder)
     inside = find_spaces([folder / "embeddings" / "components.parquet"])[0]
-    assert inside.run is not None and inside.run.resolve() == folder.resolve() and inside.title == "PCA, components"
+    assert (
+        inside.run is not None and inside.run.folder.resolve() == folder.resolve() and inside.title == "PCA, components"
+    )
 
 
 def test_the_same_file_twice_gets_two_names(root: Path) -> None:
@@ -79,7 +82,7 @@ def test_refusals_say_what_to_do(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_is_noted_only_for_what_it_made(root: Path, tmp_path: Path) -> None:
-    assert with_run(find_spaces([root / "e.parquet"]), root / "run")[0].run == root / "run"
+    assert with_run(find_spaces([root / "e.parquet"]), root / "run")[0].run == Run(root / "run")
     loaded = Embeddings.load(root / "e.parquet")
     foreign = Embeddings(loaded.Z, loaded.ids, None, loaded.split, provenance={"method": "vicreg"})
     foreign.save(tmp_path / "f.parquet")

@@ -1,11 +1,10 @@
-"""Which embeddings to explore: files, run folders and studies, brought to the same images in the same order."""
+"""Which embeddings to explore: of files, run folders and studies, brought to the same images in the same order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from nearkin.embeddings import Embeddings, rows_of
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import as_object, read_object
-from nearkin.runs.run import Run
+from nearkin.runs.run import Run, Study
 
 Say = Callable[[str], None]
 
@@ -25,14 +24,14 @@ class Space:
     Attributes:
         name: unique, e.g. "vicreg-s0/backbone"; stands in links. title: for people, e.g. "VICReg, backbone".
         embeddings: its vectors (N, D) with ids, labels, split and provenance; every space has the same ids in the same order.
-        file: where they were read. run: the folder of the run that made them, or None where it is not known.
+        file: where they were read. run: the run that made them, or None where it is not known.
     """
 
     name: str
     title: str
     embeddings: Embeddings
     file: Path
-    run: Path | None = None
+    run: Run | None = None
 
     @property
     def layer(self) -> str:
@@ -48,53 +47,52 @@ def find_spaces(paths: Sequence[Path]) -> list[Space]:
     """
     if not paths:
         raise ConfigError("nothing to explore; give a study, a run folder or embeddings (.parquet, .npy, .npz).")
-    found: list[Space] = []
+    spaces: list[Space] = []
     for path in paths:
-        if path.is_dir() and (path / "runs").is_dir():
-            folders = sorted((done.parent for done in path.glob("runs/*/done.json")), key=_order(path))
-            if not folders:
+        study, run = Study(path), Run(path)
+        if study.runs_folder.is_dir():
+            runs = sorted((inside for inside in study.runs() if inside.done), key=_order(study))
+            if not runs:
                 raise DataError(f"{path} holds no finished run; let 'nearkin study' finish first.")
-            found += [space for folder in folders for space in _of_run(folder)]
-        elif path.is_dir() and ((path / "embeddings").is_dir() or not any(path.glob("*.parquet"))):
-            found += _of_run(path)
+            spaces += [space for inside in runs for space in _of_run(inside)]
+        elif run.embeddings_folder.is_dir() or (path.is_dir() and not any(path.glob("*.parquet"))):
+            spaces += _of_run(run)
         else:
-            found.append(_of_file(path))
-    return _unique(found)
+            spaces.append(_of_file(path))
+    return _unique(spaces)
 
 
-def _order(study: Path) -> Callable[[Path], tuple[int, str]]:
-    """Sort key of a study's run folders: as the study lists its methods, then by name."""
-    named = study / "study.json"
+def _order(study: Study) -> Callable[[Run], tuple[int, str]]:
+    """Sort key of a study's runs: as the study lists its methods, then by name."""
+    named = study.study_file
     methods = as_object(read_object(named).get("config")).get("methods") if named.exists() else []
-    rank = {str(method): k for k, method in enumerate(methods if isinstance(methods, list) else [])}
-    return lambda folder: (rank.get(folder.name.rsplit("-s", 1)[0], len(rank)), folder.name)
+    place = {str(method): k for k, method in enumerate(methods if isinstance(methods, list) else [])}
+    return lambda run: (place.get(run.name.rsplit("-s", 1)[0], len(place)), run.name)
 
 
-def _of_run(folder: Path) -> list[Space]:
-    files = sorted((folder / "embeddings").glob("*.parquet"))
-    evaluation: dict[str, Any] = {}
-    if (folder / "evaluation.json").exists():
-        evaluation = read_object(folder / "evaluation.json")
-        files = [file for file in files if file.stem == evaluation.get("primary_layer")] or files
+def _of_run(run: Run) -> list[Space]:
+    """The layer for downstream use, or every layer where no evaluation says which that is."""
+    files = sorted(run.embeddings_folder.glob("*.parquet"))
+    evaluation = read_object(run.evaluation_file) if run.evaluation_file.exists() else {}
+    files = [file for file in files if file.stem == evaluation.get("primary_layer")] or files
     if not files:
         raise DataError(
-            f"{folder} holds no embeddings. Give a study or a file of 'nearkin embed' (with --run to search by image files)."
+            f"{run.folder} holds no embeddings. Give a study or a file of 'nearkin embed' (with --run to search by image files)."
         )
-    title = str(evaluation.get("title", folder.name))
+    title = str(evaluation.get("title", run.name))
     return [
-        Space(f"{folder.name}/{file.stem}", f"{title}, {file.stem}", Embeddings.load(file), file, folder)
-        for file in files
+        Space(f"{run.name}/{file.stem}", f"{title}, {file.stem}", Embeddings.load(file), file, run) for file in files
     ]
 
 
 def _of_file(path: Path) -> Space:
     loaded = Embeddings.load(path)
-    folder = path.resolve().parent.parent
-    if path.parent.name == "embeddings" and (folder / "config.json").exists():
-        made = next((space for space in _of_run(folder) if space.file.name == path.name), None)
-        title = made.title if made else f"{folder.name}, {path.stem}"
-        return Space(f"{folder.name}/{path.stem}", title, loaded, path, folder)
-    return Space(path.stem, path.stem, loaded, path)
+    run = Run(path.resolve().parent.parent)
+    if path.resolve().parent != run.embeddings_folder or not run.config_file.exists():
+        return Space(path.stem, path.stem, loaded, path)
+    evaluation = read_object(run.evaluation_file) if run.evaluation_file.exists() else {}
+    title = str(evaluation.get("title", run.name))
+    return Space(f"{run.name}/{path.stem}", f"{title}, {path.stem}", loaded, path, run)
 
 
 def _unique(spaces: list[Space]) -> list[Space]:
@@ -165,12 +163,13 @@ def with_run(spaces: list[Space], run: Path | None) -> list[Space]:
     """
     if run is None:
         return spaces
-    config = Run(run).config().to_json()
+    maker = Run(run)
+    config = maker.config()
     out = []
     for space in spaces:
-        made = space.embeddings.provenance
-        same = all(made[key] == config[key] for key in ("method", "seed", "settings") if key in made and key in config)
-        out.append(replace(space, run=run) if space.run is None and same else space)
+        told = space.embeddings.provenance
+        same = all(told[name] == getattr(config, name) for name in ("method", "seed", "settings") if name in told)
+        out.append(replace(space, run=maker) if space.run is None and same else space)
     if out == spaces:
         raise ConfigError(f"--run {run} made none of the embeddings: give the run that made them, or leave it out.")
     return out
