@@ -3,7 +3,7 @@
     python benchmarks/index_recall.py [--embeddings FILE | --vectors 20000 --dim 64] [--queries 200] [--k 10] [--metric l2]
 
 Without a file the vectors are seeded Gaussians around 100 centres. Queries are drawn from the vectors and left out of them.
-recall: nearkin.search.recall (by distance, so ties are no misses). Seconds are one turn each, on as many threads as
+recall: nearkin.search.engines (by distance, so ties are no misses). Seconds are one turn each, on as many threads as
 OMP_NUM_THREADS allows: an order of magnitude, no benchmark of the engines. milvus-lite runs in this process; a server has
 other speeds, and types that it lacks (DISKANN, IVF_PQ): name it by --uri and the types by --types.
 """
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from timing import cpu_name
 
 from nearkin.embeddings import Embeddings
+from nearkin.search.engines import recall
 from nearkin.search.exact import knn
 from nearkin.search.faiss_index import FaissIndex
 from nearkin.search.index import VectorIndex
 from nearkin.search.milvus import MilvusIndex
-from nearkin.search.recall import recall
 
 Vectors = NDArray[np.float32]
 

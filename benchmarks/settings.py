@@ -27,7 +27,7 @@ from nearkin.evaluate.linear import linear_probe
 from nearkin.methods import FitContext
 from nearkin.methods.vicreg import VICReg
 from nearkin.study.presets import get_preset
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 
 
 class Averaged(VICReg):
@@ -124,7 +124,7 @@ def measured(name: str, splits: Splits, settings: dict[str, Any], seed: int) -> 
     method = chosen.method(own, (shape[0], shape[1], shape[2]))
     with tempfile.TemporaryDirectory() as folder:
         method.fit(FitContext(splits, Path(folder) / "run", seed=seed, device="cpu", progress=False))
-        seconds = Record(Path(folder) / "run" / "metrics.jsonl").read(kind="epoch")[-1]["seconds"]
+        seconds = MetricsLog(Path(folder) / "run" / "metrics.jsonl").read(kind="epoch")[-1]["seconds"]
     if isinstance(method, Averaged):
         method.finish()
     layer = method.primary_layer

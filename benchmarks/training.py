@@ -39,7 +39,7 @@ from nearkin.nets import create_encoder
 from nearkin.study.presets import get_preset
 from nearkin.train.device import make_fabric, native_bf16
 from nearkin.train.loop import train
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 
 SIDE = 32
 
@@ -117,7 +117,7 @@ def ours(images: NDArray[np.uint8], settings: dict[str, Any], batch: int) -> flo
     method._fabric = fabric  # what fit() does before it calls the loop
     with tempfile.TemporaryDirectory() as folder:
         train(method, images, method.config, Path(folder), seed=0, fabric=fabric, progress=False)
-        lines = Record(Path(folder) / "metrics.jsonl").read(kind="step")
+        lines = MetricsLog(Path(folder) / "metrics.jsonl").read(kind="step")
     return batch * (len(lines) - 1) / (lines[-1]["seconds"] - lines[0]["seconds"])
 
 

@@ -20,7 +20,7 @@ from nearkin.methods.base import TRAIN_DEFAULTS, resolve
 from nearkin.methods.joint import JointEmbedding
 from nearkin.runs.fit import method_settings
 from nearkin.study.presets import PRESETS, expand_methods, get_preset
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 from tests.commands import ROOT, commands_in, parse
 from tests.methods.test_contract import TINY, make_splits
 
@@ -126,7 +126,7 @@ def logged(name: str, folder: Path) -> set[str]:
     context = FitContext(splits, folder, device="cpu", progress=False)
     method.fit(context)
     method.test_losses(context)
-    return {key for path in folder.rglob("*.jsonl") for line in Record(path).read() for key in line}
+    return {key for path in folder.rglob("*.jsonl") for line in MetricsLog(path).read() for key in line}
 
 
 @pytest.mark.parametrize("name", sorted(set(METRICS) - {"shared"}))

@@ -26,7 +26,7 @@ from nearkin.errors import ConfigError, DataError
 from nearkin.estimators import check_images
 from nearkin.methods import FitContext, create, default_settings
 from tests.methods.test_contract import TINY
-from tests.train.test_tensorboard import read
+from tests.train.test_record import read
 
 CLASSES = [
     getattr(nearkin, name)

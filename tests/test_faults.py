@@ -22,7 +22,7 @@ from nearkin.fileio import claim, exclusive, write_json, write_npz, write_text
 from nearkin.runs.check import examine
 from nearkin.study.study import StudyConfig, run_study
 from nearkin.train.checkpoint import save_tensors
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 from tests.fuzz.files import image_file
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,7 @@ def test_weights_that_find_no_room_leave_the_old_ones(tmp_path: Path) -> None:
 def test_metrics_on_a_full_disk(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").symlink_to(FULL)
     with pytest.raises(OutputError, match=r"cannot write .*metrics\.jsonl"):
-        Record(tmp_path / "metrics.jsonl").append({"kind": "step"})
+        MetricsLog(tmp_path / "metrics.jsonl").append({"kind": "step"})
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:

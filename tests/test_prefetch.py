@@ -1,4 +1,4 @@
-"""map_ahead, read_ahead: order, bound, errors, an early end."""
+"""prefetch_map, prefetch: order, bound, errors, an early end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nearkin.system import map_ahead, read_ahead
+from nearkin.system import prefetch, prefetch_map
 
 
 def test_order_and_bound() -> None:
@@ -19,17 +19,17 @@ def test_order_and_bound() -> None:
             taken += 1
             yield i
 
-    for done, found in enumerate(map_ahead(lambda i: i * i, items(), ahead=5)):
+    for done, found in enumerate(prefetch_map(lambda i: i * i, items(), ahead=5)):
         assert found == done**2 and taken <= done + 5
     assert taken == 100
 
 
 def test_an_error_comes_at_its_place_and_an_early_end_stops() -> None:
-    work = map_ahead(lambda i: 1 // i, [2, 1, 0, 5], ahead=2)
+    work = prefetch_map(lambda i: 1 // i, [2, 1, 0, 5], ahead=2)
     assert [next(work), next(work)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(work)
-    early = map_ahead(lambda i: i, range(1000), ahead=10)
+    early = prefetch_map(lambda i: i, range(1000), ahead=10)
     assert next(early) == 0
     early.close()
 
@@ -43,12 +43,12 @@ def test_the_next_item_is_made_while_the_present_one_is_used() -> None:
             event.set()
             yield i
 
-    for i in read_ahead(items()):
+    for i in prefetch(items()):
         if i == 0:
             assert made[1].wait(10)  # by another thread: this one has not asked for it
             assert not made[2].wait(0.05) and not used.is_set()  # and no more than one ahead
         used.set()
-    assert all(event.is_set() for event in made) and list(read_ahead([3, 1, 2])) == [3, 1, 2]
+    assert all(event.is_set() for event in made) and list(prefetch([3, 1, 2])) == [3, 1, 2]
 
 
 def test_an_error_of_the_reader_reaches_the_user_after_what_came_before() -> None:
@@ -56,10 +56,10 @@ def test_an_error_of_the_reader_reaches_the_user_after_what_came_before() -> Non
         yield 1
         raise ValueError("broken")
 
-    found = read_ahead(items())
+    found = prefetch(items())
     assert next(found) == 1
     with pytest.raises(ValueError, match="broken"):
         next(found)
-    early = read_ahead(iter(range(1000)))
+    early = prefetch(iter(range(1000)))
     assert next(early) == 0
     early.close()

@@ -30,8 +30,7 @@ from nearkin.methods.base import resolve
 from nearkin.methods.laplacian import choose_nodes, eigenmaps
 from nearkin.methods.neighborhood import SOURCES
 from nearkin.methods.registry import NEEDS
-from nearkin.train.record import Record
-from nearkin.train.tensorboard import need_tensorboard, write_events
+from nearkin.train.record import MetricsLog, need_tensorboard, write_events
 
 __all__ = [
     "BYOL",
@@ -171,7 +170,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             model.fit(replace(context, tensorboard=bool(self.tensorboard), runs=needed))
             if self.tensorboard:
                 write_events(folder)
-            self.history_ = Record(folder / METRICS).read()
+            self.history_ = MetricsLog(folder / METRICS).read()
         self.method_, self.layer_, self.seed_ = model, layer, seed
         self.image_shape_ = tuple(images.shape[1:])
         self._n_features_out = int(self.transform_images(images[:2]).shape[1])

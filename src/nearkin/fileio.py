@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read with one line on what is wrong, one process per output folder."""
+"""Files: written whole or not at all; read with one line on what is wrong; one process per output folder."""
 
 from __future__ import annotations
 
@@ -33,9 +33,15 @@ def write_file(
     *,
     temporary: Path | None = None,
 ) -> None:
-    """Make a file of what ``fill`` writes. Raises OutputError, which ends with ``fix``, when the disk refuses.
+    """Write a file whole or not at all.
 
-    ``temporary`` is written first; default: the path with ".tmp" behind. It must be a writer's own.
+    Args:
+        fill: writes the content to the handle that it gets.
+        fix: the end of the message when the disk refuses.
+        temporary: the file that is written first and then renamed; default: the path with ".tmp" behind. No other process
+            may write to it.
+    Raises:
+        OutputError: the disk refuses.
     """
     temporary = temporary or path.with_name(path.name + ".tmp")
     try:
@@ -50,7 +56,7 @@ def write_file(
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Rename, after the content is on the disk: else a power cut could leave the new name with nothing in it."""
+    """Rename once the content is on the disk. Else a power cut could leave the new name with nothing in it."""
     with open(temporary, "rb+") as handle:
         os.fsync(handle.fileno())
     os.replace(temporary, path)
@@ -102,7 +108,7 @@ def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
 
 
 def _read_table(file: Path) -> Any:
-    """By batches: levels and offsets of lists, decoded for a whole group of rows, take more than twice their values."""
+    """Read by batches: levels and offsets of lists, decoded for a whole group of rows, take more than twice their values."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -118,7 +124,7 @@ def _read_table(file: Path) -> Any:
 
 
 def regular(path: Path) -> Path:
-    """``path``, unless it is a pipe or device: opening one may wait for ever."""
+    """``path``, unless it is a pipe or a device: opening one may wait for ever. Raises ValueError."""
     if path.exists() and not path.is_file():
         raise ValueError("not a regular file")
     return path

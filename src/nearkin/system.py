@@ -16,14 +16,14 @@ from nearkin.errors import ConfigError, OutputError
 
 
 def available_cores() -> int:
-    """Cores this process may use; where the system does not tell, those of the machine."""
+    """Cores that this process may use. Where the system does not tell, those of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def return_memory() -> None:
-    """Give freed memory back to the system. glibc keeps it: after a training half a gigabyte, beside what comes next."""
+    """Give freed memory back to the system. glibc keeps it otherwise: half a gigabyte after a training."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
         if trim is not None:
@@ -35,8 +35,8 @@ U = TypeVar("U")
 _AHEAD = 256
 
 
-def read_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The items in order; the next one is made in a thread while the present one is used."""
+def prefetch(items: Iterable[T]) -> Iterator[T]:
+    """Yield the items in order. A thread makes the next one while the present one is used."""
     end = object()
     source = iter(items)
     with ThreadPoolExecutor(1) as pool:
@@ -46,8 +46,8 @@ def read_ahead(items: Iterable[T]) -> Iterator[T]:
             yield item  # type: ignore[misc]
 
 
-def map_ahead(work: Callable[[T], U], items: Iterable[T], ahead: int = _AHEAD) -> Iterator[U]:
-    """Like ``map``, computed in threads at most ``ahead`` items before they are taken.
+def prefetch_map(work: Callable[[T], U], items: Iterable[T], ahead: int = _AHEAD) -> Iterator[U]:
+    """Like ``map``, but threads compute up to ``ahead`` results before they are taken.
 
     ``Executor.map`` would submit all items at once: a million of them are a gigabyte of futures.
     """
@@ -82,7 +82,7 @@ def file_bar(title: str, total: int, *, enabled: bool = True, least: int = _FEW_
         yield lambda: bars.update(task, advance=1)
 
 
-_RETRIES = 5  # of a task whose worker died; one that always kills its worker must come to an end
+_RETRIES = 5  # of a task whose worker died; a task that always kills its worker must come to an end
 
 
 def check_ray(flag: str) -> None:
@@ -95,8 +95,10 @@ def check_ray(flag: str) -> None:
 
 @contextmanager
 def connected() -> Iterator[Any]:
-    """The module ``ray``, connected to the cluster that RAY_ADDRESS names or this machine belongs to; else to one of this
-    machine's cores, which ends with the block.
+    """Connect to a Ray cluster and yield the module ``ray``.
+
+    The cluster is the one that RAY_ADDRESS names, or that this machine belongs to. Where there is none, Ray starts on this
+    machine's cores and stops with the block.
 
     Raises:
         OutputError: no such cluster answers, or Ray gave up.
@@ -123,13 +125,13 @@ def connected() -> Iterator[Any]:
 def spread(
     task: Callable[..., dict[str, Any]], items: Iterable[Any], given: Mapping[str, Any], *, gpu: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """``task({"item": item}, **given)`` for every item, in the order in which they end, by Ray Data.
+    """Run ``task({"item": item}, **given)`` for every item by Ray Data, and yield the results as they come in.
 
-    To be used within :func:`connected`.
+    Call it within :func:`connected`.
 
     Args:
-        task: returns a dict of scalars, texts and arrays; must give the same when it is called again. gpu: each task
-            gets one, beside its core.
+        task: returns a dict of scalars, texts and arrays, and the same again when it is called again.
+        gpu: whether each task gets a GPU, beside its core.
     """
     import ray.data
 

@@ -30,11 +30,11 @@ def some_images() -> torch.Tensor:
     return images
 
 
-@pytest.mark.parametrize("name, low, high", [("brightness", 0, 2), ("contrast", 0, 2), ("saturation", 0, 3)])
+@pytest.mark.parametrize("name, low, high", [("contrast", 0, 2), ("saturation", 0, 3)])
 def test_factor_equals_torchvision(name: str, low: float, high: float) -> None:
     images = some_images()
     factor = torch.linspace(low, high, N)[torch.randperm(N, generator=generator(1))]
-    ours = getattr(color, f"apply_{name}")(images, factor)
+    ours = getattr(color, f"{name}_")(images.clone(), factor)
     adjust = getattr(tv, f"adjust_{name}")
     theirs = torch.stack([adjust(images[k], factor[k].item()) for k in range(N)])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
@@ -44,21 +44,22 @@ def test_hue_equals_torchvision() -> None:
     images = some_images()
     for seed in range(3):
         shift = torch.rand(N, generator=generator(seed)) - 0.5
-        ours = color.apply_hue(images, shift)
+        ours = color.hue_(images.clone(), shift)
         theirs = torch.stack([tv.adjust_hue(images[k], shift[k].item()) for k in range(N)])
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     for shift_all in (-0.5, 0.0, 0.5):
-        ours = color.apply_hue(images, torch.full((N,), shift_all))
+        ours = color.hue_(images.clone(), torch.full((N,), shift_all))
         torch.testing.assert_close(ours, tv.adjust_hue(images, shift_all), rtol=0, atol=1e-5)
 
 
-def test_jitter_runs_the_four_in_order() -> None:
+def test_three_in_a_row_equal_torchvision() -> None:
     images = some_images()
     jitter = color.sample_jitter(N, generator(2), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.4, p=0.7)
-    ours = color.apply_jitter(images, jitter)
+    ours = images.clone()
+    for step, parameter in zip((color.contrast_, color.saturation_, color.hue_), jitter[1:], strict=True):
+        assert step(ours, parameter) is ours
     for k in range(N):
-        image = tv.adjust_brightness(images[k], jitter.brightness[k].item())
-        image = tv.adjust_contrast(image, jitter.contrast[k].item())
+        image = tv.adjust_contrast(images[k], jitter.contrast[k].item())
         image = tv.adjust_saturation(image, jitter.saturation[k].item())
         image = tv.adjust_hue(image, jitter.hue[k].item())
         torch.testing.assert_close(ours[k], image, rtol=0, atol=1e-5)
@@ -68,7 +69,7 @@ def test_grayscale_equals_torchvision() -> None:
     images = some_images()
     gray = color.sample_grayscale(N, generator(), p=0.5)
     assert 0 < int(gray.sum()) < N
-    ours = color.apply_grayscale(images, gray)
+    ours = color.grayscale_(images.clone(), gray)
     for k in range(N):
         expected = tv.rgb_to_grayscale(images[k], num_output_channels=3) if gray[k] else images[k]
         torch.testing.assert_close(ours[k], expected, rtol=0, atol=1e-6)
@@ -78,7 +79,7 @@ def test_solarize_equals_torchvision() -> None:
     images = some_images()
     threshold = color.sample_solarize(N, generator(), p=0.5, threshold=0.5)
     assert 0 < int(threshold.isfinite().sum()) < N
-    ours = color.apply_solarize(images, threshold)
+    ours = color.solarize_(images.clone(), threshold)
     for k in range(N):
         assert torch.equal(ours[k], tv.solarize(images[k], 0.5) if threshold[k] < 1 else images[k])
 
@@ -87,11 +88,11 @@ def test_neutral_parameters_change_nothing() -> None:
     images = some_images()
     jitter = color.sample_jitter(N, generator(), p=0.0)
     assert [value.unique().tolist() for value in jitter] == [[1.0], [1.0], [1.0], [0.0]]
-    for name, factor in zip(("brightness", "contrast", "saturation"), jitter[:3], strict=True):
-        assert torch.equal(getattr(color, f"apply_{name}")(images, factor), images)
-    torch.testing.assert_close(color.apply_hue(images, jitter.hue), images, rtol=0, atol=2e-6)
-    assert torch.equal(color.apply_grayscale(images, torch.zeros(N, dtype=torch.bool)), images)
-    assert torch.equal(color.apply_solarize(images, torch.full((N,), float("inf"))), images)
+    for name, factor in zip(("contrast", "saturation"), jitter[1:3], strict=True):
+        assert torch.equal(getattr(color, f"{name}_")(images.clone(), factor), images)
+    torch.testing.assert_close(color.hue_(images.clone(), jitter.hue), images, rtol=0, atol=2e-6)
+    assert torch.equal(color.grayscale_(images.clone(), torch.zeros(N, dtype=torch.bool)), images)
+    assert torch.equal(color.solarize_(images.clone(), torch.full((N,), float("inf"))), images)
 
 
 @pytest.mark.parametrize("strengths", [(0.4, 0.4, 0.2, 0.1), (1.5, 0.0, 1.0, 0.5)])

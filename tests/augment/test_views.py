@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms.v2 import functional as tv
 
-from nearkin.augment import RECIPES, Recipe, color, crop, filters, get_recipe, make_views, normalize
+from nearkin.augment import RECIPES, Recipe, blur, color, crop, get_recipe, make_views, normalize
 from nearkin.augment.views import ViewParameters, _augment, sample_view
 from nearkin.errors import ConfigError
 
@@ -110,7 +110,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_path_for_gpus_equals_the_one_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     images = some_images()
     expected = make_views(images, EVERYTHING, generator(9))
-    for module in (color, filters):
+    for module in (color, blur):
         monkeypatch.setattr(module, "indexes", lambda images: False)
     for a, b in zip(make_views(images, EVERYTHING, generator(9)), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
@@ -211,40 +211,27 @@ def test_a_blur_wider_than_the_image_is_a_one_line_error() -> None:
 
 
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "crop-bilinear": lambda x: crop.apply_resized_crop(x, crop.sample_crop(len(x), *x.shape[2:], generator()), 10),
-    "crop-bicubic": lambda x: crop.apply_resized_crop(
-        x, crop.sample_crop(len(x), *x.shape[2:], generator()), 10, interpolation="bicubic"
-    ),
-    "flip": lambda x: crop.apply_flip(x, crop.sample_flip(len(x), generator())),
-    "brightness": lambda x: color.apply_brightness(x, torch.linspace(0, 3, len(x))),
-    "contrast": lambda x: color.apply_contrast(x, torch.linspace(0, 3, len(x))),
-    "saturation": lambda x: color.apply_saturation(x, torch.linspace(0, 3, len(x))),
-    "hue": lambda x: color.apply_hue(x, torch.linspace(-0.5, 0.5, len(x))),
-    "jitter": lambda x: color.apply_jitter(x, color.sample_jitter(len(x), generator())),
-    "grayscale": lambda x: color.apply_grayscale(x, color.sample_grayscale(len(x), generator(), p=0.5)),
-    "solarize": lambda x: color.apply_solarize(x, color.sample_solarize(len(x), generator(), p=0.5)),
-    "blur": lambda x: filters.apply_blur(x, filters.sample_blur(len(x), generator(), p=0.7)),
+    "contrast": lambda x: color.contrast_(x, torch.linspace(0, 3, len(x))),
+    "saturation": lambda x: color.saturation_(x, torch.linspace(0, 3, len(x))),
+    "hue": lambda x: color.hue_(x, torch.linspace(-0.5, 0.5, len(x))),
+    "grayscale": lambda x: color.grayscale_(x, color.sample_grayscale(len(x), generator(), p=0.5)),
+    "solarize": lambda x: color.solarize_(x, color.sample_solarize(len(x), generator(), p=0.5)),
+    "blur": lambda x: blur.blur_(x, blur.sample_blur(len(x), generator(), p=0.7)),
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_contract_of_every_operation(name: str, dtype: torch.dtype) -> None:
-    images = some_images(10, 12, 12).to(dtype) / 255
+def test_contract_of_every_operation(name: str) -> None:
+    images = some_images(10, 12, 12).float() / 255
     images[0], images[1] = 0, 1
-    before = images.clone()
-    out = OPERATIONS[name](images)
-    assert torch.equal(images, before), "the input was changed"
-    assert out.dtype == dtype
-    side = 10 if name.startswith("crop") else 12
-    assert out.shape == (10, 3, side, side)
+    mine = images.clone()
+    out = OPERATIONS[name](mine)
+    assert out is mine, "not in place"
+    assert out.dtype == torch.float32 and out.shape == (10, 3, 12, 12)
     assert bool(out.isfinite().all())
     assert out.min().item() >= 0 and out.max().item() <= 1 + 1e-6
-    exact = OPERATIONS[name](images.float())
-    if name != "solarize" or dtype == torch.float32:
-        torch.testing.assert_close(out.float(), exact, rtol=0, atol=torch.finfo(dtype).eps)
-    noncontiguous = OPERATIONS[name](images.to(memory_format=torch.channels_last))
-    torch.testing.assert_close(noncontiguous, out, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-2)
+    noncontiguous = OPERATIONS[name](images.clone(memory_format=torch.channels_last))
+    torch.testing.assert_close(noncontiguous, out, rtol=0, atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

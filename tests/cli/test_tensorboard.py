@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.inprocess import invoke
 from tests.runs.conftest import image_set
-from tests.train.test_tensorboard import read
+from tests.train.test_record import read
 
 SMALL = ["--epochs", "1", "--set", "encoder=fast-mini", "--set", "projector=8,8", "--set", "batch_size=16", "-q"]
 

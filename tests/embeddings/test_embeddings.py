@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nearkin.embeddings import Embeddings
-from nearkin.embeddings.vectors import drain
+from nearkin.embeddings.embeddings import drain
 from nearkin.errors import DataError, OutputError
 
 

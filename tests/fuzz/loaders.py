@@ -29,7 +29,7 @@ from nearkin.folders import StudyFolder
 from nearkin.report import build
 from nearkin.runs.check import examine, summarize_run
 from nearkin.runs.run import Run
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 from tests.data.conftest import tar_files, write_tar
 from tests.fuzz import files
 from tests.fuzz.files import Bytes
@@ -75,7 +75,9 @@ def a_run() -> Path:
     write_json(folder / "evaluation.json", {"primary_layer": "backbone", "layers": {"backbone": {"maps": {}}}})
     write_npz(folder / "maps.npz", _maps())
     some().save(folder / "embeddings" / "backbone.parquet")
-    Record(folder / "metrics.jsonl").append({"kind": "step", "step": 1}, {"kind": "epoch", "epoch": 1, "split": "val"})
+    MetricsLog(folder / "metrics.jsonl").append(
+        {"kind": "step", "step": 1}, {"kind": "epoch", "epoch": 1, "split": "val"}
+    )
     return folder
 
 
@@ -233,7 +235,7 @@ def loaders() -> dict[str, Loader]:
         "run metrics": Loader(
             "metrics.jsonl",
             change((_run_file("metrics.jsonl"),)) | files.JSONS.map(lambda value: json.dumps(value).encode() + b"\n"),
-            lambda f: (summarize_run(f), Record(f / "metrics.jsonl").read(kind="step")),
+            lambda f: (summarize_run(f), MetricsLog(f / "metrics.jsonl").read(kind="step")),
             beside_run=True,
         ),
         "tar shard": Loader("x.tar", change((_tar(),)), lambda f: _read_shards(f, "x.tar")),

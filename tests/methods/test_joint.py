@@ -58,10 +58,10 @@ def test_methods_of_two_views_refuse_another_number(name: str) -> None:
 
 def test_supervised_names_its_two_losses_differently(tmp_path: Path) -> None:
     """Held-out labels enter nowhere, so the held-out number is another one than training's and must not share its name."""
-    from nearkin.train.record import Record
+    from nearkin.train.record import MetricsLog
 
     create("supervised", SMALL, (3, 16, 16)).fit(FitContext(make_splits(), tmp_path, device="cpu", progress=False))
-    record = Record(tmp_path / "metrics.jsonl")
+    record = MetricsLog(tmp_path / "metrics.jsonl")
     train, val = record.read(kind="epoch", split="train")[-1], record.read(kind="epoch", split="val")[-1]
     assert "cross_entropy" in train and "prediction_entropy" not in train
     assert "prediction_entropy" in val and "cross_entropy" not in val

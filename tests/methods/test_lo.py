@@ -14,7 +14,7 @@ from nearkin.errors import ConfigError
 from nearkin.methods import FitContext, create
 from nearkin.methods.free_codes import CodeTable, sparse_adam
 from nearkin.methods.lo import conditions, laplacian_pyramid, positions, pyramid_l1
-from nearkin.nets.decoder import Decoder
+from nearkin.nets.heads import Decoder
 from tests.methods.test_contract import TINY, make_splits
 
 

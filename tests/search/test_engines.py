@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from nearkin.errors import ConfigError, DataError
-from nearkin.search.engines import searcher, with_kind
+from nearkin.fileio import to_json
+from nearkin.search.engines import open_engine, recall, with_kind
 from nearkin.search.exact import knn
 from nearkin.search.milvus import MilvusIndex
-from nearkin.search.recall import recall
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(300, 8)).astype(np.float32)
@@ -19,7 +19,7 @@ Q = RNG.normal(size=(20, 8)).astype(np.float32)
 
 
 def test_faiss_is_knn_itself() -> None:
-    with searcher() as engine:
+    with open_engine() as engine:
         assert engine.find is knn and engine.exact and engine.lines() == [] and engine.how == "exactly"
 
 
@@ -27,7 +27,7 @@ def test_faiss_is_knn_itself() -> None:
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_engines_find_what_knn_finds(engine: str, metric: str) -> None:
     own = np.array([5, -1, 7])
-    with searcher(engine) as found:
+    with open_engine(engine) as found:
         for exact, mine in (
             (knn(Q, Z, 7, metric=metric), found.find(Q, Z, 7, metric=metric)),
             (knn(Z, Z, 4, metric=metric, exclude_self=True), found.find(Z, Z, 4, metric=metric, exclude_self=True)),
@@ -35,28 +35,31 @@ def test_engines_find_what_knn_finds(engine: str, metric: str) -> None:
         ):
             assert np.array_equal(exact.indices, mine.indices) and mine.indices.dtype == np.int64
             assert np.allclose(exact.distances, mine.distances, atol=1e-4) and mine.distances.dtype == np.float32
-        assert found.measured == [{"vectors": 300, "metric": metric, "k": 7, "queries": 20, "recall": 1.0}]
+        assert to_json(found) == {
+            "engine": engine,
+            "measured": [{"vectors": 300, "metric": metric, "k": 7, "queries": 20, "recall": 1.0}],
+        }
         assert f"index {engine}: recall@7 1.0000" in found.lines()[0]
 
 
 def test_a_poor_index_says_so_and_still_answers_in_full() -> None:
-    with searcher("faiss:IVF32,Flat nprobe=1") as engine:
+    with open_engine("faiss:IVF32,Flat nprobe=1") as engine:
         found = engine.find(Z, Z, 60, exclude_self=True)
     assert (
         found.indices.shape == (300, 60) and (found.indices >= 0).all()
     )  # lists that are too short are searched exactly
-    with searcher("faiss:IVF32,Flat nprobe=1") as engine:
+    with open_engine("faiss:IVF32,Flat nprobe=1") as engine:
         found = engine.find(Q, Z, 3)
     exact = knn(Q, Z, 3)
     share = np.mean([len(set(a) & set(b)) / 3 for a, b in zip(found.indices, exact.indices, strict=True)])
-    assert engine.measured[0]["recall"] == pytest.approx(share) and share < 0.9
+    assert engine.measured[0].recall == pytest.approx(share) and share < 0.9
 
 
 def test_a_kept_file_is_built_once_and_a_cut_off_build_is_completed(tmp_path: Path) -> None:
     place = str(tmp_path / "kept.db")
-    with searcher(place) as engine:
+    with open_engine(place) as engine:
         engine.find(Q, Z, 3, metric="l2")
-    with searcher(place) as engine:
+    with open_engine(place) as engine:
         assert np.array_equal(engine.find(Q, Z, 3, metric="l2").indices, knn(Q, Z, 3, metric="l2").indices)
     from pymilvus import MilvusClient
 
@@ -64,12 +67,12 @@ def test_a_kept_file_is_built_once_and_a_cut_off_build_is_completed(tmp_path: Pa
     (name,) = client.list_collections()
     client.close()
     partial = MilvusIndex(place, name=name, metric="l2")
-    partial.delete([str(i) for i in range(100)])
+    partial.build([str(i) for i in range(100, 300)], Z[100:])
     assert len(partial) == 200
     partial.close()
-    with searcher(place) as engine:
+    with open_engine(place) as engine:
         assert np.array_equal(engine.find(Q, Z, 3, metric="l2").indices, knn(Q, Z, 3, metric="l2").indices)
-        assert engine.measured[0]["recall"] == 1
+        assert engine.measured[0].recall == 1
 
 
 def test_kinds_of_a_server() -> None:
@@ -86,9 +89,9 @@ def test_kinds_of_a_server() -> None:
 
 
 def test_refusals_are_those_of_knn() -> None:
-    with pytest.raises(ConfigError, match="Did you mean 'milvus'"), searcher("milvu"):
+    with pytest.raises(ConfigError, match="Did you mean 'milvus'"), open_engine("milvu"):
         pass
-    with searcher("faiss:HNSW8") as engine:
+    with open_engine("faiss:HNSW8") as engine:
         with pytest.raises(ConfigError, match="between 1 and 299"):
             engine.find(Z, Z, 300, exclude_self=True)
         with pytest.raises(DataError, match="not finite"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nearkin.errors import ConfigError, DataError, OutputError
+from nearkin.errors import ConfigError, DataError
 from nearkin.search.faiss_index import FaissIndex
 from nearkin.search.index import VectorIndex
 from nearkin.search.milvus import MilvusIndex
@@ -44,7 +44,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
         if request.param == "milvus":
             held.append(MilvusIndex(str(tmp_path / "index.db"), metric=metric))
         else:
-            held.append(FaissIndex(tmp_path / "index.parquet", metric=metric, kind=kinds[request.param]))
+            held.append(FaissIndex(metric=metric, kind=kinds[request.param]))
         return held[0]
 
     yield open_
@@ -64,71 +64,50 @@ def brute(q: np.ndarray, b: np.ndarray, metric: str) -> np.ndarray:
     return np.sqrt(np.square(q[:, None] - b[None]).sum(axis=2))
 
 
-def same(index: VectorIndex, queries: np.ndarray, kept: dict[str, np.ndarray], metric: str, **where: object) -> None:
+def same(index: VectorIndex, queries: np.ndarray, kept: dict[str, np.ndarray], metric: str) -> None:
     """The index answers as brute force over what should be in it."""
     names = list(kept)
     expected = brute(queries, np.stack([kept[name] for name in names]), metric)
     order = np.argsort(expected, axis=1)[:, :5]
-    hits = index.search(queries, 5, **where)  # type: ignore[arg-type]
+    hits = index.search(queries, 5)
     assert hits.ids.tolist() == [[names[row] for row in rows] for rows in order]
     assert np.allclose(hits.distances, np.take_along_axis(expected, order, axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_build_upsert_delete_filter_save_and_open(opened: Open, metric: str) -> None:
+def test_build_and_upsert(opened: Open, metric: str) -> None:
     Z, names, queries = vectors(0), [f"img/{i}.png" for i in range(N)], vectors(1, 8)
-    split = ["train" if i % 3 else "test" for i in range(N)]
     index = opened(metric)
     assert len(index) == 0
     with pytest.raises(DataError, match="empty"):
         index.search(queries, 1)
-    index.build(names, Z, {"split": split, "in": ["x"] * N})  # a word of the filter language as column
+    index.build(names, Z)
     kept = dict(zip(names, Z, strict=True))
     same(index, queries, kept, metric)
-    part = {name: kept[name] for name, s in zip(names, split, strict=True) if s == "test"}
-    same(index, queries, part, metric, where={"split": "test", "in": ["x", "y"]})
-
     moved, fresh = vectors(2, 10), vectors(3, 10)
     changed, added = names[:10], [f"new/{i}.png" for i in range(10)]
-    columns = {"split": ["val"] * 20, "in": ["y"] * 20}
-    index.upsert(changed + added, np.concatenate([moved, fresh]), columns)
+    index.upsert(changed + added, np.concatenate([moved, fresh]))
     kept |= dict(zip(changed + added, np.concatenate([moved, fresh]), strict=True))
     assert len(index) == N + 10
     same(index, queries, kept, metric)
-    index.delete(["new/3.png", "img/7.png", "not there"])
-    del kept["new/3.png"], kept["img/7.png"]
-    assert len(index) == N + 8
-    same(index, queries, kept, metric)
-    index.save()
-
-    index = opened(metric)
-    assert len(index) == N + 8
-    same(index, queries, kept, metric)
-    val = {name: z for name, z in kept.items() if name in changed + added}
-    same(index, queries, val, metric, where={"split": ["val"]})
-    hits = index.search(queries, 25, where={"split": "val"})
-    assert (hits.ids[:, :18] != "").all() and (hits.ids[:, 18:] == "").all() and np.isinf(hits.distances[:, 18:]).all()
-    for nothing in ("nowhere", []):
-        assert (index.search(queries, 2, where={"split": nothing}).ids == "").all()
+    if isinstance(index, MilvusIndex):  # what is in a file stays there
+        index = opened(metric)
+        assert len(index) == N + 10
+        same(index, queries, kept, metric)
     index.build(["only"], Z[:1])
-    assert len(index) == 1 and index.search(queries[:1], 1).ids.tolist() == [["only"]]
-    index.save()
-    with pytest.raises(ConfigError, match="by"):
-        opened("l2" if metric == "cosine" else "cosine")
+    hits = index.search(queries[:1], 3)
+    assert len(index) == 1 and hits.ids.tolist() == [["only", "", ""]] and np.isinf(hits.distances[:, 1:]).all()
+    if isinstance(index, MilvusIndex):
+        with pytest.raises(ConfigError, match="by"):
+            opened("l2" if metric == "cosine" else "cosine")
 
 
-def test_ids_and_columns_with_any_text_are_data_and_nothing_else(opened: Open) -> None:
-    n = len(HOSTILE)
-    Z = vectors(0, n)
+def test_an_id_may_be_any_text(opened: Open) -> None:
+    Z = vectors(0, len(HOSTILE))
     index = opened("l2")
-    index.build(HOSTILE, Z, {"tag": HOSTILE[::-1]})
-    for row, tag in enumerate(HOSTILE[::-1]):
-        hits = index.search(Z[:1], n, where={"tag": tag})
-        assert hits.ids[0].tolist() == [HOSTILE[row], *[""] * (n - 1)]
-    for count, name in enumerate(HOSTILE[1:], 1):
-        index.delete([name])
-        left = {i for i in index.search(Z[:1], n).ids[0].tolist() if i}
-        assert len(index) == n - count and left == set(HOSTILE) - set(HOSTILE[1 : count + 1])
+    index.build(HOSTILE, Z)
+    index.upsert(HOSTILE[::2], Z[::2])
+    assert len(index) == len(HOSTILE) and index.search(Z, 1).ids[:, 0].tolist() == HOSTILE
 
 
 def test_a_zero_vector_is_at_distance_1_of_all(opened: Open) -> None:
@@ -154,44 +133,18 @@ def test_what_cannot_be_stored_or_asked_is_refused_in_one_line(opened: Open) -> 
 
     nan = np.full_like(Z, np.nan)
     refused(DataError, "as many ids", lambda: index.build(names[:2], Z))
-    refused(DataError, "29 of 'tag'", lambda: index.build(names, Z, {"tag": names[:29]}))
     refused(DataError, "'0' stands there twice", lambda: index.build(["0", *names[:29]], Z))
     refused(DataError, "not finite", lambda: index.build(names, nan))
     refused(DataError, "empty", lambda: index.build(["", *names[:29]], Z))
     refused(DataError, "not Unicode", lambda: index.build(["\udcff", *names[:29]], Z))
     refused(DataError, "at most 65535", lambda: index.build(["é" * 40_000, *names[:29]], Z))
-    refused(ConfigError, "cannot name a column", lambda: index.build(names, Z, {"a b": names}))
-    refused(ConfigError, "cannot name a column", lambda: index.build(names, Z, {"id": names}))
     assert len(index) == 0
-    index.build(names, Z, {"tag": names})
-    refused(ConfigError, "new vectors have none", lambda: index.upsert(names, Z))
-    refused(DataError, "dimensions", lambda: index.upsert(names, Z[:, :4], {"tag": names}))
+    index.build(names, Z)
+    refused(DataError, "dimensions", lambda: index.upsert(names, Z[:, :4]))
     refused(DataError, "must be", lambda: index.search(Z[:, :4], 1))
     refused(DataError, "not finite", lambda: index.search(nan, 1))
     refused(ConfigError, "at least one", lambda: index.search(Z, 0))
-    refused(ConfigError, "there are: tag", lambda: index.search(Z, 1, where={"tga": "1"}))
     assert len(index) == 30
-
-
-def test_the_embedded_file_is_an_embedding_file_and_a_foreign_file_is_no_index(tmp_path: Path) -> None:
-    from nearkin.embeddings import Embeddings
-
-    Z = vectors(0, 9)
-    index = FaissIndex(tmp_path / "i.parquet")
-    index.build([f"a/{i}" for i in range(9)], Z, {"split": ["val"] * 9})
-    index.save()
-    loaded = Embeddings.load(tmp_path / "i.parquet")
-    assert np.array_equal(loaded.Z, Z) and loaded.ids[8] == "a/8" and set(loaded.split) == {"val"}
-    Embeddings.from_numpy(Z).save(tmp_path / "e.parquet")
-    with pytest.raises(DataError, match="no index written"):
-        FaissIndex(tmp_path / "e.parquet")
-    with pytest.raises(ConfigError, match="no path"):
-        FaissIndex().save()
-    (tmp_path / "file").write_text("")
-    blocked = FaissIndex(tmp_path / "file" / "i.parquet")
-    blocked.build(["a"], Z[:1])
-    with pytest.raises(OutputError, match="cannot write"):
-        blocked.save()
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])

@@ -16,7 +16,7 @@ import pytest
 from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import ConfigError
 from nearkin.search import ray_search as over_ray
-from nearkin.search.engines import searcher
+from nearkin.search.engines import open_engine
 from nearkin.search.exact import Index, Neighbors, knn
 from tests.cli.inprocess import invoke
 from tests.raycluster import lose, one_left, stop_here, two_nodes
@@ -40,7 +40,7 @@ def test_a_block_of_the_own_rows(metric: str) -> None:
 
 def test_without_ray_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"--index ray needs Ray: pip install 'nearkin\[scale\]'"), searcher("ray"):
+    with pytest.raises(ConfigError, match=r"--index ray needs Ray: pip install 'nearkin\[scale\]'"), open_engine("ray"):
         pass
 
 
@@ -67,7 +67,7 @@ on_ray = pytest.mark.filterwarnings("ignore")  # Ray's own: sockets and processe
 def test_every_kind_of_search(cluster: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
     monkeypatch.setattr(over_ray, "QUERIES", 32)
     own = np.concatenate([np.arange(60), np.full(10, -1)])
-    with searcher("ray") as engine:
+    with open_engine("ray") as engine:
         assert engine.exact and engine.how == "exactly" and engine.lines() == []
         assert same(
             engine.find(Z, Z, 4, metric=metric, exclude_self=True), knn(Z, Z, 4, metric=metric, exclude_self=True)
@@ -91,7 +91,7 @@ def test_wide_vectors_by_a_short_list(cluster: tuple[Any, Any], monkeypatch: pyt
     prepared = Index(base)
     prepared.prepare(1000)
     assert prepared._short is not None
-    with searcher("ray") as engine:
+    with open_engine("ray") as engine:
         assert same(engine.find(base, base, 5, exclude_self=True), knn(base, base, 5, exclude_self=True))
 
 
@@ -147,7 +147,7 @@ def test_a_killed_worker_loses_nothing(
 
     monkeypatch.setattr(over_ray, "QUERIES", 32)
     monkeypatch.setattr(over_ray, "_task", deadly)
-    with searcher("ray") as engine:
+    with open_engine("ray") as engine:
         assert same(engine.find(Z, Z, 4, exclude_self=True), knn(Z, Z, 4, exclude_self=True))
     begun = mark.read_text().split()
     assert len(set(begun)) >= 2 and str(os.getpid()) not in begun
@@ -167,7 +167,7 @@ def test_a_lost_node_loses_nothing(cluster: tuple[Any, Any], monkeypatch: pytest
     monkeypatch.setattr(over_ray, "QUERIES", 32)
     monkeypatch.setattr(over_ray, "_task", doomed)
     thread = lose(both, second, mark.exists)
-    with searcher("ray") as engine:
+    with open_engine("ray") as engine:
         assert same(engine.find(Z, Z, 4, exclude_self=True), knn(Z, Z, 4, exclude_self=True))
     thread.join()
     assert one_left()

@@ -10,7 +10,6 @@ from torch import nn
 
 from nearkin.errors import DataError, OutputError
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
-from nearkin.train.record import Record
 
 
 def test_tensors_and_meta_round_trip(tmp_path: Path) -> None:
@@ -60,30 +59,6 @@ def test_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot write"):
         save_tensors(tmp_path / "file" / "x.safetensors", {"a": torch.zeros(1)}, {})
-
-
-def test_record_rewinds_to_a_position(tmp_path: Path) -> None:
-    record = Record(tmp_path / "m.jsonl")
-    record.append({"kind": "step", "step": 1}, {"kind": "epoch", "step": 1})
-    position = record.position
-    record.append({"kind": "step", "step": 2})
-    record.rewind(position)
-    assert [line["kind"] for line in record.read()] == ["step", "epoch"]
-    assert record.read(kind="epoch") == [{"kind": "epoch", "step": 1}]
-
-
-def test_a_line_cut_off_by_a_kill_is_none_and_the_next_takes_its_place(tmp_path: Path) -> None:
-    record = Record(tmp_path / "m.jsonl")
-    record.append({"kind": "step", "step": 1})
-    with open(record.path, "a") as file:
-        file.write('{"kind": "st')
-    assert [line["step"] for line in record.read(kind="step")] == [1]
-    record.append({"kind": "step", "step": 2})
-    assert [line["step"] for line in record.read(kind="step")] == [1, 2]
-    with open(record.path, "a") as file:
-        file.write("no JSON\n")
-    with pytest.raises(DataError, match="cannot be read"):
-        record.read()
 
 
 def test_an_interrupted_write_leaves_only_our_own_temporary_name(

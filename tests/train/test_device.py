@@ -17,7 +17,7 @@ from nearkin.methods import FitContext
 from nearkin.methods.vicreg import VICReg
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import compile_net
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 
 SETTINGS = {
     "encoder": "fast-mini",
@@ -34,7 +34,7 @@ def trained(folder: Path, **settings: Any) -> tuple[list[dict[str, Any]], dict[s
     splits = split(load("shapes", progress=False), subset=512)
     method = VICReg(SETTINGS | {"epochs": 2} | settings, (3, 32, 32))
     method.fit(FitContext(splits, folder, device="cpu", progress=False))
-    return Record(folder / "metrics.jsonl").read(kind="step"), load_tensors(folder / "weights.safetensors")[0]
+    return MetricsLog(folder / "metrics.jsonl").read(kind="step"), load_tensors(folder / "weights.safetensors")[0]
 
 
 def test_views_and_net_are_what_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
-"""The loop: what a kill or a diverging loss at the worst moment leaves behind, and the rates it logs."""
+"""The loop: what a kill or a diverging loss at the worst moment leaves behind, the rates it logs, its progress bar."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from nearkin.folders import CHECKPOINT, WEIGHTS
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import train, trained
-from nearkin.train.record import Record
-from tests.train.test_tensorboard import read
+from nearkin.train.loop import step_bar, train, trained
+from nearkin.train.record import MetricsLog
+from tests.train.test_record import read
 
 CONFIG = TrainConfig(epochs=2, batch_size=4, precision="fp32", warmup_epochs=0, checkpoint_seconds=1e-9)
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8), dtype=np.uint8)
@@ -54,7 +55,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def run(folder: Path, kill_at: int = 0, *, tensorboard: bool = False) -> None:
-    record = Record(folder / "metrics.jsonl")
+    record = MetricsLog(folder / "metrics.jsonl")
 
     def on_eval(epoch: int, seconds: float) -> None:
         if epoch == kill_at:
@@ -121,7 +122,7 @@ def test_divergence_in_the_first_epoch_promises_no_checkpoint(tmp_path: Path) ->
 
 def test_an_epochs_rate_counts_images_over_its_own_seconds(tmp_path: Path) -> None:
     run(tmp_path)
-    epochs = Record(tmp_path / "metrics.jsonl").read(kind="epoch", split="train")
+    epochs = MetricsLog(tmp_path / "metrics.jsonl").read(kind="epoch", split="train")
     before = 0.0
     for line in epochs:
         assert line["images_per_s"] == pytest.approx(12 / (line["seconds"] - before), rel=0.01)
@@ -173,3 +174,17 @@ def test_weights_and_a_checkpoint_side_by_side_mean_finished(tmp_path: Path) -> 
     run(tmp_path)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"")
     assert trained(tmp_path) and not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_steps_loss_and_time_left_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with step_bar("vicreg s0", 10, 4, images=32) as update:
+        update(7, 0.25)
+    out, err = capsys.readouterr()
+    assert out == "" and "vicreg s0" in err
+    assert re.search(r"7/10 loss 0\.250 (-|\d+) images/s \d:\d\d:\d\d left (\d|-):(\d|-)", err)
+
+
+def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    with step_bar("vicreg s0", 10, 0, images=32, enabled=False) as update:
+        update(1, 1.0)
+    assert capsys.readouterr() == ("", "")

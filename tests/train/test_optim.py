@@ -8,9 +8,7 @@ from torch import nn
 
 from nearkin.errors import ConfigError
 from nearkin.train.config import TrainConfig
-from nearkin.train.lars import LARS
-from nearkin.train.muon import orthogonalize
-from nearkin.train.optim import make_optimizers, set_lr
+from nearkin.train.optim import LARS, make_optimizers, orthogonalize, set_lr
 
 
 def test_lars_follows_the_formula() -> None:

@@ -27,11 +27,11 @@ from nearkin.methods.gather import gather
 from nearkin.methods.neighborhood import shared_features, train_neighbors
 from nearkin.methods.vicreg import vicreg_terms
 from nearkin.train import ranks
-from nearkin.train.batchnorm import globalise
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
 from nearkin.train.loop import train
+from nearkin.train.ranks import globalise
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (32, 3, 4, 4), dtype=np.uint8)
 CONFIG = TrainConfig(batch_size=12, epochs=3, optimizer="adamw", lr=1e-2, keep=0, precision="fp32")

@@ -21,7 +21,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.fileio import IF_KNOWN, LEFT_OUT
 from nearkin.runs.run import Run
-from nearkin.search.exact import Search, knn
+from nearkin.search.exact import KnnSearch, knn
 
 _LISTED = 28  # extremes that are kept of every score
 _QUANTILES = (0, 0.05, 0.5, 0.95, 1)
@@ -102,7 +102,7 @@ def find_anomalies(
     images: ImageSet | None = None,
     one_class: bool = False,
     seed: int = 0,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> AnomalyReport:
     """Everything that ``nearkin anomalies`` is asked for.
 

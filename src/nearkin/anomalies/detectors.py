@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.search.exact import Index, Neighbors, Search, knn
+from nearkin.search.exact import Index, KnnSearch, Neighbors, knn
 from nearkin.system import return_memory
 
 K_MEAN = 2  # the reference study's protocol
@@ -76,7 +76,7 @@ class TrainNeighbors:
         find: what finds them; the exact search prepares its index once per metric.
     """
 
-    def __init__(self, train: NDArray[np.float32], find: Search = knn) -> None:
+    def __init__(self, train: NDArray[np.float32], find: KnnSearch = knn) -> None:
         self.train, self._find = train, find
         self._indexes: dict[str, Index] = {}
         self._lists: dict[tuple[str, str], Neighbors] = {}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nearkin.anomalies.detectors import OWN, TrainNeighbors, score_sets
 from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError
-from nearkin.search.exact import Search, knn
+from nearkin.search.exact import KnnSearch, knn
 
 _OTHERS = "others"
 
@@ -59,7 +59,7 @@ def score_rows(
     scores: Sequence[str] = ("knn2",),
     k: int | None = None,
     seed: int = 0,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> dict[str, NDArray[np.float64]]:
     """Score every row: score name -> float64 (N,), higher = more anomalous.
 

@@ -47,7 +47,7 @@ from nearkin.anomalies.outlier_overlap import TOP, top_rows
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.fileio import IF_KNOWN
-from nearkin.search.exact import Neighbors, Search, knn, merged
+from nearkin.search.exact import KnnSearch, Neighbors, knn, merged
 from nearkin.system import return_memory
 
 TEST = "test"
@@ -92,7 +92,7 @@ def evaluate_vectors(
     k: int | None = None,
     seed: int = 0,
     curves: bool = True,
-    find: Search = knn,
+    find: KnnSearch = knn,
     known: Mapping[tuple[str, str], Neighbors] | None = None,
 ) -> OodEvaluation:
     """Measure one embedding.
@@ -238,7 +238,7 @@ def against(
     k: int | None = None,
     seed: int = 0,
     curves: bool = True,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> dict[str, dict[str, OodMetrics]]:
     """Set -> score -> figures; extremes carry ids.
 

@@ -22,7 +22,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError
 from nearkin.evaluate.stats import t_interval
 from nearkin.fileio import IF_KNOWN, named
-from nearkin.search.exact import Search, knn
+from nearkin.search.exact import KnnSearch, knn
 
 PRIMARY = "knn-norm"  # fixed before any figure was seen
 NEAR, ONE_CLASS = "held-out class", "one-class"
@@ -219,7 +219,7 @@ def table_of(
     scores: Sequence[str] = tuple(SCORES),
     k: int | None = None,
     seed: int = 0,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> AnomalyTable:
     """The table of one embedding with splits. Its details hold ``name`` and "trivial".
 

@@ -2,14 +2,14 @@
 
 Each operation equals the function of the same name in ``torchvision.transforms.v2.functional`` image by image, the
 clamp to [0, 1] after each included. A neutral parameter leaves an image as it is, so "with probability p" is a matter
-of sampling and the operations need no masks (no synchronisation on CUDA).
+of sampling and the operations need no masks (no synchronisation on CUDA). Brightness is a factor of the crop's matrices
+(:func:`nearkin.augment.views.render`).
 
-The functions ``*_`` work in place on float32; ``apply_*`` copy and take any floating dtype.
+The functions ``*_`` work in place on float32 images (B, 3, H, W) in [0, 1] and return them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -66,26 +66,21 @@ def sample_solarize(n: int, generator: torch.Generator, *, p: float = 0.1, thres
     return torch.full_like(u, threshold).masked_fill_(u >= p, float("inf"))
 
 
-def brightness_(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply by ``factor`` (B,) and clamp."""
-    return images.mul_(_each(factor)).clamp_(0, 1)
-
-
 def contrast_(images: Tensor, factor: Tensor) -> Tensor:
-    """Scale by ``factor`` (B,) around the mean luminance of each image and clamp."""
+    """Scale by ``factor`` (B,), >= 0, around the mean luminance of each image and clamp."""
     channels = images.mean((2, 3))
     mean = sum(weight * channels[:, k] for k, weight in enumerate(LUMINANCE))
     return images.mul_(_each(factor)).add_(_each(mean * (1 - factor))).clamp_(0, 1)
 
 
 def saturation_(images: Tensor, factor: Tensor) -> Tensor:
-    """Scale by ``factor`` (B,) around the luminance of each pixel and clamp."""
+    """Scale by ``factor`` (B,), >= 0, around the luminance of each pixel and clamp."""
     gray = luminance(images).mul_((1 - factor)[:, None, None])
     return images.mul_(_each(factor)).add_(gray[:, None]).clamp_(0, 1)
 
 
 def hue_(images: Tensor, shift: Tensor) -> Tensor:
-    """Rotate the hue by ``shift`` (B,) turns, keeping HSV's saturation and value.
+    """Rotate the hue by ``shift`` (B,) turns, in [-0.5, 0.5], keeping HSV's saturation and value.
 
     Both directions in closed form, without the case distinctions of the textbook (comparing and selecting is what
     makes a hue slow). With ``low`` and ``high`` the smallest and largest channel and c = high - low, the hue in
@@ -128,45 +123,6 @@ def solarize_(images: Tensor, threshold: Tensor) -> Tensor:
     return images.copy_(torch.where(images >= _each(threshold), 1 - images, images))
 
 
-def apply_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Brightness of (B, 3, H, W) in [0, 1] times ``factor`` float (B,), >= 0."""
-    return _copied(brightness_, images, factor)
-
-
-def apply_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Contrast of (B, 3, H, W) in [0, 1] times ``factor`` float (B,), >= 0."""
-    return _copied(contrast_, images, factor)
-
-
-def apply_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Saturation of (B, 3, H, W) in [0, 1] times ``factor`` float (B,), >= 0."""
-    return _copied(saturation_, images, factor)
-
-
-def apply_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Hue of (B, 3, H, W) in [0, 1] turned by ``shift`` float (B,) in [-0.5, 0.5]."""
-    return _copied(hue_, images, shift)
-
-
-def apply_grayscale(images: Tensor, gray: Tensor) -> Tensor:
-    """Make (B, 3, H, W) in [0, 1] gray, still with 3 channels, where ``gray`` bool (B,) is True."""
-    return _copied(grayscale_, images, gray)
-
-
-def apply_solarize(images: Tensor, threshold: Tensor) -> Tensor:
-    """Solarize (B, 3, H, W) in [0, 1] at ``threshold`` float (B,); infinity leaves an image as it is."""
-    return _copied(solarize_, images, threshold)
-
-
-def apply_jitter(images: Tensor, jitter: Jitter) -> Tensor:
-    """Brightness, contrast, saturation and hue of (B, 3, H, W) in [0, 1], in this order."""
-    out = images.to(torch.float32, copy=True)
-    brightness_(out, jitter.brightness)
-    contrast_(out, jitter.contrast)
-    saturation_(out, jitter.saturation)
-    return hue_(out, jitter.hue).to(images.dtype)
-
-
 def indexes(images: Tensor) -> bool:
     """Whether to work on the affected images only. On CPU that saves time; on a GPU asking which costs a wait, and compiled
     code would be cut in two."""
@@ -182,7 +138,3 @@ def luminance(images: Tensor) -> Tensor:
 def _each(values: Tensor) -> Tensor:
     """Shape one value per image (B,) for broadcasting over (B, C, H, W)."""
     return values[:, None, None, None]
-
-
-def _copied(operation: Callable[[Tensor, Tensor], Tensor], images: Tensor, parameter: Tensor) -> Tensor:
-    return operation(images.to(torch.float32, copy=True), parameter).to(images.dtype)

@@ -86,41 +86,6 @@ def sample_flip(n: int, generator: torch.Generator, *, p: float = 0.5) -> Tensor
     return torch.rand(n, generator=generator, device=generator.device) < p
 
 
-def apply_flip(images: Tensor, flip: Tensor) -> Tensor:
-    """Mirror the images (B, C, H, W) left to right where ``flip`` (bool (B,)) is True."""
-    return torch.where(flip[:, None, None, None], images.flip(-1), images)
-
-
-def apply_resized_crop(
-    images: Tensor,
-    boxes: Tensor,
-    size: int | tuple[int, int],
-    *,
-    interpolation: str = "bilinear",
-    flip: Tensor | None = None,
-) -> Tensor:
-    """Cut one box out of each image and resize it, without antialiasing.
-
-    Equals torchvision's ``resized_crop(image, *box, size, antialias=False)`` image by image, followed by a clamp to
-    [0, 1] for bicubic, which overshoots (Pillow and uint8 images do the same clamp).
-
-    Args:
-        images: (B, 3, H, W), floating, values in [0, 1].
-        boxes: int64 (B, 4): top, left, height, width, inside the image.
-        size: height and width of the result; smaller and larger than the box are both fine.
-        interpolation: "bilinear" or "bicubic".
-        flip: bool (B,), mirror the result left to right; free of cost here.
-
-    Returns:
-        (B, 3, *size) of the images' dtype. Memory layout is unspecified (channel planes are contiguous).
-    """
-    rows, columns = crop_matrices(boxes, size, images.shape[-2:], interpolation=interpolation, flip=flip)
-    out = separable(images.float(), rows, columns)
-    if interpolation == "bicubic":
-        out.clamp_(0, 1)
-    return out.to(images.dtype)
-
-
 def crop_matrices(
     boxes: Tensor,
     size: int | tuple[int, int],
@@ -129,7 +94,18 @@ def crop_matrices(
     interpolation: str = "bilinear",
     flip: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the float32 matrices rows (B, h, H) and columns (B, W, w) with crop = rows @ image @ columns."""
+    """Return the float32 matrices rows (B, h, H) and columns (B, W, w) with crop = rows @ image @ columns.
+
+    The crop (:func:`separable`) equals torchvision's ``resized_crop(image, *box, size, antialias=False)`` image by image.
+    Bicubic overshoots: clamp it to [0, 1], as Pillow and uint8 images do.
+
+    Args:
+        boxes: int64 (B, 4): top, left, height, width, inside the image.
+        size: height and width (h, w) of the result; smaller and larger than the box are both fine.
+        shape: height and width (H, W) of the images.
+        interpolation: "bilinear" or "bicubic".
+        flip: bool (B,), mirror the result left to right; free of cost here.
+    """
     out_h, out_w = (size, size) if isinstance(size, int) else size
     weights = _bicubic if interpolation == "bicubic" else _bilinear
     top, left, height, width = boxes.to(torch.float32).unbind(1)

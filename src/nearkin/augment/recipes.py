@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from nearkin.augment.crop import INTERPOLATIONS
 from nearkin.errors import ConfigError, unknown
@@ -20,7 +18,7 @@ _PROBABILITIES = ("flip_p", "jitter_p", "gray_p", "blur_p", "solarize_p")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of the random views, applied in the order of the fields; ``str()`` prints them as a table.
+    """Settings of the random views, applied in the order of the fields.
 
     Attributes:
         name: what to call it.
@@ -95,49 +93,9 @@ class Recipe:
     def _error(self, field: str, legal: str) -> ConfigError:
         return ConfigError(f"recipe '{self.name}': {field} is {getattr(self, field)!r}, must be {legal}.")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict (tuples as lists)."""
-        values = dataclasses.asdict(self)
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """Rebuild a recipe from ``to_dict``; unknown keys raise ConfigError with "did you mean"."""
-        legal = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in legal:
-                raise unknown("recipe setting", key, legal)
-        if "name" not in values:
-            raise ConfigError("recipe: 'name' is missing.")
-        return cls(**values)
-
-    def __str__(self) -> str:
-        rows = [
-            ("random resized crop", f"area {_pair(self.crop_scale)}, ratio {_pair(self.crop_ratio)}, "
-             f"{self.interpolation}") if self.crop else ("crop", "none"),
-            ("horizontal flip", f"p {self.flip_p:g}"),
-            ("colour jitter", f"p {self.jitter_p:g}: brightness {self.brightness:g}, contrast {self.contrast:g}, "
-             f"saturation {self.saturation:g}, hue {self.hue:g}"),
-            ("grayscale", f"p {self.gray_p:g}"),
-            ("gaussian blur", f"p {self.blur_p:g}: kernel {self.blur_kernel}, sigma {_pair(self.blur_sigma)}"),
-            ("solarize", f"p {self.solarize_p:g}: threshold {self.solarize_threshold:g}"),
-            ("normalize", f"mean {_triple(self.mean)}, std {_triple(self.std)}"),
-        ]  # fmt: skip
-        rows = [(step, "none" if text.startswith("p 0:") or text == "p 0" else text) for step, text in rows]
-        width = max(len(step) for step, _ in rows)
-        return "\n".join([f"recipe {self.name}", *(f"  {step:<{width}}  {text}" for step, text in rows)])
-
 
 def _finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _pair(values: tuple[float, float]) -> str:
-    return f"{values[0]:.4g} to {values[1]:.4g}"
-
-
-def _triple(values: tuple[float, float, float]) -> str:
-    return "(" + ", ".join(f"{value:.4f}" for value in values) + ")"
 
 
 REFERENCE = Recipe("reference", blur_p=0.5)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nearkin.augment.blur import blur_, sample_blur
 from nearkin.augment.color import (
     Jitter,
     contrast_,
@@ -34,7 +35,6 @@ from nearkin.augment.color import (
     solarize_,
 )
 from nearkin.augment.crop import crop_matrices, sample_crop, sample_flip, separable, whole
-from nearkin.augment.filters import blur_, sample_blur
 from nearkin.augment.recipes import Recipe
 from nearkin.errors import ConfigError
 

@@ -64,7 +64,7 @@ def anomalies(
     from nearkin.embeddings import Embeddings
     from nearkin.embeddings.table import add_columns, check_table
     from nearkin.fileio import to_json, write_json
-    from nearkin.search.engines import searcher
+    from nearkin.search.engines import open_engine
 
     foreign = list(dict.fromkeys(ood or ()))
     _check(foreign, run, images, variants, html)
@@ -74,7 +74,7 @@ def anomalies(
     if out is not None:
         check_table(out, loaded)
     pictures = images_of(loaded.ids, images, size=loaded.image_size, progress=not quiet) if images else None
-    with searcher(index) as engine:
+    with open_engine(index) as engine:
         report = find_anomalies(
             loaded,
             scores=names,
@@ -100,7 +100,7 @@ def anomalies(
         write_anomaly_sheet(html, report, pictures)
         typer.echo(f"sheet: {html}")
     if as_json is not None:
-        write_json(as_json, {"embeddings": str(embeddings)} | to_json(report) | {"index": engine.to_dict()})
+        write_json(as_json, {"embeddings": str(embeddings)} | to_json(report) | {"index": to_json(engine)})
         typer.echo(f"written: {as_json}")
     if out is not None:
         typer.echo(f"table: {out} (anomaly_score: {report.scores[0]})")

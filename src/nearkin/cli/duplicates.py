@@ -70,8 +70,8 @@ def duplicates(
     from nearkin.duplicates import audit
     from nearkin.embeddings import Embeddings
     from nearkin.embeddings.table import check_table
-    from nearkin.fileio import write_json
-    from nearkin.search.engines import searcher
+    from nearkin.fileio import to_json, write_json
+    from nearkin.search.engines import open_engine
 
     options.need_images(html, images)
     options.check_outputs(embeddings, as_json, pairs, table=out, html=html)
@@ -85,14 +85,14 @@ def duplicates(
         check_table(out, loaded)
     if across is not None and "val" not in re.split(r"[,+]", across) and (loaded.split == "val").any():
         typer.echo("note: images of split val, which were held out of train, are not looked at; train+val names both")
-    with searcher(index) as engine:
+    with open_engine(index) as engine:
         result = audit.audit(loaded, settings, lookalikes=lookalikes, search=engine.find)
     files = []
     if pairs is not None:
         audit.write_pairs(pairs, result)
         files.append(f"pairs: {pairs}")
     if as_json is not None:
-        write_json(as_json, result.to_dict() | {"index": engine.to_dict()})
+        write_json(as_json, result.to_dict() | {"index": to_json(engine)})
         files.append(f"written: {as_json}")
     if html is not None:
         audit.write_html(html, embeddings.name, result)

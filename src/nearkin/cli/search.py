@@ -46,7 +46,7 @@ def search(
     from nearkin.fileio import to_json, write_json
     from nearkin.retrieval import nearest as retrieval
     from nearkin.retrieval.precision import print_precision, retrieval_precision
-    from nearkin.search.engines import searcher
+    from nearkin.search.engines import open_engine
 
     options.need_images(html, images)
     options.check_outputs(embeddings, as_json, table=out, html=html)
@@ -61,7 +61,7 @@ def search(
     for skipped in queries.skipped:
         typer.echo(one_line(f"note: skipped {skipped}"))
     precision, written = None, []
-    with searcher(index) as engine:
+    with open_engine(index) as engine:
         result = retrieval.nearest(
             loaded, queries, n_neighbors=k, metric=metric, with_farthest=farthest, rows=rows, find=engine.find
         )
@@ -71,7 +71,7 @@ def search(
             columns = retrieval.neighbor_columns(loaded, rows, k=k, metric=metric, find=engine.find)
             add_columns(out, loaded, columns)
     if as_json is not None:
-        scores = {"precision": to_json(precision), "index": engine.to_dict()}
+        scores = {"precision": to_json(precision), "index": to_json(engine)}
         write_json(as_json, {"split": split, "seed": seed} | to_json(result) | scores)
         written.append(f"written: {as_json}")
     if html is not None and images is not None:

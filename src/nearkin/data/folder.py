@@ -38,7 +38,7 @@ from nearkin.data.labels import LabelFile, match_rows, read_labels
 from nearkin.data.layout import alike, leave_out, read_layout, split_name, train_or_test
 from nearkin.data.store import Cache, Index
 from nearkin.errors import DataError, reading
-from nearkin.system import file_bar, map_ahead
+from nearkin.system import file_bar, prefetch_map
 
 _ZIP_TOTAL = 64 * 1024**3
 # Compressed bytes given to a decoder at once. zipfile bounds what DEFLATE makes of them, but not what bzip2 (up to
@@ -443,7 +443,7 @@ def _contents(files: ImageFiles, progress: bool) -> tuple[str | None, list[GrayL
     digest, whole = hashlib.sha256(), True
     levels = []
     with file_bar("hashing files", len(files.paths), enabled=progress) as advance:
-        for path, (part, deep) in zip(files.paths, map_ahead(one, files.paths), strict=True):
+        for path, (part, deep) in zip(files.paths, prefetch_map(one, files.paths), strict=True):
             digest.update(path.encode("utf-8", "surrogateescape") + b"\0" + (part or b""))
             whole = whole and part is not None
             if deep is not None:
@@ -470,7 +470,7 @@ def _decode_all(
 
     if size is None:
         probe = np.random.default_rng(0).permutation(len(files.paths))[:_PROBE]
-        sizes = [seen for seen in map_ahead(measure, [files.paths[i] for i in probe]) if seen is not None]
+        sizes = [seen for seen in prefetch_map(measure, [files.paths[i] for i in probe]) if seen is not None]
         size = choose_size(sizes) if sizes else SIZES[0]
     side = size
 
@@ -486,7 +486,7 @@ def _decode_all(
     animated: list[str] = []
     resized = 0
     with file_bar("decoding images", len(files.paths), enabled=progress) as advance:
-        for path, done in zip(files.paths, map_ahead(one, files.paths), strict=True):
+        for path, done in zip(files.paths, prefetch_map(one, files.paths), strict=True):
             advance()
             if isinstance(done, str):
                 skipped.append(Skipped(path, done))

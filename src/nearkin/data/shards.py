@@ -36,7 +36,7 @@ from nearkin.data.layout import split_name
 from nearkin.data.parquet import choose_columns, open_parquet, parquet_records
 from nearkin.errors import DataError
 from nearkin.fileio import label_text
-from nearkin.system import map_ahead
+from nearkin.system import prefetch_map
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _TEXTS = (".txt", ".json", ".cls", ".cls2", ".xml", ".npy", ".npz", ".pth", ".pyd", ".index", ".id", ".mp4", ".wav")
@@ -329,7 +329,7 @@ def read_shard(
         return ShardImage(name, to_square(image, size), record.label, split or "train")
 
     own_split = split_of_shard(shard.name)
-    for done in map_ahead(work, read_records(shard, columns, left_out), _AHEAD):
+    for done in prefetch_map(work, read_records(shard, columns, left_out), _AHEAD):
         if isinstance(done, Skipped):
             on_skip(done)
         else:

@@ -30,7 +30,7 @@ from nearkin.errors import ConfigError, DataError
 from nearkin.evaluate.stats import WILSON, wilson
 from nearkin.fileio import to_json, write_file
 from nearkin.report.sheet import Cell, Row, Section, write_sheet
-from nearkin.search.exact import Search, knn
+from nearkin.search.exact import KnnSearch, knn
 
 _SHOWN, _NAMED = 120, 10  # pairs in the picture sheet, and pairs named in the summary
 Pixels = NDArray[np.uint8]
@@ -121,7 +121,7 @@ class DuplicateAudit:
 
 
 def audit(
-    embeddings: Embeddings, settings: AuditSettings, *, lookalikes: int = 0, search: Search = knn
+    embeddings: Embeddings, settings: AuditSettings, *, lookalikes: int = 0, search: KnnSearch = knn
 ) -> DuplicateAudit:
     """Run the searches.
 

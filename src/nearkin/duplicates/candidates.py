@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.duplicates.registration import PairTable
-from nearkin.search.exact import Search, knn, unit_rows
+from nearkin.search.exact import KnnSearch, knn, unit_rows
 
 _BEYOND = 40_000  # pairs beyond the k nearest that are kept, at most
 
@@ -60,7 +60,7 @@ def propose(
     *,
     metric: str = "cosine",
     seed: int = 0,
-    search: Search = knn,
+    search: KnnSearch = knn,
 ) -> Candidates:
     """Nearest neighbours of queries (M, D) in base (N, D), or within the queries where ``base`` is None.
 

@@ -34,7 +34,7 @@ from nearkin.duplicates.registration import Alignment, align
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import to_json
-from nearkin.search.exact import Search, knn, unit_rows
+from nearkin.search.exact import KnnSearch, knn, unit_rows
 
 N_NEIGHBORS = 5
 PIXEL_FEATURES = ("correlation", "detail", "local", "extent")
@@ -149,7 +149,7 @@ def near_duplicates(
     n_copies: int = COUNT,
     random_state: int = 0,
     threads: int | None = None,
-    search: Search = knn,
+    search: KnnSearch = knn,
 ) -> NearDuplicates:
     """Find near-duplicates within a set of images, or of one set's images in another one.
 
@@ -397,7 +397,7 @@ def _copies_as_neighbors(
     target: NDArray[np.float32],
     candidates: Candidates,
     metric: str,
-    search: Search,
+    search: KnnSearch,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Relative distance of each planted copy to its source, and whether the search would have proposed the pair."""
     n = len(planted.images)

@@ -19,7 +19,7 @@ from nearkin.evaluate.linear import linear_probe
 from nearkin.evaluate.stats import wilson
 from nearkin.fileio import read_object, to_json, write_json
 from nearkin.runs.run import FinishedRun, first_seed
-from nearkin.search.exact import Neighbors, Search, merged
+from nearkin.search.exact import KnnSearch, Neighbors, merged
 
 _PREFERRED = ("vicreg", "ngn")
 _VERSION = 3  # of what is saved
@@ -96,7 +96,9 @@ def duplicate_uses(
     return out
 
 
-def study_duplicates(embeddings: Embeddings, splits: Splits, search: Search, accuracy: float | None) -> StudyDuplicates:
+def study_duplicates(
+    embeddings: Embeddings, splits: Splits, search: KnnSearch, accuracy: float | None
+) -> StudyDuplicates:
     """Near-duplicates of the test images, calibrated on planted copies by pixels alone: no model is needed.
 
     Args:
@@ -127,7 +129,7 @@ def study_duplicates(embeddings: Embeddings, splits: Splits, search: Search, acc
     )
 
 
-def _by_parts(search: Search, first: int) -> Search:
+def _by_parts(search: KnnSearch, first: int) -> KnnSearch:
     """Search a base by its first rows and the rest, each with ``search``, which may have been asked for one of them."""
 
     def in_two_parts(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.evaluate.evaluation import Score, score
-from nearkin.search.exact import Neighbors, Search, knn
+from nearkin.search.exact import KnnSearch, Neighbors, knn
 
 Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]  # Z (N, D) and labels (N,)
 KS = (1, 5, 10, 20, 50, 100, 200)
@@ -49,7 +49,7 @@ def knn_probe(
     test: Labelled,
     n_classes: int,
     *,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> Score:
     """kNN probe with k chosen on validation; all images are labelled. ``find`` finds the neighbours."""
     predicted, protocol, chosen = knn_predictions(train, val, test[0], n_classes, find=find)
@@ -62,7 +62,7 @@ def knn_predictions(
     test: NDArray[np.float32],
     n_classes: int,
     *,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> tuple[NDArray[np.int64], str, dict[str, float]]:
     """:func:`knn_probe`'s predictions for ``test`` (N, D): classes int64 (N,), the protocol in words, what was chosen."""
     legal = [k for k in KS if k <= len(train[0])]

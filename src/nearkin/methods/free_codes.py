@@ -37,7 +37,7 @@ from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
 from nearkin.train.loop import train, trained
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 from nearkin.train.seeding import derive
 
 OWNER = "codes.json"
@@ -105,7 +105,7 @@ class FreeCodes(Method):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(derive(context.seed, "init"))
                 self.net = CodeTable(len(train_set), s["code_dim"])
-            record = Record(folder / METRICS)
+            record = MetricsLog(folder / METRICS)
 
             def monitor(epoch: int, seconds: float) -> None:
                 z = self.net.table.weight.detach().numpy()

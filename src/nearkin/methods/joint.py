@@ -19,14 +19,14 @@ from nearkin.fileio import to_json
 from nearkin.folders import METRICS, SNAPSHOTS, WEIGHTS
 from nearkin.methods.base import FitContext, Method, resolve, train_config
 from nearkin.nets import Encoder, create_encoder, projector
-from nearkin.nets.stem import STEMS, set_axes
+from nearkin.nets.encoder import STEMS, set_axes
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
 from nearkin.train.diagnose import diagnose
 from nearkin.train.loop import ADVICE, train, trained
 from nearkin.train.optim import make_optimizers
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 from nearkin.train.seeding import derive, generator
 
 _EVAL_IMAGES = 2048  # held-out images used for losses and health
@@ -56,7 +56,7 @@ class JointNet(nn.Module):
 class JointEmbedding(Method):
     """Base of the methods that pull views of an image together. Subclasses give ``views_loss``.
 
-    Settings: encoder (name), projector (widths), stem ("random", or "axes": :func:`nearkin.nets.stem.set_axes`), recipe
+    Settings: encoder (name), projector (widths), stem ("random", or "axes": :func:`nearkin.nets.encoder.set_axes`), recipe
     (views), n_views, and every field of TrainConfig.
     ``most_views``: the largest legal n_views, None for any number from 2.
     """
@@ -255,7 +255,7 @@ class JointEmbedding(Method):
     def test_losses(self, context: FitContext) -> None:
         """Append {"kind": "test"} lines from the stored snapshots, then delete those. Only after training."""
         test, seed = context.splits.test, context.seed
-        record = Record(context.folder / METRICS)
+        record = MetricsLog(context.folder / METRICS)
         folder = context.folder / SNAPSHOTS
         done = {line["epoch"] for line in record.read(kind="test")}
         # A shuffle as for validation: sets come sorted by class, and a batch of one class is no fair sample.
@@ -282,7 +282,7 @@ class _Monitor:
     def __init__(self, method: JointEmbedding, context: FitContext) -> None:
         self.method, self.seed, self.title = method, context.seed, context.title or "training"
         self.state: str | None = None
-        self.record = Record(context.folder / METRICS)
+        self.record = MetricsLog(context.folder / METRICS)
         splits, pick = context.splits, np.random.default_rng(derive(context.seed, "eval"))
         # A shuffle, because sets come sorted by class, and a batch of one class is no fair sample.
         self.val = splits.val.take(np.sort(pick.permutation(len(splits.val))[:_EVAL_IMAGES]))

@@ -41,13 +41,12 @@ from nearkin.methods.base import FitContext, Method, resolve, train_config
 from nearkin.methods.free_codes import CodeTable, check_codes, claim_codes, sparse_adam
 from nearkin.methods.joint import JointEmbedding
 from nearkin.methods.vicreg import vicreg_terms
-from nearkin.nets.decoder import Decoder
+from nearkin.nets.heads import Decoder
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import train, trained
+from nearkin.train.loop import step_bar, train, trained
 from nearkin.train.optim import make_optimizers
-from nearkin.train.progress import step_bar
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 from nearkin.train.seeding import derive, generator
 
 CODE_FORMS = ("image", "view")
@@ -194,7 +193,7 @@ class LatentOptimization(Method):
             torch.manual_seed(derive(context.seed, "init"))
             self.net = LONet(per * n, s["code_dim"], self.image_size, s["decoder_width"])
         if not trained(folder):
-            record = Record(folder / METRICS)
+            record = MetricsLog(folder / METRICS)
 
             def monitor(epoch: int, seconds: float) -> None:
                 z = self.net.codes.table.weight.detach()

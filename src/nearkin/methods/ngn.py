@@ -44,7 +44,7 @@ from nearkin.search.exact import METRICS, knn
 from nearkin.train import ranks
 from nearkin.train.batches import Batches
 from nearkin.train.checkpoint import load_tensors, save_tensors
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 
 NEIGHBORS = "neighbors.safetensors"
 
@@ -112,7 +112,7 @@ class NGN(VICReg):
             return
         share = purity(self._neighbors, self._train.labels)
         write_json(self._run_dir / "neighbors.json", {"purity": share, "k": self.settings["neighbors_k"], "epoch": due})
-        record = Record(self._run_dir / "neighbors.jsonl")
+        record = MetricsLog(self._run_dir / "neighbors.jsonl")
         if due not in {line["epoch"] for line in record.read(kind="neighbors")}:  # a kill may have come after this line
             record.append({"kind": "neighbors", "epoch": due, "purity": share})
         # The table comes last: where it is, the others are.

@@ -19,7 +19,7 @@ from nearkin.embeddings.table import neighbors_column, on_rows
 from nearkin.errors import ConfigError, DataError
 from nearkin.report.sheet import Cell, Row, Section, write_sheet
 from nearkin.retrieval.hubs import K, occurrence
-from nearkin.search.exact import Neighbors, Search, exact_distances, farthest, knn
+from nearkin.search.exact import KnnSearch, Neighbors, exact_distances, farthest, knn
 from nearkin.vectors import all_equal, sample_rows, zero_rows
 
 DEFAULT_K = 5
@@ -107,7 +107,7 @@ def nearest(
     with_farthest: bool = False,
     rows: NDArray[np.int64] | None = None,
     seed: int = 0,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> Retrieval:
     """The nearest images of every query, by exact search. A query that is itself searched never finds itself.
 
@@ -302,7 +302,7 @@ def named_queries(
 
 
 def neighbor_columns(
-    embeddings: Embeddings, rows: NDArray[np.int64], *, k: int, metric: str, find: Search = knn
+    embeddings: Embeddings, rows: NDArray[np.int64], *, k: int, metric: str, find: KnnSearch = knn
 ) -> dict[str, pa.Array]:
     """Columns of the one table per embedding: "neighbors", the k nearest of each of ``rows`` among these, and "hubness".
 

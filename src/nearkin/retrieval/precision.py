@@ -14,7 +14,7 @@ from rich.table import Table
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
-from nearkin.search.exact import Neighbors, Search, knn
+from nearkin.search.exact import KnnSearch, Neighbors, knn
 from nearkin.vectors import sample_rows
 
 N_QUERIES = 5000  # a mean over that many has a 95 % interval of about one point
@@ -125,7 +125,7 @@ def retrieval_precision(
     metric: str = "cosine",
     n_queries: int = N_QUERIES,
     seed: int = 0,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> Precision | None:
     """Precision of searching the labelled images of ``base``; None where labels are missing.
 

@@ -27,7 +27,7 @@ from nearkin.errors import ConfigError, DataError, NearkinError, unknown
 from nearkin.fileio import exclusive, file_digest, read_object, write_file, write_json
 from nearkin.folders import TEMPORARY
 from nearkin.runs.run import Embed, Run, Study
-from nearkin.system import check_ray, connected, file_bar, read_ahead, spread
+from nearkin.system import check_ray, connected, file_bar, prefetch, spread
 from nearkin.train import ranks
 
 ENGINES = ("local", "ray")
@@ -203,7 +203,7 @@ def write_part(work: Work, part: Part, embed: Embed) -> Outcome:
         nothing = np.zeros((1, 3, work.size, work.size), np.uint8)  # the schema, for a part without readable images
         schema = _table(work, Batch(nothing, ["-"], [None], ["-"]), embed(nothing)).schema
         with pq.ParquetWriter(handle, schema) as writer:
-            for batch in read_ahead(part.batches(work.size, skip)):
+            for batch in prefetch(part.batches(work.size, skip)):
                 writer.write_table(_table(work, batch, embed(batch.images)))
                 rows += len(batch.ids)
 

@@ -18,7 +18,7 @@ from nearkin.methods import METHODS, FitContext, Method, create, known_settings
 from nearkin.runs.run import Run, RunConfig, Study
 from nearkin.train import ranks
 from nearkin.train.device import pick_device
-from nearkin.train.tensorboard import need_tensorboard, write_events
+from nearkin.train.record import need_tensorboard, write_events
 
 Say = Callable[[str], None]
 

@@ -19,8 +19,8 @@ from nearkin.runs.readers import clean, number
 
 if TYPE_CHECKING:
     from nearkin.embeddings import Embeddings
-    from nearkin.search.knn_cache import Remembered
-    from nearkin.train.record import Record
+    from nearkin.search.knn_cache import KnnCache
+    from nearkin.train.record import MetricsLog
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # images (N, 3, S, S) -> vectors (N, D)
 _LARGEST = 1024  # pixels; what nearkin.data loads
@@ -131,11 +131,11 @@ class Run(RunFolder):
             raise DataError(f"{self.folder} says that its images have {str(own)[:50]} pixels a side; that cannot be.")
         return own
 
-    def record(self) -> Record:
+    def record(self) -> MetricsLog:
         """The lines that training has logged."""
-        from nearkin.train.record import Record
+        from nearkin.train.record import MetricsLog
 
-        return Record(self.metrics_file)
+        return MetricsLog(self.metrics_file)
 
     def open(self, layer: str | None = None, *, device: str = "auto", compiled: bool = False) -> Embedder:
         """The method with its weights, ready to embed images as large as those that it was trained on.
@@ -179,11 +179,11 @@ class Run(RunFolder):
         return ids.ravel().astype(str), coords
 
     @property
-    def search(self) -> Remembered:
+    def search(self) -> KnnCache:
         """A search whose lists lie in the run's folder: what evaluation or a use has found is not searched again."""
-        from nearkin.search.knn_cache import Remembered
+        from nearkin.search.knn_cache import KnnCache
 
-        return Remembered(self.nearest_folder)
+        return KnnCache(self.nearest_folder)
 
     def finished(self) -> FinishedRun:
         """The run with what its evaluation says. Raises DamagedFile where there is no whole evaluation."""

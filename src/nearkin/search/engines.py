@@ -1,4 +1,4 @@
-"""The commands' --index: a function like :func:`nearkin.search.exact.knn` that searches by an engine, and what it misses."""
+"""Searches by other engines, as the commands' --index names them, and the share of neighbours that they find."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.errors import ConfigError, unknown
-from nearkin.search.exact import Neighbors, Search, check_search, drop_own, exact_distances, knn
+from nearkin.errors import ConfigError, DataError, unknown
+from nearkin.fileio import LEFT_OUT
+from nearkin.search.exact import KnnSearch, Neighbors, check_search, drop_own, exact_distances, knn
 from nearkin.search.faiss_index import FaissIndex
 from nearkin.search.index import VectorIndex
 from nearkin.search.milvus import MilvusIndex
-from nearkin.search.ray_search import OverRay
-from nearkin.search.recall import recall
+from nearkin.search.ray_search import RaySearch
+from nearkin.vectors import sample_rows
 
 _EXACT = ("faiss", "ray")
 # Milvus wants parameters of building and of searching apart; these belong to the search, by its documentation of indexes.
@@ -28,19 +29,32 @@ SAMPLE = 100  # queries that are also searched exactly
 
 
 @dataclass(frozen=True)
-class Searcher:
-    """Attributes:
-    find: the search. engine: as named by the user; "faiss" and "ray" are exact.
-    measured: one entry per set searched in, JSON-able: {"vectors", "metric", "k", "queries", "recall"}.
+class IndexRecall:
+    """What an index of some vectors misses: its recall@k of :func:`recall`, on so many queries."""
+
+    vectors: int
+    metric: str
+    k: int
+    queries: int
+    recall: float
+
+
+@dataclass(frozen=True)
+class SearchEngine:
+    """A search engine that is open.
+
+    Attributes:
+        engine: as named by the user; "faiss" and "ray" are exact. find: the search. measured: one for each set of vectors
+        that was searched.
     """
 
     engine: str
-    find: Search
-    measured: list[dict[str, Any]] = field(default_factory=list)
+    find: KnnSearch = field(metadata=LEFT_OUT)
+    measured: list[IndexRecall] = field(default_factory=list)
 
     @property
     def exact(self) -> bool:
-        """Whether every neighbour is found."""
+        """Whether it finds every neighbour."""
         return self.engine in _EXACT
 
     @property
@@ -51,22 +65,18 @@ class Searcher:
     def lines(self) -> list[str]:
         """What a command prints."""
         return [
-            f"index {self.engine}: recall@{m['k']} {m['recall']:.4f} against exact search, on {m['queries']:,} queries "
-            f"among {m['vectors']:,} vectors ({m['metric']})"
+            f"index {self.engine}: recall@{m.k} {m.recall:.4f} against exact search, on {m.queries:,} queries "
+            f"among {m.vectors:,} vectors ({m.metric})"
             for m in self.measured
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"engine": self.engine, "measured": self.measured}
-
 
 @contextmanager
-def searcher(engine: str = "faiss") -> Iterator[Searcher]:
+def open_engine(engine: str = "faiss") -> Iterator[SearchEngine]:
     """Open an engine for the searches of one command.
 
     Args:
-        engine: "faiss": exact, :func:`nearkin.search.exact.knn` itself. "ray": the same over a Ray cluster, :class:`OverRay`.
+        engine: "faiss": exact, :func:`nearkin.search.exact.knn` itself. "ray": the same over a Ray cluster, :class:`RaySearch`.
             "faiss:KIND": :class:`FaissIndex` of that kind. "milvus": milvus-lite in a temporary file. A path ending with .db: the same, kept. http(s)://HOST:PORT: a
             Milvus server; with a kind and its parameters after blanks ("http://HOST:19530 IVF_FLAT nlist=1024 nprobe=32")
             instead of HNSW. What is kept is found again by the vectors' own digest, so it is built once.
@@ -76,17 +86,17 @@ def searcher(engine: str = "faiss") -> Iterator[Searcher]:
     if not (engine in (*_EXACT, "milvus") or engine.startswith("faiss:") or engine.endswith(".db") or "://" in engine):
         raise unknown("index", engine, ("faiss", "faiss:KIND", "milvus", "ray", "PATH.db", "http://HOST:PORT"))
     if engine == "faiss":
-        yield Searcher(engine, knn)
+        yield SearchEngine(engine, knn)
         return
     with ExitStack() as stack:
         if engine == "ray":
-            yield Searcher(engine, OverRay(stack))
+            yield SearchEngine(engine, RaySearch(stack))
             return
         uri = engine
         if engine == "milvus":
             uri = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nearkin-"))) / "index.db")
         by_index = _ByIndex(uri, stack)
-        yield Searcher(engine, by_index, by_index.measured)
+        yield SearchEngine(engine, by_index, by_index.measured)
 
 
 def with_kind(engine: str) -> tuple[str, dict[str, Any]]:
@@ -113,7 +123,7 @@ class _ByIndex:
     def __init__(self, uri: str, stack: ExitStack) -> None:
         self._uri, self._stack = uri, stack
         self._open: dict[str, VectorIndex] = {}
-        self.measured: list[dict[str, Any]] = []
+        self.measured: list[IndexRecall] = []
 
     def __call__(
         self,
@@ -172,15 +182,37 @@ class _ByIndex:
         metric: str,
         own: NDArray[np.int64] | None,
     ) -> None:
-        pick = np.sort(np.random.default_rng(0).permutation(len(queries))[:SAMPLE])
+        pick = sample_rows(len(queries), SAMPLE)
         exact = knn(queries[pick], base, rows.shape[1], metric=metric, own=None if own is None else own[pick])
         share = recall(queries[pick], base, rows[pick], exact.indices, metric=metric)
-        self.measured.append(
-            {
-                "vectors": len(base),
-                "metric": metric,
-                "k": int(rows.shape[1]),
-                "queries": len(pick),
-                "recall": share,
-            }
+        self.measured.append(IndexRecall(len(base), metric, int(rows.shape[1]), len(pick), share))
+
+
+_TIE, _ZERO = 1e-6, 1e-9  # of the bar, and where the bar is 0
+
+
+def recall(
+    queries: NDArray[np.float32],
+    base: NDArray[np.float32],
+    found: NDArray[np.int64],
+    exact: NDArray[np.int64],
+    *,
+    metric: str = "cosine",
+) -> float:
+    """recall@k: the mean share of the k rows found that are no farther than the k-th exact neighbour, in [0, 1].
+
+    By distance and not by row, so that one of several equally far vectors counts whichever was taken: the (k, eps)-recall
+    of Aumueller et al., "ANN-Benchmarks", Information Systems 2020, with eps 1e-6 for rounding.
+
+    Args:
+        queries: float32 (M, D). base: float32 (N, D). found, exact: int64 (M, k), rows of the base without repeats.
+    Raises:
+        DataError: other shapes.
+    """
+    if found.shape != exact.shape or found.ndim != 2 or len(found) != len(queries) or not found.size:
+        raise DataError(
+            f"recall: found {found.shape} and exact {exact.shape} must be (M, k) for {len(queries)} queries."
         )
+    bar = exact_distances(queries, base, exact, metric).max(axis=1, keepdims=True)
+    near = exact_distances(queries, base, found, metric) <= bar * (1 + _TIE) + _ZERO
+    return float(near.mean())

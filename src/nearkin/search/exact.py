@@ -1,4 +1,4 @@
-"""Exact k nearest (and farthest) neighbours, chunked: computed once and shared by everything that looks at neighbours."""
+"""Exact k nearest and k farthest neighbours, by chunks of queries, and what every other search must return."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.search.pruned_knn import Shortlist, pays
+from nearkin.vectors import check_finite, zero_rows
 
 METRICS = ("cosine", "l2")
 CHUNK = 4096  # queries that faiss gets at a time
+_VECTORS = "neighbours: the vectors"
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ def merged(parts: Sequence[Neighbors], k: int) -> Neighbors:
     return Neighbors(np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1))
 
 
-class Search(Protocol):
-    """What :func:`knn` does; ``nearkin.search.engines`` has others, which may miss some neighbours."""
+class KnnSearch(Protocol):
+    """A function that does what :func:`knn` does. Those of ``nearkin.search.engines`` may miss some neighbours."""
 
     def __call__(
         self,
@@ -104,7 +106,7 @@ class Index:
         return len(self._base)
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Index:
-        """The index of some rows, in their order; what a search returns counts within them."""
+        """The index of some rows, in their order. What its searches return are positions among these rows."""
         out = object.__new__(Index)
         out.metric, out._width, out._centre = self.metric, self._width, self._centre
         out._base = np.ascontiguousarray(self._base[rows])
@@ -113,7 +115,7 @@ class Index:
         return out
 
     def prepare(self, queries: int) -> None:
-        """Compute now what searches of that many queries would compute first."""
+        """Compute now what the first search of that many queries would compute."""
         if self._short is None and pays(queries, *self._base.shape):
             self._short = Shortlist(self._base)
 
@@ -235,7 +237,7 @@ def exact_distances(
         if metric == "cosine":
             u, v = unit_rows(a).astype(np.float64), unit_rows(b).astype(np.float64)
             # |u - v|^2 / 2 equals 1 - cosine for unit vectors without its cancellation.
-            zero = ~u.any() | ~v.any(axis=1)
+            zero = ~u.any() | zero_rows(v)
             distances[j] = np.where(zero, 1.0, np.square(u - v).sum(axis=1) / 2)
         else:
             distances[j] = np.linalg.norm(a.astype(np.float64) - b, axis=1)
@@ -269,13 +271,13 @@ def _check_base(base: NDArray[np.float32], metric: str) -> None:
     if base.ndim != 2:
         raise DataError(f"neighbours: base {base.shape} must be (N, D).")
     _check_numbers(0, len(base), 1, None)
-    _check_finite(base)
+    check_finite(base, _VECTORS)
 
 
 def _check_queries(queries: NDArray[np.float32], width: int) -> None:
     if queries.ndim != 2 or queries.shape[1] != width:
         raise DataError(f"neighbours: queries {queries.shape} must be (M, {width}), as wide as the base.")
-    _check_finite(queries)
+    check_finite(queries, _VECTORS)
 
 
 def _check_numbers(queries: int, n: int, k: int, own: NDArray[np.int64] | None) -> None:
@@ -288,16 +290,11 @@ def _check_numbers(queries: int, n: int, k: int, own: NDArray[np.int64] | None) 
         raise ConfigError(f"k is {k}; with {n} images it must be between 1 and {most}.")
 
 
-def _check_finite(Z: NDArray[np.float32]) -> None:
-    if not np.isfinite(Z).all():
-        raise DataError("neighbours: the vectors hold values that are not finite; the run that made them diverged.")
-
-
 def _directions(Z: NDArray[np.float32]) -> NDArray[np.float32]:
     """Unit rows (N, D + 1): a zero row becomes the unit vector of an axis of its own, orthogonal to all others."""
     out = np.empty((len(Z), Z.shape[1] + 1), dtype=np.float32)
     _fill_unit(out[:, :-1], Z)
-    out[:, -1] = ~out[:, :-1].any(axis=1)
+    out[:, -1] = zero_rows(out[:, :-1])
     return out
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,12 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError
+from nearkin.vectors import check_finite
 
-Metadata = Mapping[str, Sequence[str]]
-Where = Mapping[str, str | Collection[str]]
 _LONGEST = 65_535  # bytes of a Milvus VARCHAR; the same everywhere, so that the engine can be changed later
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_TAKEN = ("id", "embedding")
 
 
 @dataclass(frozen=True)
@@ -24,132 +20,89 @@ class Hits:
     """The k nearest of M queries, nearest first.
 
     Attributes:
-        ids: str (M, k), "" where fewer than k vectors match the filter.
+        ids: str (M, k), "" where fewer than k vectors were found.
         distances: float32 (M, k), infinite there. "l2": true lengths, not squared; "cosine": 1 - cosine, in [0, 2].
     """
 
     ids: NDArray[np.object_]
     distances: NDArray[np.float32]
 
+    @classmethod
+    def none(cls, m: int, k: int) -> Hits:
+        """Hits (m, k) of nothing, to be filled."""
+        ids: NDArray[Any] = np.full((m, k), "", dtype=object)
+        return cls(ids, np.full((m, k), np.inf, dtype=np.float32))
+
 
 class VectorIndex(Protocol):
-    """Vectors by id, with text columns beside them. Errors of the engine become DataError."""
+    """Vectors by id. Errors of the engine become DataError."""
 
     metric: str
 
     def __len__(self) -> int:
         """Number of vectors."""
 
-    def build(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
+    def build(self, ids: Sequence[str], Z: NDArray[np.float32]) -> None:
         """Replace everything by the vectors Z (N, D), N >= 1.
 
         Args:
-            ids: N different texts, not empty. metadata: column name -> N texts; the columns are fixed by this.
+            ids: N different texts, not empty.
         Raises:
             DataError: numbers that differ, repeated or unusable ids, values that are not finite.
-            ConfigError: a column name that is no identifier.
         """
 
-    def upsert(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
+    def upsert(self, ids: Sequence[str], Z: NDArray[np.float32]) -> None:
         """Replace the vectors that have these ids, add the others. Arguments and errors as in :meth:`build`.
 
         Raises:
-            ConfigError: other columns than the index has. DataError: another width D.
+            DataError: another width D.
         """
 
-    def delete(self, ids: Sequence[str]) -> None:
-        """Remove vectors. Ids that are not there are ignored."""
-
-    def search(self, queries: NDArray[np.float32], k: int, where: Where | None = None) -> Hits:
+    def search(self, queries: NDArray[np.float32], k: int) -> Hits:
         """The k nearest of each query (M, D).
 
-        Args:
-            where: column -> text or texts: only vectors whose columns all have one of these values.
         Raises:
-            ConfigError: k below 1, unknown column. DataError: another width, values that are not finite, empty index.
+            ConfigError: k below 1. DataError: another width, values that are not finite, empty index.
         """
 
-    def save(self) -> None:
-        """Make everything durable where the index was opened."""
-
     def close(self) -> None:
-        """Let go of files and connections; what was saved stays."""
+        """Let go of files and connections."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Checked input: N ids, Z float32 (N, D) contiguous, columns of N texts."""
-
-    ids: list[str]
-    Z: NDArray[np.float32]
-    columns: dict[str, list[str]]
-
-
-def check_rows(ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None) -> Rows:
-    """Refuse what no engine could store faithfully. Raises DataError and ConfigError."""
+def checked_rows(ids: Sequence[str], Z: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float32]]:
+    """N ids and vectors float32 (N, D), contiguous. Raises DataError for what no engine could store faithfully."""
     names = [str(name) for name in ids]
-    columns = {name: [str(value) for value in values] for name, values in (metadata or {}).items()}
-    if Z.ndim != 2 or not Z.size or len(Z) != len(names) or any(len(values) != len(Z) for values in columns.values()):
-        raise DataError(
-            f"index: vectors {Z.shape} need as many ids and metadata values; there are {len(names)} ids"
-            + "".join(f", {len(values)} of '{name}'" for name, values in columns.items())
-            + "."
-        )
+    if Z.ndim != 2 or not Z.size or len(Z) != len(names):
+        raise DataError(f"index: vectors {Z.shape} need as many ids; there are {len(names)} ids.")
     if len(set(names)) < len(names):
         seen: set[str] = set()
         twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise DataError(f"index: id {twice!r} stands there twice; ids must be different.")
-    if not np.isfinite(Z).all():
-        raise DataError("index: the vectors hold values that are not finite; leave those rows out.")
-    for name in columns:
-        if not _NAME.fullmatch(name) or name in _TAKEN:
-            raise ConfigError(
-                f"index: '{name}' cannot name a column; use up to 100 letters, digits and _, not {' or '.join(_TAKEN)}."
-            )
-    for kind, values in (("id", names), *columns.items()):
-        _check_texts(kind, values)
+    check_finite(Z, "index: the vectors", "leave those rows out")
+    for name in names:
+        try:
+            size = len(name.encode("utf-8"))
+        except UnicodeEncodeError as error:
+            raise DataError(f"index: id {name!r} is not Unicode; rename the file.") from error
+        if size > _LONGEST:
+            raise DataError(f"index: id {name[:40]!r}... has {size} bytes; at most {_LONGEST} can be stored.")
     if "" in names:
         raise DataError("index: an id is empty; every vector needs one.")
-    return Rows(names, np.ascontiguousarray(Z, dtype=np.float32), columns)
+    return names, np.ascontiguousarray(Z, dtype=np.float32)
 
 
-def _check_texts(kind: str, values: Iterable[str]) -> None:
-    for value in values:
-        try:
-            size = len(value.encode("utf-8"))
-        except UnicodeEncodeError as error:
-            raise DataError(f"index: {kind} {value!r} is not Unicode; rename the file.") from error
-        if size > _LONGEST:
-            raise DataError(f"index: {kind} {value[:40]!r}... has {size} bytes; at most {_LONGEST} can be stored.")
+def check_width(Z: NDArray[np.float32], width: int) -> None:
+    """Raises DataError where vectors to be added are not as wide as those of the index."""
+    if Z.shape[1] != width:
+        raise DataError(f"index: the new vectors have {Z.shape[1]} dimensions, the others {width}.")
 
 
-def check_same_columns(given: Iterable[str], columns: Iterable[str]) -> None:
-    """Raises ConfigError when an upsert brings other columns than the index has."""
-    if set(given) != set(columns):
-        raise ConfigError(
-            f"index: it has the columns {sorted(columns) or 'none'}, the new vectors have {sorted(given) or 'none'}."
-        )
-
-
-def check_query(queries: NDArray[np.float32], k: int, where: Where | None, width: int, columns: Iterable[str]) -> None:
-    """Raises ConfigError for k or a column, DataError for vectors that do not fit."""
+def check_query(queries: NDArray[np.float32], k: int, width: int) -> None:
+    """Raises ConfigError for k, DataError for vectors that do not fit, or where nothing can be found (width 0)."""
+    if not width:
+        raise DataError("index: it is empty; build it first.")
     if k < 1:
         raise ConfigError(f"index: k is {k}; at least one neighbour must be asked for.")
     if queries.ndim != 2 or queries.shape[1] != width:
         raise DataError(f"index: queries {queries.shape} must be (M, {width}), as the vectors in the index.")
-    if not np.isfinite(queries).all():
-        raise DataError("index: the queries hold values that are not finite.")
-    for name in where or {}:
-        if name not in columns:
-            raise ConfigError(f"index: no column '{name}' to filter by; there are: {', '.join(columns) or 'none'}.")
-
-
-def wanted(where: Where | None) -> dict[str, list[str]]:
-    """A filter with lists of texts."""
-    return {name: [given] if isinstance(given, str) else sorted(given) for name, given in (where or {}).items()}
-
-
-def no_hits(m: int, k: int) -> Hits:
-    """Hits (m, k) of nothing, to be filled."""
-    ids: NDArray[Any] = np.full((m, k), "", dtype=object)
-    return Hits(ids, np.full((m, k), np.inf, dtype=np.float32))
+    check_finite(queries, "index: the queries", "leave those rows out")

@@ -1,4 +1,4 @@
-"""A search that keeps its lists in a folder, so that parts of a study that ask for the same neighbours find them once."""
+"""A search that keeps its lists in a folder: parts of a study that need the same neighbours search for them once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NEAREST = "nearest"  # the folder in a run's
 _VERSION = 1
 
 
-class Remembered:
-    """:func:`nearkin.search.exact.knn` with a memory: a file per pair of queries and base, named by what it was made of.
+class KnnCache:
+    """:func:`nearkin.search.exact.knn` with a cache on disk: one file for each pair of queries and base.
 
-    The name is a digest of the vectors themselves, of the metric and of whether queries drop themselves; so nothing is
-    ever out of date, and a file that cannot be read is made anew.
+    A file's name is a digest of the vectors themselves, of the metric and of whether queries drop themselves. So no file is
+    ever out of date. A file that cannot be read is made anew.
 
     Args:
-        folder: where the files are; made when the first one is written.
+        folder: of the files; it is made when the first one is written.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,8 +1,6 @@
 """Milvus as the engine: a collection in a milvus-lite file or in a cluster, by the same pymilvus client.
 
-What users wrote (ids, metadata) never becomes part of an expression: every text goes through :func:`literal`. pymilvus's own
-``ids=`` is not used, since it puts ids between quotes as they are, and its ``filter_params`` not, since milvus-lite (3.2)
-ignores them.
+Ids are only stored and returned: nothing that a user wrote becomes part of a filter expression.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,41 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError, unknown
-from nearkin.search.index import (
-    Hits,
-    Metadata,
-    Rows,
-    Where,
-    check_query,
-    check_rows,
-    check_same_columns,
-    no_hits,
-    wanted,
-)
+from nearkin.search.index import Hits, check_query, check_width, checked_rows
 
 TOKEN = "MILVUS_TOKEN"
 _METRICS = {"cosine": "COSINE", "l2": "L2"}
 _BYTES = 8 << 20  # of vectors per call; a server takes messages of up to 64 MiB
-_PER_CALL = 1000  # rows, queries or ids per call
+_PER_CALL = 1000  # rows or queries per call
 _ANSWERS = 200_000  # neighbours per call; a server sends at most 100 MB, ids included
 _MOST = 16_384  # neighbours that Milvus returns at most
 _WAIT = 10.0  # seconds until a server that does not answer is given up
 _CALL = 300.0  # seconds for one call, retries included, that moves data; building an index may take hours
-_PREFIX = "m_"  # of metadata fields: no word of the expression language begins so
-_TEXT = {"max_length": 65_535}
 _open_files: Counter[str] = Counter()
-
-
-def literal(text: str) -> str:
-    """A text as string literal of Milvus's expression language, whatever stands in it."""
-    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
-        text = text.replace(plain, escaped)
-    return f'"{text}"'
-
-
-def within(field: str, values: Iterable[str]) -> str:
-    """The expression "field is one of these texts"."""
-    return f"{field} in [{', '.join(map(literal, values))}]"
 
 
 class MilvusIndex:
@@ -91,7 +65,7 @@ class MilvusIndex:
         hnsw = {"M": 32, "efConstruction": 200} if kind == "HNSW" else {}
         self._build = dict(hnsw if build_params is None else build_params)
         self._search = None if search_params is None else dict(search_params)
-        self._width, self._columns = 0, list[str]()
+        self._width = 0
         self._local = is_file(uri)
         self._client = _connect(uri)
         if self._local:
@@ -107,46 +81,33 @@ class MilvusIndex:
             found = self._client.query(self._name, filter="", output_fields=["count(*)"], timeout=_CALL)
             return int(found[0]["count(*)"])
 
-    def build(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
+    def build(self, ids: Sequence[str], Z: NDArray[np.float32]) -> None:
         """See :class:`nearkin.search.index.VectorIndex`."""
-        rows = check_rows(ids, Z, metadata)
+        names, vectors = checked_rows(ids, Z)
         with _told(self._uri):
             if self._client.has_collection(self._name):
                 self._client.drop_collection(self._name)
-            self._create(rows)
-            self._write(rows)
+            self._create(vectors.shape[1])
+            self._write(names, vectors)
             self._ready()
 
-    def upsert(self, ids: Sequence[str], Z: NDArray[np.float32], metadata: Metadata | None = None) -> None:
+    def upsert(self, ids: Sequence[str], Z: NDArray[np.float32]) -> None:
         """See :class:`nearkin.search.index.VectorIndex`."""
-        rows = check_rows(ids, Z, metadata)
         if not self._width:
-            return self.build(ids, Z, metadata)
-        check_same_columns(rows.columns, self._columns)
-        if rows.Z.shape[1] != self._width:
-            raise DataError(f"index: the new vectors have {rows.Z.shape[1]} dimensions, the others {self._width}.")
+            return self.build(ids, Z)
+        names, vectors = checked_rows(ids, Z)
+        check_width(vectors, self._width)
         with _told(self._uri):
-            self._write(rows)
+            self._write(names, vectors)
             if self._local:  # milvus-lite holds queries x vectors x D numbers for rows that are not flushed
                 self._client.flush(self._name)
 
-    def delete(self, ids: Sequence[str]) -> None:
-        """See :class:`nearkin.search.index.VectorIndex`."""
-        names = [str(name) for name in ids]
-        with _told(self._uri):
-            for start in range(0, len(names) if self._width else 0, _PER_CALL):
-                condition = within("id", names[start : start + _PER_CALL])
-                self._client.delete(self._name, filter=condition, timeout=_CALL)
-
-    def search(self, queries: NDArray[np.float32], k: int, where: Where | None = None) -> Hits:
+    def search(self, queries: NDArray[np.float32], k: int) -> Hits:
         """See :class:`nearkin.search.index.VectorIndex`. At most 16,384 neighbours: ConfigError."""
-        if not self._width:
-            raise DataError("index: it is empty; build it first.")
-        check_query(queries, k, where, self._width, self._columns)
+        check_query(queries, k, self._width)
         if k > _MOST:
             raise ConfigError(f"index: k is {k}; Milvus returns at most {_MOST} neighbours.")
-        hits = no_hits(len(queries), k)
-        condition = " and ".join(within(_PREFIX + name, values) for name, values in wanted(where).items())
+        hits = Hits.none(len(queries), k)
         own = {"ef": max(128, 2 * k)} if self._kind == "HNSW" else {}
         params = {"metric_type": _METRICS[self.metric], "params": own if self._search is None else self._search}
         asked = np.ascontiguousarray(queries, dtype=np.float32)
@@ -156,7 +117,6 @@ class MilvusIndex:
                 answers = self._client.search(
                     self._name,
                     asked[start : start + step],
-                    filter=condition,
                     limit=k,
                     search_params=params,
                     timeout=_CALL,
@@ -165,12 +125,6 @@ class MilvusIndex:
                 hits.ids[row, : len(answer)] = [hit["id"] for hit in answer]
                 hits.distances[row, : len(answer)] = [hit["distance"] for hit in answer]
         return Hits(hits.ids, self._true(hits.distances))
-
-    def save(self) -> None:
-        """Make what was written durable: Milvus's flush."""
-        if self._width:
-            with _told(self._uri):
-                self._client.flush(self._name)
 
     def close(self) -> None:
         """Close the connection; the last one of a file also ends the engine in this process and its lock."""
@@ -189,26 +143,20 @@ class MilvusIndex:
         true = np.sqrt(np.maximum(found, 0)) if self.metric == "l2" else np.clip(1 - found, 0, 2)
         return np.where(missing, np.inf, true).astype(np.float32)
 
-    def _create(self, rows: Rows) -> None:
+    def _create(self, width: int) -> None:
         from pymilvus import DataType
 
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.VARCHAR, is_primary=True, **_TEXT)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=rows.Z.shape[1])
-        for name in rows.columns:
-            schema.add_field(_PREFIX + name, DataType.VARCHAR, **_TEXT)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=65_535)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
         self._client.create_collection(self._name, schema=schema, consistency_level="Strong")
-        self._width, self._columns = rows.Z.shape[1], list(rows.columns)
+        self._width = width
 
-    def _write(self, rows: Rows) -> None:
+    def _write(self, ids: list[str], Z: NDArray[np.float32]) -> None:
         step = min(_PER_CALL, max(1, _BYTES // (4 * self._width)))
-        for start in range(0, len(rows.ids), step):
+        for start in range(0, len(ids), step):
             part = slice(start, start + step)
-            texts = [rows.ids[part], *(values[part] for values in rows.columns.values())]
-            names = ["id", *(_PREFIX + name for name in rows.columns)]
-            records = [dict(zip(names, values, strict=True)) for values in zip(*texts, strict=True)]
-            for record, vector in zip(records, rows.Z[part], strict=True):
-                record["vector"] = vector
+            records = [{"id": name, "vector": vector} for name, vector in zip(ids[part], Z[part], strict=True)]
             self._client.upsert(self._name, records, timeout=_CALL)
 
     def _ready(self) -> None:
@@ -223,7 +171,7 @@ class MilvusIndex:
         self._client.load_collection(self._name)
 
     def _read(self) -> None:
-        """Width and columns of the collection that is there, which is made ready (a build may have been cut off)."""
+        """Width of the collection that is there, which is made ready (a build may have been cut off)."""
         fields = {field["name"]: field for field in self._client.describe_collection(self._name)["fields"]}
         if not {"id", "vector"} <= set(fields):
             raise ConfigError(
@@ -235,7 +183,6 @@ class MilvusIndex:
         if known != _METRICS[self.metric]:
             raise ConfigError(f"index {self._uri}: '{self._name}' is an index by {known}, not by {self.metric}.")
         self._width = int(fields["vector"]["params"]["dim"])
-        self._columns = [name.removeprefix(_PREFIX) for name in fields if name.startswith(_PREFIX)]
 
 
 def is_file(uri: str) -> bool:

@@ -16,6 +16,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from nearkin.vectors import sample_rows
+
 LEAST_WORK = 2e10  # queries x base x dimensions below which a plain search takes a fraction of a second
 _LEAST_DIMENSIONS, _LEAST_QUERIES = 96, 1000
 _WIDTHS = (32, 64, 128, 256, 384)
@@ -57,7 +59,7 @@ class Shortlist:
     def plan(self, queries: NDArray[np.float32], k: int) -> Plan | None:
         """What is cheapest for such queries (M, D), judged by a few of them; None where a plain search is."""
         n, d = self._base.shape
-        few = queries[np.random.default_rng(0).permutation(len(queries))[: max(16, min(_PILOT, 2**24 // n))]]
+        few = queries[sample_rows(len(queries), max(16, min(_PILOT, 2**24 // n)), shuffled=True)]
         found, _ = faiss.knn(few, self._base, k)
         coordinates, rest = self._split(few, self._basis.shape[1])
         others, squares = self._beyond(coordinates, rest), _squares(coordinates, rest)
@@ -133,7 +135,7 @@ def principal_axes(Z: NDArray[np.float32]) -> NDArray[np.float32]:
     """Orthonormal columns (D, m), the directions in which a sample of centred rows (N, D) varies most first."""
     from sklearn.utils.extmath import randomized_svd
 
-    sample = Z[np.sort(np.random.default_rng(0).permutation(len(Z))[:_SAMPLE])]
+    sample = Z[sample_rows(len(Z), _SAMPLE)]
     most = max(1, min(*sample.shape, max(w for w in _WIDTHS if w <= max(_WIDTHS[0], Z.shape[1] // 3))))
     axes = randomized_svd(sample, most, n_iter=2, random_state=0)[2]
     # Orthonormal to rounding also where the sample spans fewer directions than asked for.

@@ -21,14 +21,14 @@ QUERIES = CHUNK  # of a task: what knn gives to faiss at a time, so that both co
 
 @dataclass(frozen=True)
 class _Held:
-    """What lies in every node's shared memory: the vectors prepared, the queries (None: the vectors' own rows), their rows."""
+    """What lies in every node's shared memory: the prepared vectors, the queries (None: the vectors' own rows), their rows."""
 
     index: Index
     queries: NDArray[np.float32] | None
     own: NDArray[np.int64] | None
 
 
-class OverRay:
+class RaySearch:
     """:func:`nearkin.search.exact.knn` with its queries shared out among the workers of a cluster.
 
     A search of fewer queries than one task holds is done in this process.

@@ -19,7 +19,7 @@ from nearkin.evaluate.health import health
 from nearkin.evaluate.knn import knn_probe
 from nearkin.evaluate.linear import linear_probe, linear_sgd
 from nearkin.maps.maps import Map, draw_maps
-from nearkin.search.exact import Search, knn
+from nearkin.search.exact import KnnSearch, knn
 from nearkin.vectors import sample_rows
 
 MAP_IMAGES = 10_000
@@ -53,7 +53,7 @@ def evaluate(
     maps: bool = True,
     max_map_images: int = MAP_IMAGES,
     on_step: Callable[[str], None] = lambda step: None,
-    find: Search = knn,
+    find: KnnSearch = knn,
 ) -> tuple[LayerEvaluation, DrawnMaps | None]:
     """Evaluate one layer's embeddings, which hold the splits train, val and test.
 

@@ -19,7 +19,7 @@ from nearkin.study.answers import answers, collapse, convergence, verdict
 from nearkin.study.answers.common import pick
 from nearkin.study.presets import GROUPS
 from nearkin.system import available_cores
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 
 _SCORES = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")
 _PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "faiss-cpu", "openTSNE", "numpy", "pyarrow")
@@ -77,7 +77,7 @@ def _run(folder: Path) -> dict[str, Any]:
     evaluation = read_object(folder / "evaluation.json", method=str, seed=int, layers=dict)
     config = read_object(folder / "config.json", settings=dict)
     info = method_info(evaluation["method"])
-    record = Record(folder / "metrics.jsonl")
+    record = MetricsLog(folder / "metrics.jsonl")
     epochs = record.read(kind="epoch", split="val")
     steps = len(record.read(kind="step"))
     train = record.read(kind="epoch", split="train")

@@ -25,7 +25,7 @@ from nearkin.methods import (
 from nearkin.runs.embed import embed_splits
 from nearkin.runs.fit import Say, fit_in_folder, method_settings
 from nearkin.runs.run import Run, RunConfig, Study
-from nearkin.search.exact import Search, knn
+from nearkin.search.exact import KnnSearch, knn
 from nearkin.study.protocol import evaluate
 from nearkin.study.results import collect
 from nearkin.study.thumbnails import write_thumbnails
@@ -34,7 +34,7 @@ from nearkin.system import return_memory
 from nearkin.train.device import pick_device
 from nearkin.train.loop import check_batch
 from nearkin.train.ranks import launched
-from nearkin.train.tensorboard import need_tensorboard, write_events
+from nearkin.train.record import need_tensorboard, write_events
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _run(name: str, settings: dict[str, Any], context: FitContext, say: Say) -> 
         say(f"  evaluating layer {layer}")
         primary = layer == method.primary_layer
         # The uses ask for neighbours in that layer again.
-        search: Search = run.search if primary else knn
+        search: KnnSearch = run.search if primary else knn
         layers[layer], drawn = evaluate(
             embedded[layer], seed=seed, maps=primary, on_step=lambda step: return_memory(), find=search
         )

@@ -9,16 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearkin.system import read_ahead
+from nearkin.system import prefetch
 
 _UPLOAD = 16_384  # images
 
 
 class Batches:
-    """uint8 batches (B, 3, H, W) on a device, by index; the whole set moves to a GPU once if it fits in half its memory.
+    """uint8 batches (B, 3, H, W) on a device, by index. The whole set moves to a GPU once if it fits in half its memory.
 
     Args:
-        images: uint8 (N, 3, H, W), or what stands in for it and reads rows from disk.
+        images: uint8 (N, 3, H, W), or an object that reads such rows from disk.
     """
 
     def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
@@ -37,7 +37,7 @@ class Batches:
         return torch.from_numpy(self._images[index]).to(self._device)
 
     def in_turn(self, indexes: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
-        """One batch per index, in order; from disk the next one is read in a thread while the present one is used."""
+        """One batch per index, in order. From disk, a thread reads the next one while the present one is used."""
         made = (self(index) for index in indexes)
         in_memory = isinstance(self._images, np.ndarray) and not isinstance(self._images, np.memmap)
-        return made if in_memory or self._resident is not None else read_ahead(made)
+        return made if in_memory or self._resident is not None else prefetch(made)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,15 +18,13 @@ from nearkin.errors import ConfigError, TrainingError, reading
 from nearkin.folders import CHECKPOINT, METRICS, SNAPSHOTS, WEIGHTS
 from nearkin.train import ranks
 from nearkin.train.batches import Batches
-from nearkin.train.batchnorm import globalise
 from nearkin.train.checkpoint import load_tensors, optimizer_tensors, restore_optimizers, save_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import compile_net
 from nearkin.train.optim import set_lr
-from nearkin.train.progress import step_bar
-from nearkin.train.record import Record, Unwritten
+from nearkin.train.ranks import globalise
+from nearkin.train.record import MetricsLog, UnwrittenLog, event_files
 from nearkin.train.seeding import epoch_order, generator
-from nearkin.train.tensorboard import event_files
 
 ADVICE = "Try a lower lr, a longer warm-up, or precision fp32."
 
@@ -50,10 +49,10 @@ class Trainable(Protocol):
         """Called after each optimiser step (moving averages and the like)."""
 
 
-class _Log:
-    """Buffers per-step scalars on the device; one synchronisation per flush instead of one per step."""
+class _StepBuffer:
+    """Buffers per-step scalars on the device: one synchronisation per flush instead of one per step."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: MetricsLog) -> None:
         self.record = record
         self.pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
 
@@ -92,7 +91,7 @@ def check_batch(batch_size: int, n: int) -> None:
 
 
 def _check_weights(net: nn.Module, step: int, run_dir: Path) -> None:
-    """A finite loss does not vouch for the weights after its update, and a checkpoint of those would be no good one."""
+    """Raise TrainingError where weights are not finite. A finite loss says nothing about the weights after its update."""
     values = [t for t in net.state_dict().values() if t.is_floating_point()]
     if values and not torch.stack([t.isfinite().all() for t in values]).all():
         raise _diverged("weights", step, run_dir)
@@ -122,7 +121,7 @@ def train(
         images: uint8 (N, 3, H, W); may be a memory map. No labels.
         on_eval: called as on_eval(epoch, seconds) with the net in eval mode after every ``eval_every`` epochs;
             ``seconds`` is the training time so far, evaluation excluded.
-        tensorboard: also write event files (:mod:`nearkin.train.tensorboard`); needs the package.
+        tensorboard: also write event files (:mod:`nearkin.train.record`); needs the package.
     Raises:
         ConfigError: batch larger than the set. TrainingError: non-finite loss. OutputError: disk.
     """
@@ -139,12 +138,12 @@ def train(
     optimizers = trainable.optimizers()
     parameters = [p for p in trainable.net.parameters() if p.requires_grad]
     batches = Batches(images, device)
-    record = (Record if lead else Unwritten)(run_dir / METRICS)
+    record = (MetricsLog if lead else UnwrittenLog)(run_dir / METRICS)
     per_epoch = n // config.batch_size
     total = config.epochs * per_epoch
     step, seconds = _resume(trainable.net, optimizers, record, run_dir)
     snapshots = _snapshot_epochs(config)
-    log = _Log(record)
+    log = _StepBuffer(record)
     trainable.net.train()
     started = time.monotonic()
 
@@ -216,7 +215,7 @@ def train(
 
 
 def trained(run_dir: Path) -> bool:
-    """Whether training is over: the weights are there. A checkpoint that a kill left beside them is deleted."""
+    """Whether training is over, that is, the weights are there. Deletes a checkpoint that a kill left beside them."""
     over = (run_dir / WEIGHTS).exists()
     if over:
         (run_dir / CHECKPOINT).unlink(missing_ok=True)
@@ -224,7 +223,7 @@ def trained(run_dir: Path) -> bool:
 
 
 def _resume(
-    net: nn.Module, optimizers: list[torch.optim.Optimizer], record: Record, run_dir: Path
+    net: nn.Module, optimizers: list[torch.optim.Optimizer], record: MetricsLog, run_dir: Path
 ) -> tuple[int, float]:
     """Restore the checkpoint, if any; return (step, seconds)."""
     path = run_dir / CHECKPOINT
@@ -247,7 +246,7 @@ def _snapshot_epochs(config: TrainConfig) -> set[int]:
 
 def _end_of_epoch(
     trainable: Trainable,
-    record: Record,
+    record: MetricsLog,
     run_dir: Path,
     epoch: int,
     config: TrainConfig,
@@ -272,3 +271,42 @@ def _end_of_epoch(
         trainable.net.eval()
         on_eval(epoch, seconds)
         trainable.net.train()
+
+
+@contextmanager
+def step_bar(
+    title: str, total: int, start: int, *, images: int, enabled: bool = True
+) -> Iterator[Callable[[int, float], None]]:
+    """Yield ``update(step, loss)``; ``images`` are those of one step. Draws on stderr; silent when not ``enabled``."""
+    if not enabled:
+        yield lambda step, loss: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[rate]} images/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(title, total=total, completed=start, loss="-", rate="-")
+
+        def update(step: int, loss: float) -> None:
+            speed = bars.tasks[task].speed
+            rate = "-" if speed is None else f"{speed * images:.0f}"
+            bars.update(task, completed=step, loss=f"{loss:.3f}", rate=rate)
+
+        yield update

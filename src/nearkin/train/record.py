@@ -1,16 +1,21 @@
-"""The record of a run: metrics.jsonl, one JSON object per line, rewound exactly on resume."""
+"""The record of a run: metrics.jsonl, one JSON object per line, rewound exactly on resume, and its copy for TensorBoard."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from nearkin.errors import DataError, OutputError, reading
+from nearkin.errors import ConfigError, DataError, OutputError, reading
+from nearkin.folders import METRICS
 
 
-class Record:
+class MetricsLog:
     """Append-only metrics of one run.
 
     ``position`` (bytes) goes into each checkpoint; ``rewind`` cuts off what was logged after it, so that an
@@ -73,7 +78,7 @@ def _whole_lines(path: Path) -> int:
     return path.read_bytes().rfind(b"\n") + 1
 
 
-class Unwritten(Record):
+class UnwrittenLog(MetricsLog):
     """The record on ranks other than 0: the file is rank 0's, nothing is written."""
 
     def append(self, *lines: dict[str, Any]) -> None:
@@ -81,3 +86,91 @@ class Unwritten(Record):
 
     def rewind(self, position: int) -> None:
         """Do nothing."""
+
+
+_SUFFIX = ".nearkin"  # ours among event files: only these are replaced
+_AXES = ("kind", "step", "epoch", "split", "seconds")
+_FLUSH_SECONDS = 5
+
+
+def need_tensorboard() -> None:
+    """Raises ConfigError when the package is missing."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("TensorBoard's event files need the package: pip install 'nearkin[tensorboard]'.")
+
+
+class _EventWriter:
+    """Reads metrics.jsonl on from where it was and writes its numbers as scalars, all on the axis of optimiser steps."""
+
+    def __init__(self, run_dir: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        for old in run_dir.glob(f"events.out.tfevents.*{_SUFFIX}"):
+            old.unlink()
+        self.metrics = run_dir / METRICS
+        self.out = SummaryWriter(str(run_dir), filename_suffix=_SUFFIX, flush_secs=_FLUSH_SECONDS)
+        self.position, self.step, self.seconds, self.started = 0, 0, 0.0, time.time()
+        self.steps: dict[Any, int] = {}  # of each epoch's end
+
+    def follow(self) -> None:
+        if not self.metrics.exists():
+            return
+        with open(self.metrics, "rb") as file:
+            file.seek(self.position)
+            for raw in file:
+                self._write(json.loads(raw))
+            self.position = file.tell()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        kind = line["kind"]
+        if kind not in ("step", "epoch", "test"):
+            return
+        self.step = line.get("step", self.step)
+        self.seconds = line.get("seconds", self.seconds)
+        if kind == "epoch":
+            self.steps[line["epoch"]] = self.step
+        step = self.steps.get(line["epoch"], self.step) if kind == "test" else self.step
+        for name, value in line.items():
+            if name not in _AXES and isinstance(value, int | float):
+                tag = f"{line.get('split', kind)}/{name}"
+                # Training time, so that the axis "relative" is right for what was written again.
+                self.out.add_scalar(tag, value, step, walltime=self.started + self.seconds)
+
+
+@contextmanager
+def event_files(run_dir: Path, *, enabled: bool = True) -> Iterator[Callable[[], None]]:
+    """TensorBoard's event files of a run: a copy of metrics.jsonl, beside it, made anew at every start.
+
+    Yield ``follow()``, which writes what metrics.jsonl has got since; at the end it is called once more. There is one file
+    per run and start, so that a killed and continued run shows the steps that it kept and no others.
+
+    Tags are KIND/NAME: step/loss, step/lr, train/loss, val/knn, test/loss. Does nothing when not ``enabled``.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    if not enabled:
+        yield lambda: None
+        return
+    writer = _guarded(run_dir, lambda: _EventWriter(run_dir))
+    try:
+        yield lambda: _guarded(run_dir, writer.follow)
+    finally:
+        _guarded(run_dir, writer.follow)
+        _guarded(run_dir, writer.out.close)
+
+
+def write_events(folder: Path) -> None:
+    """Event files of a run that is there already, and of the runs inside it. Raises OutputError: the disk refuses."""
+    for path in sorted(folder.rglob(METRICS)):
+        with event_files(path.parent):
+            pass
+
+
+def _guarded(run_dir: Path, act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write event files to {run_dir}: {error.strerror or error}. Free some space, or leave TensorBoard out."
+        ) from error

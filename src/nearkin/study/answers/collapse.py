@@ -7,7 +7,7 @@ from typing import Any
 
 from nearkin.folders import StudyFolder
 from nearkin.study.answers.common import pick
-from nearkin.train.record import Record
+from nearkin.train.record import MetricsLog
 
 
 def collapse(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def convergence(folder: Path, runs: list[dict[str, Any]]) -> dict[str, Any] | No
         run = next((r for r in runs if r["method"] == method), None)
         if run is None:
             return None
-        lines = Record(StudyFolder(folder).run(run["id"]).metrics_file).read(kind="epoch", split="train")
+        lines = MetricsLog(StudyFolder(folder).run(run["id"]).metrics_file).read(kind="epoch", split="train")
         losses = [line["loss"] for line in lines]
         if len(losses) < 3 or losses[0] <= losses[-1]:
             return None

@@ -23,16 +23,11 @@ def sample_blur(
     return (u[0] * (sigma[1] - sigma[0]) + sigma[0]).masked_fill_(u[1] >= p, 0.0)
 
 
-def apply_blur(images: Tensor, sigma: Tensor, *, kernel: int = 3) -> Tensor:
-    """Blur images (B, 3, H, W), floating, with ``sigma`` float (B,) >= 0 pixels; 0 leaves an image as it is.
-
-    ``kernel`` is the odd width of the filter, with kernel // 2 < min(H, W).
-    """
-    return blur_(images.to(torch.float32, copy=True), sigma, kernel=kernel).to(images.dtype)
-
-
 def blur_(images: Tensor, sigma: Tensor, *, kernel: int = 3) -> Tensor:
-    """``apply_blur`` in place on float32. On CPU only the images with sigma > 0 are touched."""
+    """Blur float32 images (B, 3, H, W) in place, with ``sigma`` float (B,) >= 0 pixels; 0 leaves an image as it is.
+
+    ``kernel`` is the odd width of the filter, with kernel // 2 < min(H, W). On CPU only the images with sigma > 0 are touched.
+    """
     if indexes(images):
         index = (sigma > 0).nonzero().squeeze(1)
         if len(index):

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import kstest
 from torchvision.transforms.v2 import functional as tv
 
-from nearkin.augment import filters
+from nearkin.augment import blur
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -17,9 +17,9 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("kernel, shape", [(3, (32, 32)), (5, (9, 14)), (9, (14, 9)), (1, (6, 6))])
 def test_blur_equals_torchvision(kernel: int, shape: tuple[int, int]) -> None:
     images = torch.rand(16, 3, *shape, generator=generator())
-    sigma = filters.sample_blur(16, generator(1), p=0.6, sigma=(0.1, 2.0))
+    sigma = blur.sample_blur(16, generator(1), p=0.6, sigma=(0.1, 2.0))
     assert 0 < int((sigma > 0).sum()) < 16
-    ours = filters.apply_blur(images, sigma, kernel=kernel)
+    ours = blur.blur_(images.clone(), sigma, kernel=kernel)
     for k in range(16):
         value = sigma[k].item()
         expected = tv.gaussian_blur(images[k], [kernel, kernel], [value, value]) if value > 0 else images[k]
@@ -27,13 +27,13 @@ def test_blur_equals_torchvision(kernel: int, shape: tuple[int, int]) -> None:
 
 
 def test_zero_sigma_is_exactly_the_identity() -> None:
-    taps = filters.gaussian_taps(torch.zeros(2), 5)
+    taps = blur.gaussian_taps(torch.zeros(2), 5)
     assert torch.equal(taps, torch.tensor([[0.0, 0, 1, 0, 0]]).expand(2, 5))
 
 
 def test_sigma_is_uniform_with_probability_p() -> None:
-    sigma = filters.sample_blur(10000, generator(2), p=0.5, sigma=(0.1, 2.0))
+    sigma = blur.sample_blur(10000, generator(2), p=0.5, sigma=(0.1, 2.0))
     drawn = sigma[sigma > 0]
     assert len(drawn) / 10000 == pytest.approx(0.5, abs=0.02)
     assert kstest((drawn.numpy() - 0.1) / 1.9, "uniform").pvalue > 1e-3
-    assert not filters.sample_blur(100, generator(), p=0.0).any()
+    assert not blur.sample_blur(100, generator(), p=0.0).any()

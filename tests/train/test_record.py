@@ -1,4 +1,4 @@
-"""TensorBoard reads from the event files what metrics.jsonl says, after kills too."""
+"""The log of metrics is rewound exactly; TensorBoard reads from the event files what it says, after kills too."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from nearkin.errors import ConfigError, OutputError
-from nearkin.train.tensorboard import event_files, need_tensorboard, write_events
+from nearkin.errors import ConfigError, DataError, OutputError
+from nearkin.train.record import MetricsLog, event_files, need_tensorboard, write_events
 
 LINES = [
     {"kind": "step", "step": 1, "epoch": 0.5, "lr": 0.1, "seconds": 1.0, "loss": 4.0},
@@ -89,3 +89,27 @@ def test_without_the_package_and_without_the_disk(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'nearkin\[tensorboard\]'"):
         need_tensorboard()
+
+
+def test_record_rewinds_to_a_position(tmp_path: Path) -> None:
+    record = MetricsLog(tmp_path / "m.jsonl")
+    record.append({"kind": "step", "step": 1}, {"kind": "epoch", "step": 1})
+    position = record.position
+    record.append({"kind": "step", "step": 2})
+    record.rewind(position)
+    assert [line["kind"] for line in record.read()] == ["step", "epoch"]
+    assert record.read(kind="epoch") == [{"kind": "epoch", "step": 1}]
+
+
+def test_a_line_cut_off_by_a_kill_is_none_and_the_next_takes_its_place(tmp_path: Path) -> None:
+    record = MetricsLog(tmp_path / "m.jsonl")
+    record.append({"kind": "step", "step": 1})
+    with open(record.path, "a") as file:
+        file.write('{"kind": "st')
+    assert [line["step"] for line in record.read(kind="step")] == [1]
+    record.append({"kind": "step", "step": 2})
+    assert [line["step"] for line in record.read(kind="step")] == [1, 2]
+    with open(record.path, "a") as file:
+        file.write("no JSON\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        record.read()
