@@ -321,9 +321,6 @@ def _column(arrays: dict[str, NDArray[Any]], path: str, n: int, *names: str) -> 
     return None
 
 
-_CHUNK = 4096
-
-
 def drain(chunks: list[Any], kind: Any, path: str) -> NDArray[np.float32]:
     """The chunks of a list column of Arrow type ``kind`` -> float32 (N, D).
 

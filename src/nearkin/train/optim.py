@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import native_bf16
 
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Muon's Newton-Schulz iteration
+
 
 class LARS(torch.optim.Optimizer):
     """For each tensor w with gradient g: d = g + wd * w; q = eta |w| / |d|; m = momentum * m + q * d; w -= lr * m."""
@@ -49,9 +51,6 @@ class LARS(torch.optim.Optimizer):
                     state["momentum_buffer"] = torch.zeros_like(p)
                 buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(d)
                 p.add_(buffer, alpha=-group["lr"])
-
-
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(g: Tensor, steps: int = 5) -> Tensor:

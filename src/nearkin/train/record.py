@@ -14,6 +14,10 @@ from typing import IO, Any
 from nearkin.errors import ConfigError, DataError, OutputError, reading
 from nearkin.folders import METRICS
 
+_SUFFIX = ".nearkin"  # ours among event files: only these are replaced
+_AXES = ("kind", "step", "epoch", "split", "seconds")
+_FLUSH_SECONDS = 5
+
 
 class MetricsLog:
     """Append-only metrics of one run.
@@ -86,11 +90,6 @@ class UnwrittenLog(MetricsLog):
 
     def rewind(self, position: int) -> None:
         """Do nothing."""
-
-
-_SUFFIX = ".nearkin"  # ours among event files: only these are replaced
-_AXES = ("kind", "step", "epoch", "split", "seconds")
-_FLUSH_SECONDS = 5
 
 
 def need_tensorboard() -> None:
