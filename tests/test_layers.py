@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "train": {"fileio", "folders", "system"},
     "embeddings": {"fileio", "folders", "format", "search"},
     "evaluate": {"fileio", "search"},
-    "factors": {"data", "embeddings", "evaluate", "report", "search"},
+    "factors": {"data", "embeddings", "evaluate", "fileio", "report", "search"},
     "maps": {"embeddings", "evaluate", "fileio", "search", "system"},
     "methods": {"augment", "data", "evaluate", "fileio", "folders", "nets", "search", "train"},
     "estimators": {"data", "fileio", "folders", "methods", "train"},

@@ -10,6 +10,7 @@ import pytest
 from nearkin.errors import DataError
 from nearkin.factors.agreement import _partners, neighbor_agreement, ratios_with_intervals
 from nearkin.factors.factors import Factor
+from nearkin.fileio import to_json
 from nearkin.search.exact import Neighbors, knn
 
 RNG = np.random.default_rng(0)
@@ -118,7 +119,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 def test_seeded_and_json() -> None:
     found = near(COLOUR.values)
-    a, b = (neighbor_agreement(found, LABELS, [COLOUR, CATEGORY], seed=2).to_dict() for _ in range(2))
+    a, b = (to_json(neighbor_agreement(found, LABELS, [COLOUR, CATEGORY], seed=2)) for _ in range(2))
     assert a == b
     said = json.loads(json.dumps(a, allow_nan=False))
     assert [row["factor"] for row in said["factors"]] == ["class", "border_colour", "texture"]
@@ -138,7 +139,7 @@ def test_factors_that_do_not_vary_have_no_agreement() -> None:
     same = [Factor("a", "other", np.zeros(N, dtype=np.int64)), Factor("b", "other", np.ones((N, 2), dtype=np.float32))]
     for row in neighbor_agreement(near(COLOUR.values), np.zeros(N, dtype=np.int64), same).rows:
         assert row.value is None and row.interval is None and row.given_class is None
-    json.dumps(neighbor_agreement(near(COLOUR.values), LABELS, same).to_dict(), allow_nan=False)
+    json.dumps(to_json(neighbor_agreement(near(COLOUR.values), LABELS, same)), allow_nan=False)
 
 
 def test_two_images() -> None:

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from nearkin.errors import ConfigError, DataError
 from nearkin.factors.factor_probe import ALPHAS, factor_probe, r_squared
 from nearkin.factors.factors import Factor, class_factor
+from nearkin.fileio import to_json
 
 RNG = np.random.default_rng(0)
 N = 600
@@ -32,7 +33,7 @@ def test_planted_codes() -> None:
     assert rows["noise"].linear is not None and abs(rows["noise"].linear) < 0.1
     assert rows["class"].linear is not None and rows["class"].linear > 0.7 and rows["class"].converged
     assert (rows["linear"].n_train, rows["linear"].n_test) == (300, 200)
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(to_json(found), allow_nan=False)
 
 
 def test_a_circle_is_read_by_neighbours_not_linearly() -> None:
@@ -98,7 +99,7 @@ def test_a_collapsed_embedding_reads_nothing_and_does_not_crash() -> None:
     found = factor_probe(np.full((N, 4), 0.1, dtype=np.float32), SPLIT, [class_factor(LABELS), LINEAR])
     for row in found.rows:
         assert row.linear is not None and row.linear < 0.01
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(to_json(found), allow_nan=False)
 
 
 def test_refusals() -> None:

@@ -13,6 +13,7 @@ from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.factors.factor_study import compared_rows, probed_rows, study_factors
 from nearkin.factors.factors import pixel_vectors
+from nearkin.fileio import to_json
 
 PART = shapes(n_train=700, n_test=8).train
 SPLIT = np.array(["train"] * 300 + ["val"] * 100 + ["test"] * 300)
@@ -39,7 +40,7 @@ def test_an_oracle_of_the_class(oracle: Embeddings) -> None:
     assert found.probe.rows[0].linear_accuracy > 0.95
     by = {row.factor: row for row in found.probe.rows}
     assert by["x"].linear is not None and by["x"].linear < 0.1
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(to_json(found), allow_nan=False)
 
 
 def test_pixels_see_colour_and_background() -> None:
@@ -68,7 +69,7 @@ def test_a_given_baseline_is_used(oracle: Embeddings) -> None:
     first = study_factors(oracle, PART.images, probe=False)
     assert first.raw_pixels is not None
     again = study_factors(oracle, PART.images, probe=False, raw_pixels=first.raw_pixels)
-    assert again.raw_pixels is first.raw_pixels and again.to_dict() == first.to_dict()
+    assert again.raw_pixels is first.raw_pixels and to_json(again) == to_json(first)
     assert study_factors(oracle, PART.images, probe=False, raw_pixels=False).raw_pixels is None
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nearkin.errors import DataError
-from nearkin.factors.agreement import FactorAgreement, neighbor_agreement
-from nearkin.factors.factor_summary import differences, dominance, telling_rows
+from nearkin.factors.agreement import FactorAgreement, differences, dominance, neighbor_agreement, telling_rows
 from nearkin.factors.factors import Factor
+from nearkin.fileio import to_json
 from nearkin.search.exact import knn
 
 RNG = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def test_differences_from_raw_pixels() -> None:
     assert found.gains == "class" and by["class"].interval is not None and by["class"].interval[0] > 0.5
     assert by["border_colour"].value < -0.5 and found.differences[0].factor == "class"
     assert "Against raw pixels they gain most in class: class +" in found.text
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(to_json(found), allow_nan=False)
 
 
 def test_no_difference_from_itself() -> None:

@@ -41,9 +41,8 @@ def factors(
 
     from nearkin.data.sources import images_of
     from nearkin.embeddings import Embeddings
-    from nearkin.factors.factor_study import compared_rows, probed_rows, study_factors
-    from nearkin.factors.output import factor_sections, print_factors
-    from nearkin.fileio import write_json
+    from nearkin.factors import factor_study
+    from nearkin.fileio import to_json, write_json
 
     options.check_outputs(embeddings, as_json, html=html)
     loaded = Embeddings.load(embeddings)
@@ -53,12 +52,12 @@ def factors(
         loaded, note = with_splits(loaded, seed)
         typer.echo(f"note: {note}")
     # Only these images are read; the study makes the same choice among them.
-    rows = compared_rows(loaded.split, split, max_images=max_images, seed=seed)
+    rows = factor_study.compared_rows(loaded.split, split, max_images=max_images, seed=seed)
     if probe:
-        rows = np.union1d(rows, probed_rows(loaded.split, seed=seed))
+        rows = np.union1d(rows, factor_study.probed_rows(loaded.split, seed=seed))
     part = loaded.take(rows)
     pictures = images_of(part.ids, images, size=part.image_size)
-    found = study_factors(
+    study = factor_study.study_factors(
         part,
         pictures.images,
         pictures.factors,
@@ -71,13 +70,14 @@ def factors(
         probe=probe,
         seed=seed,
     )
-    print_factors(found)
+    written = []
     if as_json is not None:
-        write_json(as_json, {"seed": seed} | found.to_dict())
-        typer.echo(f"written: {as_json}")
+        write_json(as_json, {"seed": seed} | to_json(study))
+        written.append(f"written: {as_json}")
     if html is not None:
-        from nearkin.report.sheet import write_sheet
-
-        sections = factor_sections(found, pictures.take(found.rows))
-        write_sheet(html, f"What neighbours share in {embeddings.name}", sections, text=found.dominance.text)
-        typer.echo(f"sheet: {html}")
+        title = f"What neighbours share in {embeddings.name}"
+        factor_study.factor_sheet(html, title, study, pictures.take(study.rows))
+        written.append(f"sheet: {html}")
+    factor_study.print_factors(study)
+    for line in written:
+        typer.echo(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError
 from nearkin.factors.factors import Factor
+from nearkin.fileio import named
 from nearkin.search.exact import knn
+from nearkin.vectors import check_finite
 
 ALPHAS = tuple(10.0**p for p in range(-1, 7))
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # scikit-learn's C
@@ -26,7 +28,7 @@ _MAX_ITER, _TOLERANCE = 300, 1e-3
 
 
 @dataclass(frozen=True)
-class Reading:
+class FactorReading:
     """How well one factor can be read from test images.
 
     Attributes:
@@ -51,21 +53,14 @@ class Reading:
     strength: float | None = None
     converged: bool | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class FactorProbe:
-    """Readings of every factor. k: neighbours of the kNN reading."""
+    """Readings of every factor. k: neighbours of the kNN reading. protocol: how they were made, in words."""
 
     k: int
-    rows: tuple[Reading, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"k": self.k, "protocol": PROTOCOL, "factors": [row.to_dict() for row in self.rows]}
+    rows: tuple[FactorReading, ...] = field(metadata=named("factors"))
+    protocol: str = PROTOCOL
 
 
 def factor_probe(
@@ -84,8 +79,7 @@ def factor_probe(
     for name, rows in (("train", train), ("val", val), ("test", test)):
         if len(rows) < 2:
             raise DataError(f"a factor probe needs at least 2 images with split '{name}'; there are {len(rows)}.")
-    if not np.isfinite(Z).all():
-        raise DataError("factor probe: the features hold values that are not finite; the run that made them diverged.")
+    check_finite(Z, "factor probe: the features")
     x, x_val, x_test = _standardised(Z[train], Z[val], Z[test])
     near = knn(Z[test], Z[train], min(k, len(train))).indices
     numbers = [factor for factor in factors if not factor.categorical]
@@ -100,7 +94,7 @@ def factor_probe(
         guess, alpha = predicted[factor.name]
         by_neighbors = y[near].mean(axis=1)
         rows_out.append(
-            Reading(
+            FactorReading(
                 factor.name,
                 factor.group,
                 False,
@@ -157,13 +151,13 @@ def _categories(
     val: tuple[NDArray[np.float32], NDArray[np.int64]],
     test: tuple[NDArray[np.float32], NDArray[np.int64]],
     near: NDArray[np.int64],
-) -> Reading:
+) -> FactorReading:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     (x, y), (x_val, y_val), (x_test, y_test) = ((z[v >= 0], v[v >= 0]) for z, v in (train, val, test))
     if len(np.unique(y)) < 2 or not len(y_val) or not len(y_test):
-        return Reading(factor.name, factor.group, True, len(y), len(y_test), None, None)
+        return FactorReading(factor.name, factor.group, True, len(y), len(y_test), None, None)
     majority = float((y_test == np.bincount(y).argmax()).mean())
     best: tuple[float, float, bool, float] | None = None
     model = LogisticRegression(max_iter=_MAX_ITER, tol=_TOLERANCE, warm_start=True)
@@ -184,7 +178,7 @@ def _categories(
     def skill(accuracy: float) -> float | None:
         return (accuracy - majority) / (1 - majority) if majority < 1 else None
 
-    return Reading(
+    return FactorReading(
         factor.name,
         factor.group,
         True,

@@ -122,7 +122,7 @@ def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     middle[count == 0] = 0.5
     high, low = x.max(axis=1), x.min(axis=1)
     saturation = (high - low) / np.where(high > 0, high, 1)
-    found = {
+    measured = {
         "mean_colour": x.mean(axis=(2, 3)),
         "border_colour": border,
         "brightness": luma.mean(axis=(1, 2)),
@@ -133,7 +133,7 @@ def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         "object_y": middle[:, 0],
         "object_x": middle[:, 1],
     }
-    return {name: values.astype(np.float32).reshape(len(x), -1) for name, values in found.items()}
+    return {name: values.astype(np.float32).reshape(len(x), -1) for name, values in measured.items()}
 
 
 def _slope(luma: NDArray[np.float32], axis: int) -> NDArray[np.float32]:

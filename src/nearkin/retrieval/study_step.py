@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data import ImageSet
-from nearkin.factors.agreement import FactorAgreement, neighbor_agreement
-from nearkin.factors.factor_summary import dominance
+from nearkin.factors.agreement import FactorAgreement, dominance, neighbor_agreement
 from nearkin.factors.factors import PIXEL_METRIC, Factor, known_factors, pixel_factors, pixel_vectors
 from nearkin.fileio import read_object, to_json, write_json
 from nearkin.retrieval.hubs import CANDIDATES, K, hubs
@@ -68,7 +67,7 @@ def neighbour_uses(
             "retrieval": to_json(shown),
             "precision": to_json(precision),
             "hubs": to_json(hubness),
-            "factors": agreed.to_dict() | {"statement": said.text},
+            "factors": to_json(agreed) | {"statement": said.text},
         }
         write_json(path, found)
         out.append(found)
