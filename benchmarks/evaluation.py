@@ -25,10 +25,11 @@ from timing import fastest, parser, seconds_of, use_threads
 
 from nearkin.clusters.kmeans import STARTS, raw_kmeans
 from nearkin.embeddings import Embeddings
-from nearkin.evaluate.linear import linear_probe, standardize
+from nearkin.evaluate.linear import linear_probe
 from nearkin.maps.maps import draw_maps, draw_of_part
 from nearkin.search.exact import knn, unit_rows
 from nearkin.study.protocol import evaluate
+from nearkin.vectors import standardize
 
 CLASSES, K = 10, 200
 

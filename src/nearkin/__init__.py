@@ -1,7 +1,8 @@
 """nearkin: unlabelled images to an honest embedding.
 
 The names below are imported when they are first used, so that ``import nearkin`` imports no torch:
-estimators (VICReg, NGN, LatentOptimization, LaplacianEigenmaps, ...), Embeddings, anomaly_scores, near_duplicates, describe_run, and the module losses.
+estimators (VICReg, NGN, LatentOptimization, LaplacianEigenmaps, ...), Embeddings, what reads them (nearest, hubs, cluster,
+near_duplicates, anomaly_scores, evaluate_embeddings), describe_run, and the module losses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nearkin import losses
     from nearkin.anomalies.image_scores import anomaly_scores
+    from nearkin.clusters.clusters import cluster
     from nearkin.duplicates.find import near_duplicates
     from nearkin.embeddings import Embeddings
     from nearkin.estimators import (
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
         Supervised,
         VICReg,
     )
+    from nearkin.retrieval.hubs import hubs
+    from nearkin.retrieval.nearest import nearest
     from nearkin.runs.check import describe_run
+    from nearkin.study.protocol import evaluate_embeddings
 
 __version__ = "0.1.0"
 __all__ = [
@@ -54,15 +59,23 @@ __all__ = [
     "Supervised",
     "VICReg",
     "anomaly_scores",
+    "cluster",
     "describe_run",
+    "evaluate_embeddings",
+    "hubs",
     "losses",
     "near_duplicates",
+    "nearest",
 ]
 _ELSEWHERE = {
     "Embeddings": "embeddings",
     "anomaly_scores": "anomalies.image_scores",
+    "cluster": "clusters.clusters",
     "describe_run": "runs.check",
+    "evaluate_embeddings": "study.protocol",
+    "hubs": "retrieval.hubs",
     "near_duplicates": "duplicates.find",
+    "nearest": "retrieval.nearest",
 }
 
 

@@ -1,4 +1,4 @@
-"""Rows of arrays: a fixed random choice of them, and the one check for vectors that say nothing."""
+"""Rows of arrays: a fixed random choice of them, the one check for vectors that say nothing, and their standardisation."""
 
 from __future__ import annotations
 
@@ -58,3 +58,22 @@ def check_finite(Z: NDArray[Any], what: str, fix: str = "the run that made them 
     """
     if not np.isfinite(Z).all():
         raise DataError(f"{what} hold values that are not finite; {fix}.")
+
+
+def standardize(train: NDArray[np.float32], *others: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Subtract the train mean and divide by the train std, per dimension of (N, D); constant dimensions become 0."""
+    mean = train.mean(axis=0, dtype=np.float64)
+    squares = np.zeros(train.shape[1])
+    for start in range(0, len(train), _CHUNK):  # float64 only by chunks: pixels of a large set fill the memory
+        centred = train[start : start + _CHUNK] - mean
+        squares += np.einsum("nd,nd->d", centred, centred)
+    std = np.sqrt(squares / max(1, len(train)))
+    # A constant column has a std of rounding size only; dividing by it would blow noise up.
+    scale = np.where(std > 1e-6 * np.maximum(1e-12, np.abs(mean)), std, np.inf)
+    out = []
+    for z in (train, *others):
+        scaled = np.empty(z.shape, dtype=np.float32)
+        for start in range(0, len(z), _CHUNK):
+            scaled[start : start + _CHUNK] = (z[start : start + _CHUNK] - mean) / scale
+        out.append(scaled)
+    return out

@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from nearkin.errors import DataError
 from nearkin.evaluate import linear
-from nearkin.evaluate.linear import linear_probe, linear_sgd, standardize
+from nearkin.evaluate.linear import linear_probe, linear_sgd
 from nearkin.evaluate.logistic import Logistic
+from nearkin.vectors import standardize
 
 RNG = np.random.default_rng(0)
 

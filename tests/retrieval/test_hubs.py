@@ -129,7 +129,7 @@ def test_odd_vectors_are_no_crash(metric: str) -> None:
 
 def test_seeded() -> None:
     made = made_of(gaussian(1300, 20))
-    a, b = to_json(hubs(made, seed=1)), to_json(hubs(made, seed=1))
+    a, b = to_json(hubs(made, random_state=1)), to_json(hubs(made, random_state=1))
     assert a == b
 
 

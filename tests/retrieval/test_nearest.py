@@ -150,8 +150,15 @@ def test_every_kind_of_query() -> None:
     assert vectors.answers[0].id == "0" and vectors.answers[0].row is None
     others = nearest(made, made.take(np.array([7])), n_neighbors=3).answers[0]
     assert (others.id, others.label, others.row) == ("set/007.png", "d", None) and others.nearest[0].row == 7
-    with pytest.raises(ConfigError, match="rows go from 0 to 119"):
-        nearest(made, 120)
+    for row in (120, -1):
+        with pytest.raises(ConfigError, match="rows go from 0 to 119"):
+            nearest(made, row)
+    numbered = Embeddings(made.Z[:3], np.array(["2", "1", "0"]), None, made.split[:3])
+    assert [answer.id for answer in nearest(numbered, [2, "2"], n_neighbors=1).answers] == [
+        "0",
+        "2",
+    ]  # a number is a row
+    assert nearest(made, range(120)).indices.shape == (120, 5)
 
 
 def test_plain_arrays_and_arrays_of_results() -> None:

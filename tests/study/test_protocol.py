@@ -9,7 +9,7 @@ import pytest
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
-from nearkin.study.protocol import evaluate, with_splits
+from nearkin.study.protocol import evaluate, evaluate_embeddings
 
 
 def planted(n: int = 600, labelled: bool = True) -> Embeddings:
@@ -70,9 +70,11 @@ def test_unusable_embeddings() -> None:
 
 def test_missing_splits_are_made_and_told() -> None:
     a = planted()
-    same, note = with_splits(a, 0)
+    same, note = a.with_splits(0)
     assert same is a and note is None
     bare = dataclasses.replace(a, split=np.full(len(a), "train"))
-    made, note = with_splits(bare, 0)
+    made, note = bare.with_splits(0)
     assert note is not None and set(made.split.tolist()) == {"train", "val", "test"}
     assert (made.split == "test").sum() == 120
+    assert evaluate_embeddings(bare).to_dict() == evaluate(made, maps=False)[0].to_dict()
+    assert evaluate_embeddings(a.Z).health == evaluate(made, maps=False)[0].health  # the same rows, no labels

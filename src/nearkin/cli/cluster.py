@@ -56,7 +56,7 @@ def cluster(
         algorithm=algorithm,
         metric=metric,
         min_cluster_size=min_size,
-        seed=seed,
+        random_state=seed,
         examples=examples,
     )
     drawn = None if map_ is None else clusters.cluster_map(part, clustering, map_, seed=seed)
@@ -69,7 +69,7 @@ def cluster(
         written.append(f"map: {png}")
     if as_json is not None:
         numbers = {"split": split, "seed": seed} | to_json(clustering)
-        write_json(as_json, numbers if drawn is None else numbers | {"map": drawn.to_dict()})
+        write_json(as_json, numbers if drawn is None else numbers | {"map": to_json(drawn)})
         written.append(f"written: {as_json}")
     if html is not None and pictures is not None:
         clusters.cluster_sheet(html, f"Clusters of {embeddings.name}", clustering, pictures)

@@ -21,10 +21,9 @@ def evaluate(
     from nearkin.embeddings import Embeddings
     from nearkin.fileio import write_json
     from nearkin.study.protocol import evaluate as run
-    from nearkin.study.protocol import with_splits
 
     options.check_outputs(embeddings, out)
-    loaded, note = with_splits(Embeddings.load(embeddings), seed)
+    loaded, note = Embeddings.load(embeddings).with_splits(seed)
     if note:
         typer.echo(f"note: {note}")
     evaluation, _ = run(loaded, seed=seed, maps=maps)

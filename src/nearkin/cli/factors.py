@@ -46,11 +46,9 @@ def factors(
 
     options.check_outputs(embeddings, as_json, html=html)
     loaded = Embeddings.load(embeddings)
+    note = None
     if not {"train", "val", "test"} <= set(loaded.split.tolist()):
-        from nearkin.study.protocol import with_splits  # imports torch, which most files do not need
-
-        loaded, note = with_splits(loaded, seed)
-        typer.echo(f"note: {note}")
+        loaded, note = loaded.with_splits(seed)
     # Only these images are read; the study makes the same choice among them.
     rows = factor_study.compared_rows(loaded.split, split, max_images=max_images, seed=seed)
     if probe:
@@ -78,6 +76,8 @@ def factors(
         title = f"What neighbours share in {embeddings.name}"
         factor_study.factor_sheet(html, title, study, pictures.take(study.rows))
         written.append(f"sheet: {html}")
+    if note:
+        typer.echo(f"note: {note}")
     factor_study.print_factors(study)
     for line in written:
         typer.echo(line)

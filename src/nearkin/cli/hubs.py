@@ -39,7 +39,9 @@ def hubs(
     rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
     pictures = None if images is None else images_of(part.ids, images, size=part.image_size).images
-    hubness = retrieval.hubs(part, n_neighbors=k, metric=metric, candidates=candidates, pixels=pictures, seed=seed)
+    hubness = retrieval.hubs(
+        part, n_neighbors=k, metric=metric, candidates=candidates, pixels=pictures, random_state=seed
+    )
     written = []
     if as_json is not None:
         write_json(as_json, {"split": split, "seed": seed} | to_json(hubness))

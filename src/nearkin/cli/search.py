@@ -58,17 +58,15 @@ def search(
         queries = retrieval.named_queries(loaded, query, run=run, layer=layer, device=device)
     else:
         queries = retrieval.as_queries(loaded, None, rows=rows, seed=seed)
-    for skipped in queries.skipped:
-        typer.echo(one_line(f"note: skipped {skipped}"))
     precision, written = None, []
     with open_engine(index) as engine:
         result = retrieval.nearest(
-            loaded, queries, n_neighbors=k, metric=metric, with_farthest=farthest, rows=rows, find=engine.find
+            loaded, queries, n_neighbors=k, metric=metric, with_farthest=farthest, rows=rows, search=engine.find
         )
         if not query:
-            precision = retrieval_precision(loaded.take(rows), k=k, metric=metric, seed=seed, find=engine.find)
+            precision = retrieval_precision(loaded.take(rows), k=k, metric=metric, seed=seed, search=engine.find)
         if out is not None:
-            columns = retrieval.neighbor_columns(loaded, rows, k=k, metric=metric, find=engine.find)
+            columns = retrieval.neighbor_columns(loaded, rows, k=k, metric=metric, search=engine.find)
             add_columns(out, loaded, columns)
     if as_json is not None:
         scores = {"precision": to_json(precision), "index": to_json(engine)}
@@ -80,6 +78,8 @@ def search(
         written.append(f"sheet: {html}")
     if out is not None:
         written.append(f"table: {out}")
+    for skipped in queries.skipped:
+        typer.echo(one_line(f"note: skipped {skipped}"))
     retrieval.print_retrieval(result, engine.how)
     if not query:
         print_precision(precision)

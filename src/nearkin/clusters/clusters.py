@@ -18,7 +18,7 @@ from nearkin.clusters.kmeans import ChosenK, checked, choose_k, kmeans, raw_kmea
 from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.evaluate.evaluation import ClusterScores
-from nearkin.fileio import LEFT_OUT, MERGED, to_json
+from nearkin.fileio import LEFT_OUT, MERGED
 from nearkin.report.sheet import Cell, Row, Section, write_sheet
 from nearkin.vectors import sample_rows
 
@@ -66,14 +66,16 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Clustering:
-    """Attributes:
-    algorithm: "kmeans" or "hdbscan". metric: "l2" or "cosine".
-    n: images. noise: share of images in no cluster (HDBSCAN), in [0, 1].
-    scores: silhouette of the clustered images; NMI and ARI with noise as one more cluster; accuracy with noise wrong.
-    purity: share of clustered, labelled images that are of their cluster's largest class; None without labels.
-    chosen: how k was chosen, or None where it was given.
-    clusters: each cluster, the largest first.
-    assigned: int64 (N,), the cluster of each row, -1 for noise; left out of JSON.
+    """Clusters of an embedding, and how good they are.
+
+    Attributes:
+        algorithm: "kmeans" or "hdbscan". metric: "l2" or "cosine".
+        n: images. noise: share of images in no cluster (HDBSCAN), in [0, 1].
+        scores: silhouette of the clustered images; NMI and ARI with noise as one more cluster; accuracy with noise wrong.
+        purity: share of clustered, labelled images that are of their cluster's largest class; None without labels.
+        chosen: how k was chosen, or None where it was given.
+        clusters: each cluster, the largest first.
+        assigned: int64 (N,), the cluster of each row, -1 for noise; left out of JSON.
     """
 
     algorithm: str
@@ -95,7 +97,7 @@ def cluster(
     metric: str = "l2",
     min_cluster_size: int | None = None,
     examples: int = 10,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> Clustering:
     """Cluster an embedding and describe every cluster.
 
@@ -106,7 +108,7 @@ def cluster(
         metric: "l2": as given. "cosine": rows scaled to length 1 first (everything below is then measured on them).
         min_cluster_size: for HDBSCAN, the smallest group that is a cluster. Default: 0.5 % of the images, at least 5.
         examples: most central and most borderline images listed per cluster.
-        seed: of k-means and of the samples that silhouettes are measured on.
+        random_state: seed of k-means and of the samples that silhouettes are measured on.
     Raises:
         ConfigError: unknown algorithm or metric; ``n_clusters`` or ``min_cluster_size`` out of range.
         DataError: values that are not finite, all vectors the same, or zero vectors with "cosine".
@@ -117,14 +119,14 @@ def cluster(
     Z = checked(embeddings.Z, metric)
     chosen = None
     if algorithm == "hdbscan":
-        assigned = hdbscan(Z, min_size=min_cluster_size, seed=seed)
+        assigned = hdbscan(Z, min_size=min_cluster_size, seed=random_state)
     else:
         if isinstance(k, str):
             if k != AUTO:
                 raise ConfigError(f"k is '{k}'; expected a whole number of at least 2, or 'auto'.")
-            chosen = choose_k(Z, seed=seed)
+            chosen = choose_k(Z, seed=random_state)
             k = chosen.k
-        assigned = kmeans(Z, k, seed=seed)
+        assigned = kmeans(Z, k, seed=random_state)
     labels, classes = embeddings.labels, embeddings.classes
     clusters = describe(Z, assigned, embeddings.ids, labels, classes, examples=examples)
     known = [item.composition for item in clusters if item.composition]
@@ -134,7 +136,7 @@ def cluster(
         metric=metric,
         n=len(Z),
         noise=float((assigned < 0).mean()),
-        scores=judge(Z, assigned, labels, k=len(clusters), seed=seed),
+        scores=judge(Z, assigned, labels, k=len(clusters), seed=random_state),
         purity=sum(max(composition.values()) for composition in known) / labelled if labelled else None,
         chosen=chosen,
         clusters=clusters,
@@ -305,13 +307,8 @@ class ClusterMap:
     """Clusters on a two-dimensional map. kind: "pca" or "tsne". centres: float32 (K, 2), mean places of the members."""
 
     kind: str
-    map: Map
+    map: Map = field(metadata=MERGED)
     centres: NDArray[np.float32]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without the coordinates."""
-        out: dict[str, Any] = {"kind": self.kind, "centres": self.centres.tolist()}
-        return out | to_json(self.map)  # type: ignore[no-any-return]
 
     def save_png(self, path: Path, clustering: Clustering) -> None:
         """Write a picture with numbered centres. Raises OutputError when the disk refuses."""

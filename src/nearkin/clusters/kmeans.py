@@ -20,10 +20,12 @@ _GRID_IMAGES = 3000  # a silhouette needs all distances among them
 
 @dataclass(frozen=True)
 class ChosenK:
-    """Attributes:
-    k: the number of clusters with the largest silhouette (the smallest such number).
-    silhouettes: mean silhouette, in [-1, 1], for each k tried; None where fewer than 2 clusters came out.
-    n: images used for the choice.
+    """How the number of clusters was chosen.
+
+    Attributes:
+        k: the number of clusters with the largest silhouette (the smallest such number).
+        silhouettes: mean silhouette, in [-1, 1], for each k tried; None where fewer than 2 clusters came out.
+        n: images used for the choice.
     """
 
     k: int

@@ -8,7 +8,7 @@ unknown), split (string) and embedding (fixed-size list of float32), plus JSON u
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,37 @@ class Embeddings:
             self.classes,
             self.provenance,
         )
+
+    def with_splits(self, random_state: int = 0) -> tuple[Embeddings, str | None]:
+        """Hold out the splits that an evaluation needs and that are not there, at random, and say so.
+
+        Without test rows, a fifth of the train rows becomes test; without val rows, a tenth of the train rows becomes val.
+
+        Returns:
+            The embeddings, and what was done, in words; None where nothing was.
+        Raises:
+            DataError: no train rows, or fewer than 8.
+        """
+        named = sorted(set(self.split.tolist()))
+        if "train" not in named:
+            raise DataError(
+                f"the rows have the splits {', '.join(named[:_SHOWN])}; one must be 'train' (and test and val may be)."
+            )
+        split = self.split.copy()
+        rng = np.random.default_rng(random_state)
+        notes = []
+        for name, share in (("test", 0.2), ("val", 0.1)):
+            if not (split == name).any():
+                rows = rng.permutation(np.flatnonzero(split == "train"))
+                if len(rows) < 8:
+                    raise DataError(
+                        f"{len(rows)} training rows are too few to hold out {name} rows; at least 8 are needed."
+                    )
+                split[rows[: max(1, round(len(rows) * share))]] = name
+                notes.append(f"{share:.0%} of train held out as {name}")
+        if unused := [name for name in named if name not in ("train", "val", "test")]:
+            notes.append(f"rows of split {', '.join(unused[:_SHOWN])} are not used")
+        return (replace(self, split=split), "; ".join(notes)) if notes else (self, None)
 
     def save(self, path: Path) -> None:
         """Write Parquet by atomic rename. Raises OutputError when the folder cannot be written."""

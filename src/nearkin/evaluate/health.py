@@ -16,14 +16,16 @@ DEAD = 0.01
 
 @dataclass(frozen=True)
 class Health:
-    """Attributes:
-    std_mean, std_min: of the per-dimension standard deviations (divisor N), in the embedding's own units.
-    dead_share: share of dimensions whose std is under 1 % of the root mean square of all entries, in [0, 1].
-        The root mean square includes the mean: a tiny cloud far from 0 counts as dead, one around 0 does not
-        (std_mean shows it). 1 for an all-zero embedding.
-    rankme: effective rank, in [1, min(N, D)].
-    uniformity: in [-8, 0], lower is more uniform; -4 for directions spread evenly over many dimensions.
-    offdiag_energy: share of the squared covariance that lies off the diagonal, in [0, 1]; 0 for a constant embedding.
+    """Whether an embedding is alive, by numbers that need no labels.
+
+    Attributes:
+        std_mean, std_min: of the per-dimension standard deviations (divisor N), in the embedding's own units.
+        dead_share: share of dimensions whose std is under 1 % of the root mean square of all entries, in [0, 1].
+            The root mean square includes the mean: a tiny cloud far from 0 counts as dead, one around 0 does not
+            (std_mean shows it). 1 for an all-zero embedding.
+        rankme: effective rank, in [1, min(N, D)].
+        uniformity: in [-8, 0], lower is more uniform; -4 for directions spread evenly over many dimensions.
+        offdiag_energy: share of the squared covariance that lies off the diagonal, in [0, 1]; 0 for a constant embedding.
     """
 
     std_mean: float

@@ -10,32 +10,13 @@ from nearkin.errors import DataError
 from nearkin.evaluate.evaluation import Score, score
 from nearkin.evaluate.knn import Labelled
 from nearkin.evaluate.logistic import Logistic, curvature, fit_logistic
+from nearkin.vectors import standardize
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _SGD_LR, _SGD_BATCH = 0.1, 256
-_CHUNK = 4096
 # After a few iterations the validation accuracy lies within half a percentage point of the final one (seen on CIFAR-10); a
 # penalty further than this below the best, and by more than a few images, is not worth the rest.
 _HOPELESS, _HOPELESS_IMAGES = 0.02, 10
-
-
-def standardize(train: NDArray[np.float32], *others: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Subtract the train mean and divide by the train std, per dimension; constant dimensions become 0."""
-    mean = train.mean(axis=0, dtype=np.float64)
-    squares = np.zeros(train.shape[1])
-    for start in range(0, len(train), _CHUNK):  # float64 only by chunks: pixels of a large set fill the memory
-        centred = train[start : start + _CHUNK] - mean
-        squares += np.einsum("nd,nd->d", centred, centred)
-    std = np.sqrt(squares / max(1, len(train)))
-    # A constant column has a std of rounding size only; dividing by it would blow noise up.
-    scale = np.where(std > 1e-6 * np.maximum(1e-12, np.abs(mean)), std, np.inf)
-    out = []
-    for z in (train, *others):
-        scaled = np.empty(z.shape, dtype=np.float32)
-        for start in range(0, len(z), _CHUNK):
-            scaled[start : start + _CHUNK] = (z[start : start + _CHUNK] - mean) / scale
-        out.append(scaled)
-    return out
 
 
 def linear_sgd(

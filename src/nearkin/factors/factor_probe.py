@@ -14,7 +14,7 @@ from nearkin.errors import ConfigError, DataError
 from nearkin.factors.factors import Factor
 from nearkin.fileio import named
 from nearkin.search.exact import knn
-from nearkin.vectors import check_finite
+from nearkin.vectors import check_finite, standardize
 
 ALPHAS = tuple(10.0**p for p in range(-1, 7))
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # scikit-learn's C
@@ -80,32 +80,32 @@ def factor_probe(
         if len(rows) < 2:
             raise DataError(f"a factor probe needs at least 2 images with split '{name}'; there are {len(rows)}.")
     check_finite(Z, "factor probe: the features")
-    x, x_val, x_test = _standardised(Z[train], Z[val], Z[test])
+    x, x_val, x_test = standardize(Z[train], Z[val], Z[test])
     near = knn(Z[test], Z[train], min(k, len(train))).indices
     numbers = [factor for factor in factors if not factor.categorical]
-    read = _ridge(x, x_test, [f.values[train] for f in numbers]) if numbers else []
-    predicted = {factor.name: item for factor, item in zip(numbers, read, strict=True)}
-    rows_out = []
+    predictions = _ridge(x, x_test, [f.values[train] for f in numbers]) if numbers else []
+    by_name = {factor.name: prediction for factor, prediction in zip(numbers, predictions, strict=True)}
+    readings = []
     for factor in factors:
         y, y_val, y_test = (factor.values[rows] for rows in (train, val, test))
         if factor.categorical:
-            rows_out.append(_categories(factor, (x, y), (x_val, y_val), (x_test, y_test), near))
+            readings.append(_categories(factor, (x, y), (x_val, y_val), (x_test, y_test), near))
             continue
-        guess, alpha = predicted[factor.name]
+        guess, alpha = by_name[factor.name]
         by_neighbors = y[near].mean(axis=1)
-        rows_out.append(
+        readings.append(
             FactorReading(
                 factor.name,
                 factor.group,
-                False,
-                len(y),
-                len(y_test),
-                r_squared(y_test, guess) if _varies(y) else None,
-                r_squared(y_test, by_neighbors) if _varies(y) else None,
+                categorical=False,
+                n_train=len(y),
+                n_test=len(y_test),
+                linear=r_squared(y_test, guess) if _varies(y) else None,
+                knn=r_squared(y_test, by_neighbors) if _varies(y) else None,
                 strength=alpha,
             )
         )
-    return FactorProbe(k, tuple(rows_out))
+    return FactorProbe(k, tuple(readings))
 
 
 def r_squared(truth: NDArray[np.float32], guess: NDArray[np.float32]) -> float | None:
@@ -119,13 +119,6 @@ def r_squared(truth: NDArray[np.float32], guess: NDArray[np.float32]) -> float |
 
 def _varies(values: NDArray[Any]) -> bool:
     return bool(values.std(axis=0, dtype=np.float64).max() > 1e-6 * max(1e-12, float(np.abs(values).max())))
-
-
-def _standardised(train: NDArray[np.float32], *others: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """By train mean and std; columns that are constant in train up to rounding become 0 everywhere."""
-    mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
-    scale = np.where(std > 1e-6 * np.maximum(1e-12, np.abs(mean)), std, np.inf)
-    return [((z - mean) / scale).astype(np.float32) for z in (train, *others)]
 
 
 def _ridge(
@@ -159,7 +152,7 @@ def _categories(
     if len(np.unique(y)) < 2 or not len(y_val) or not len(y_test):
         return FactorReading(factor.name, factor.group, True, len(y), len(y_test), None, None)
     majority = float((y_test == np.bincount(y).argmax()).mean())
-    best: tuple[float, float, bool, float] | None = None
+    best: tuple[float, float, bool, float] | None = None  # accuracy on val, C, converged, accuracy on test
     model = LogisticRegression(max_iter=_MAX_ITER, tol=_TOLERANCE, warm_start=True)
     for penalty in PENALTIES:
         model.set_params(C=penalty)
@@ -178,19 +171,20 @@ def _categories(
     def skill(accuracy: float) -> float | None:
         return (accuracy - majority) / (1 - majority) if majority < 1 else None
 
+    _, penalty, converged, linear = best
     return FactorReading(
         factor.name,
         factor.group,
-        True,
-        len(y),
-        len(y_test),
-        skill(best[3]),
-        skill(by_neighbors),
-        best[3],
-        by_neighbors,
-        majority,
-        best[1],
-        best[2],
+        categorical=True,
+        n_train=len(y),
+        n_test=len(y_test),
+        linear=skill(linear),
+        knn=skill(by_neighbors),
+        linear_accuracy=linear,
+        knn_accuracy=by_neighbors,
+        majority=majority,
+        strength=penalty,
+        converged=converged,
     )
 
 

@@ -30,12 +30,14 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class FactorStudy:
-    """Attributes:
-    split, metric: whose neighbours, and by what. rows: int64 (M,), the rows whose neighbours were compared.
-    neighbors: (M, k), indices into ``rows``. Both are left out of JSON.
-    agreement, raw_pixels: of the embedding and of the pixels (None where not asked for). dominance: both in words.
-    pixel_metric: by what neighbours of raw pixels were found.
-    probe: None where not asked for.
+    """What neighbours share, and what can be read from an embedding.
+
+    Attributes:
+        split, metric: whose neighbours, and by what. rows: int64 (M,), the rows whose neighbours were compared.
+        neighbors: (M, k), indices into ``rows``. Both are left out of JSON.
+        agreement, raw_pixels: of the embedding and of the pixels (None where not asked for). dominance: both in words.
+        pixel_metric: by what neighbours of raw pixels were found.
+        probe: None where not asked for.
     """
 
     split: str

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError
+from nearkin.evaluate.stats import spearman
 from nearkin.fileio import LEFT_OUT
 from nearkin.report.sheet import Cell, Row, Section, write_sheet
 from nearkin.retrieval.hub_remedies import K_LOCAL, REMEDIES, distance_moments, rescale
@@ -90,20 +91,22 @@ class RemedyResult:
 
 @dataclass(frozen=True)
 class Hubness:
-    """Attributes:
-    n: images. k: length of the lists. metric: "cosine" or "l2". candidates: neighbours per image that remedies sort again.
-    nearest, farthest: of the lists of k nearest and k farthest.
-    correlations: Spearman's rank correlation of "nearest" and "farthest" counts with the distance from the "mean" of the
-        vectors and from the "pixel mean", e.g. "farthest/mean", in [-1, 1]; None where a side is constant.
-    percentiles: mean percentile of those distances over all places of the lists, same keys, in [0, 1]: 0.5 where the lists
-        do not care, near 1 where they hold the outermost images. Unlike a rank correlation it is not weakened by the many
-        images that appear never.
-    composition: share of each class among "all" images, "hubs", "anti-hubs" and the places of the "farthest" lists;
-        empty without labels.
-    hubs, antihubs, farthest_images: the most extreme, at most 20 each; anti-hubs by distance from the mean.
-    remedies: "none" first, then each remedy (see :mod:`nearkin.retrieval.hub_remedies`).
-    k_occurrence, farthest_occurrence: int64 (N,), the counts; left out of JSON.
-    note: why the numbers mean nothing (identical vectors), or None.
+    """How unevenly neighbours are spread over images, and what each remedy does about it.
+
+    Attributes:
+        n: images. k: length of the lists. metric: "cosine" or "l2". candidates: neighbours per image that remedies sort again.
+        nearest, farthest: of the lists of k nearest and k farthest.
+        correlations: Spearman's rank correlation of "nearest" and "farthest" counts with the distance from the "mean" of the
+            vectors and from the "pixel mean", e.g. "farthest/mean", in [-1, 1]; None where a side is constant.
+        percentiles: mean percentile of those distances over all places of the lists, same keys, in [0, 1]: 0.5 where the lists
+            do not care, near 1 where they hold the outermost images. Unlike a rank correlation it is not weakened by the many
+            images that never appear.
+        composition: share of each class among "all" images, "hubs", "anti-hubs" and the places of the "farthest" lists;
+            empty without labels.
+        hubs, antihubs, farthest_images: the most extreme, at most 20 each; anti-hubs by distance from the mean.
+        remedies: "none" first, then each remedy (see :mod:`nearkin.retrieval.hub_remedies`).
+        k_occurrence, farthest_occurrence: int64 (N,), the counts; left out of JSON.
+        note: why the numbers mean nothing (identical vectors), or None.
     """
 
     n: int
@@ -133,7 +136,7 @@ def hubs(
     k_local: int = K_LOCAL,
     pixels: NDArray[Any] | None = None,
     neighbors: Neighbors | None = None,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> Hubness:
     """Measure hubs among all images, and what each remedy does about them.
 
@@ -145,7 +148,7 @@ def hubs(
         k_local: K of the local remedies (at most as many as candidates).
         pixels: (N, ...), any numbers, for distances from the mean image.
         neighbors: the nearest of every image, itself left out, where they are known already: at least as many as candidates.
-        seed: of the sample that estimates mutual proximity's means and variances.
+        random_state: seed of the sample that estimates mutual proximity's means and variances.
     Raises:
         ConfigError: unknown metric, ``n_neighbors`` outside 1..N-1, fewer candidates than that.
         DataError: fewer than 2 images, values that are not finite, pixels of another number of images.
@@ -193,7 +196,7 @@ def hubs(
         candidates=near.indices.shape[1],
         nearest=summarise(near_counts, k),
         farthest=summarise(far_counts, k),
-        correlations={name: _spearman(*pair) for name, pair in compared.items()},
+        correlations={name: _rank_correlation(*pair) for name, pair in compared.items()},
         percentiles={
             name: float(np.average(_percentiles(values), weights=counts)) for name, (counts, values) in compared.items()
         },
@@ -201,7 +204,7 @@ def hubs(
         hubs=extremes(most[near_counts[most] > HUB_SIZE * k], near_counts),
         antihubs=extremes(antihubs[_order(-outward[antihubs])], near_counts),
         farthest_images=extremes(_order(-far_counts)[: int((far_counts > 0).sum())], far_counts),
-        remedies=_remedies(embeddings, near, k, metric, k_local, seed),
+        remedies=_remedies(embeddings, near, k, metric, k_local, random_state),
         k_occurrence=near_counts,
         farthest_occurrence=far_counts,
         note=f"all {n} vectors are identical: the order of neighbours is arbitrary" if all_equal(Z) else None,
@@ -245,11 +248,9 @@ def _order(key: NDArray[Any]) -> NDArray[np.int64]:
     return np.argsort(key, kind="stable")
 
 
-def _spearman(a: NDArray[Any], b: NDArray[Any]) -> float | None:
-    from nearkin.evaluate.stats import spearman  # imports scipy, which is slow to load
-
+def _rank_correlation(counts: NDArray[np.int64], distances: NDArray[np.float64]) -> float | None:
     # Distances that differ by rounding only have no order worth a correlation.
-    return None if np.ptp(b) <= 1e-6 * np.abs(b).max() else spearman(a, b)
+    return None if all_equal(distances, tolerance=1e-6) else spearman(counts, distances)
 
 
 def _percentiles(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -106,28 +106,30 @@ def nearest(
     metric: str = "cosine",
     with_farthest: bool = False,
     rows: NDArray[np.int64] | None = None,
-    seed: int = 0,
-    find: KnnSearch = knn,
+    random_state: int = 0,
+    search: KnnSearch = knn,
 ) -> Retrieval:
-    """The nearest images of every query, by exact search. A query that is itself searched never finds itself.
+    """The nearest images of every query, by exact search.
+
+    A query that is given by its id or row never finds itself. One that is given as a vector finds every image, its own too.
 
     Args:
         embeddings: N vectors to search, as Embeddings or as an array (N, D).
-        queries: an id or row number, or several of them; or vectors (M, D) of the same embedding, as an array or as
-            Embeddings. Default: one seeded query per class, or 10 rows where there are no labels.
+        queries: an id ("row:17" names a row, too) or a row number, or several of them; or vectors (M, D) of the same
+            embedding, as an array or as Embeddings. Default: one seeded query per class, or 10 rows without labels.
         n_neighbors: how many images to find, at most N, or N - 1 where a query is one of the N.
         metric: "cosine" or "l2", see :class:`Retrieval`.
         with_farthest: also find as many farthest images.
         rows: int64, ascending: search only these rows of the embeddings.
-        seed: of the default queries.
-        find: what finds the nearest; the farthest are always found exactly.
+        random_state: seed of the choice of default queries.
+        search: what finds the nearest; the farthest are always found exactly.
     Raises:
         ConfigError: ``n_neighbors`` out of range, an unknown metric, an id or row that is not there.
         DataError: queries of another width, values that are not finite, fewer than 2 images.
     """
     embeddings = as_embeddings(embeddings)
     rows = np.arange(len(embeddings)) if rows is None else rows
-    asked = as_queries(embeddings, queries, rows=rows, seed=seed)
+    asked = as_queries(embeddings, queries, rows=rows, seed=random_state)
     if asked.Z.shape[1] != embeddings.Z.shape[1]:
         raise DataError(
             f"a query has {asked.Z.shape[1]} dimensions, the embeddings have {embeddings.Z.shape[1]}: they must come "
@@ -138,7 +140,7 @@ def nearest(
     inside = np.isin(asked.rows, rows)
     own[inside] = np.searchsorted(rows, asked.rows[inside])
     dropped = own if inside.any() else None
-    near = _exact(find(asked.Z, base, n_neighbors, metric=metric, own=dropped), asked.Z, base, metric, 1)
+    near = _exact(search(asked.Z, base, n_neighbors, metric=metric, own=dropped), asked.Z, base, metric, 1)
     far = None
     if with_farthest:
         far = _exact(farthest(asked.Z, base, n_neighbors, metric=metric, own=dropped), asked.Z, base, metric, -1)
@@ -204,12 +206,15 @@ def as_queries(
     if isinstance(queries, Embeddings) or (isinstance(queries, np.ndarray) and queries.ndim == 2):
         others = as_embeddings(queries)
         return Queries(others.Z, tuple(others.ids.tolist()), tuple(others.names()), np.full(len(others), -1))
-    texts = [queries] if isinstance(queries, str | int | np.integer) else list(queries)
+    named = [queries] if isinstance(queries, str | int | np.integer) else list(queries)
+    rows_of_text = {text: find_row(embeddings, text) for text in named if isinstance(text, str)}
     found = []
-    for text in map(str, texts):
-        row = find_row(embeddings, text)
+    for query in named:
+        row = rows_of_text[query] if isinstance(query, str) else int(query)
         if row is None:
-            raise _no_such_query(embeddings, text)
+            raise _no_such_query(embeddings, str(query))
+        if not 0 <= row < len(embeddings):
+            raise ConfigError(f"query {row}: rows go from 0 to {len(embeddings) - 1}.")
         found.append(row)
     return queries_of(embeddings, np.array(found, dtype=np.int64))
 
@@ -302,14 +307,14 @@ def named_queries(
 
 
 def neighbor_columns(
-    embeddings: Embeddings, rows: NDArray[np.int64], *, k: int, metric: str, find: KnnSearch = knn
+    embeddings: Embeddings, rows: NDArray[np.int64], *, k: int, metric: str, search: KnnSearch = knn
 ) -> dict[str, pa.Array]:
     """Columns of the one table per embedding: "neighbors", the k nearest of each of ``rows`` among these, and "hubness".
 
     Hubness is the number of lists of 10 nearest that an image stands in. Other rows get empty lists and null.
     """
     base = embeddings.Z[rows]
-    neighbors = find(base, base, max(k, min(K, len(rows) - 1)), metric=metric, exclude_self=True)
+    neighbors = search(base, base, max(k, min(K, len(rows) - 1)), metric=metric, exclude_self=True)
     counts = occurrence(neighbors.first(K).indices, len(rows))
     return {
         "neighbors": neighbors_column(neighbors.first(k), rows, len(embeddings)),

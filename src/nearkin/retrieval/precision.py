@@ -125,14 +125,14 @@ def retrieval_precision(
     metric: str = "cosine",
     n_queries: int = N_QUERIES,
     seed: int = 0,
-    find: KnnSearch = knn,
+    search: KnnSearch = knn,
 ) -> Precision | None:
     """Precision of searching the labelled images of ``base``; None where labels are missing.
 
     Args:
         queries: images to ask with, not in ``base`` (for instance test images against train images), with the same
             classes. Default: the base's own, each without itself.
-        n_queries: at most this many queries, a seeded choice. find: what finds the neighbours.
+        n_queries: at most this many queries, a seeded choice. search: what finds the neighbours.
     Raises:
         DataError: queries with other classes or another width. ConfigError: k does not fit, unknown metric.
     """
@@ -147,7 +147,7 @@ def retrieval_precision(
     if not len(rows) or not len(pick) or (queries is None and len(rows) < 2):
         return None
     own = np.searchsorted(rows, pick) if queries is None else None
-    neighbors = find(asked.Z[pick], base.Z[rows], k, metric=metric, own=own)
+    neighbors = search(asked.Z[pick], base.Z[rows], k, metric=metric, own=own)
     return precision_at_k(neighbors, asked.labels[pick], base.labels[rows], base.classes, queries is None)
 
 

@@ -1,8 +1,9 @@
-"""Retrieval, hubs, and what neighbours agree in, of every method's first run, on test images."""
+"""A study's step: retrieval, hubs, and what neighbours agree in, of every method's first run, on test images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,78 +11,110 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data import ImageSet
+from nearkin.embeddings import Embeddings
 from nearkin.factors.agreement import FactorAgreement, dominance, neighbor_agreement
 from nearkin.factors.factors import PIXEL_METRIC, Factor, known_factors, pixel_factors, pixel_vectors
-from nearkin.fileio import read_object, to_json, write_json
-from nearkin.retrieval.hubs import CANDIDATES, K, hubs
-from nearkin.retrieval.nearest import class_examples, nearest, queries_of
-from nearkin.retrieval.precision import precision_at_k
+from nearkin.fileio import MERGED, read_object, to_json, write_json
+from nearkin.retrieval.hubs import CANDIDATES, Hubness, K, hubs
+from nearkin.retrieval.nearest import DEFAULT_K, Retrieval, nearest
+from nearkin.retrieval.precision import Precision, precision_at_k
 from nearkin.runs.run import FinishedRun, first_seed
-from nearkin.search.exact import knn
+from nearkin.search.exact import KnnSearch, knn
 
 _LEAST = 12  # test images below which lists of ten neighbours say nothing
 _VERSION = 3  # of what is saved
 _PIXELS = "raw-pixels"
 
 
+@dataclass(frozen=True)
+class PixelBaseline:
+    """The factors of the test images, and what neighbours of their raw pixels (L2) agree in."""
+
+    factors: tuple[Factor, ...]
+    agreement: FactorAgreement
+
+
+@dataclass(frozen=True)
+class StatedAgreement:
+    """What neighbours agree in, as numbers and in words."""
+
+    agreement: FactorAgreement = field(metadata=MERGED)
+    statement: str
+
+
+@dataclass(frozen=True)
+class NeighborSummary:
+    """What a study tells of the neighbours in one embedding. precision: None without labels."""
+
+    retrieval: Retrieval
+    precision: Precision | None
+    hubs: Hubness
+    factors: StatedAgreement
+
+
+def pixel_baseline(test: ImageSet, labels: NDArray[np.int64] | None) -> PixelBaseline:
+    """What the embeddings of ``test`` are compared with. labels: int64 (N,), -1 for unknown; None without labels."""
+    images = np.asarray(test.images)
+    factors = (*known_factors(dict(test.factors)), *pixel_factors(images))
+    pixels = pixel_vectors(images)
+    near = knn(pixels, pixels, min(K, len(pixels) - 1), metric=PIXEL_METRIC, exclude_self=True)
+    return PixelBaseline(factors, neighbor_agreement(near, labels, factors))
+
+
+def summarise_neighbors(
+    part: Embeddings,
+    images: NDArray[np.uint8],
+    baseline: PixelBaseline,
+    *,
+    is_baseline: bool = False,
+    search: KnnSearch = knn,
+) -> NeighborSummary:
+    """Ask everything about neighbours within one embedding.
+
+    Args:
+        part: of N images. images: uint8 (N, 3, H, W), the same in the same order.
+        is_baseline: the vectors are the raw pixels themselves, which stand beside the others as the baseline has them.
+        search: what finds the neighbours.
+    """
+    k, candidates = min(K, len(part) - 1), min(CANDIDATES, len(part) - 1)
+    every = search(part.Z, part.Z, candidates, exclude_self=True)
+    near = every.first(k)
+    agreement = baseline.agreement if is_baseline else neighbor_agreement(near, part.labels, baseline.factors)
+    against = None if is_baseline else baseline.agreement
+    precision = None
+    if part.labels is not None and part.labelled:
+        precision = precision_at_k(near, part.labels, part.labels, part.classes, True)
+    return NeighborSummary(
+        retrieval=nearest(part, n_neighbors=min(DEFAULT_K, len(part) - 1), with_farthest=True),
+        precision=precision,
+        hubs=hubs(part, n_neighbors=k, candidates=candidates, pixels=images, neighbors=every),
+        factors=StatedAgreement(agreement, dominance(agreement, against, name=f"raw pixels ({PIXEL_METRIC})").text),
+    )
+
+
 def neighbour_uses(
     study: Path, runs: list[FinishedRun], test: ImageSet, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """One JSON-able dictionary per method: "retrieval", "precision", "hubs", "factors". Saved in uses/neighbours."""
+    """One :class:`NeighborSummary` per method as JSON, with the run's name, title and layer. Saved in uses/neighbours."""
     if len(test) < _LEAST:
         return []
     images = np.asarray(test.images)
-    yardstick: tuple[Sequence[Factor], FactorAgreement] | None = None  # made when the first run needs it
+    baseline: PixelBaseline | None = None  # made when the first run needs it
     out = []
     for run in first_seed(runs):
         path = study / "uses" / "neighbours" / f"{run.folder.name}.json"
-        if path.exists():
-            found = read_object(path)
-            if found.get("key") == _key(run):
-                out.append(found)
-                continue
-        say(f"  neighbours of {run.title}")
-        part = run.embeddings().part("test")
-        k, candidates = min(K, len(part) - 1), min(CANDIDATES, len(part) - 1)
-        every = run.search(part.Z, part.Z, candidates, exclude_self=True)
-        near = every.first(k)
-        if yardstick is None:
-            yardstick = _pixels(test, images, part.labels, k)
-        factors, pixels = yardstick
-        # Raw pixels stand in the table as the yardstick itself, found by the same distance.
-        own = run.method == _PIXELS
-        agreed = pixels if own else neighbor_agreement(near, part.labels, factors)
-        said = dominance(agreed, None if own else pixels, name=f"raw pixels ({PIXEL_METRIC})")
-        precision = None
-        if part.labels is not None and part.labelled:
-            precision = precision_at_k(near, part.labels, part.labels, part.classes, True)
-        queries = queries_of(part, class_examples(part))
-        shown = nearest(part, queries, n_neighbors=min(5, len(part) - 1), with_farthest=True)
-        hubness = hubs(part, n_neighbors=k, candidates=candidates, pixels=images, neighbors=every)
-        found = {
-            "key": _key(run),
-            "run": run.folder.name,
-            "method": run.method,
-            "title": run.title,
-            "layer": run.layer,
-            "retrieval": to_json(shown),
-            "precision": to_json(precision),
-            "hubs": to_json(hubness),
-            "factors": to_json(agreed) | {"statement": said.text},
-        }
-        write_json(path, found)
-        out.append(found)
+        saved = read_object(path) if path.exists() else {}
+        if saved.get("key") != _key(run):
+            say(f"  neighbours of {run.title}")
+            part = run.embeddings().part("test")
+            baseline = baseline or pixel_baseline(test, part.labels)
+            raw = run.method == _PIXELS
+            summary = summarise_neighbors(part, images, baseline, is_baseline=raw, search=run.search)
+            names = {"run": run.folder.name, "method": run.method, "title": run.title, "layer": run.layer}
+            saved = {"key": _key(run)} | names | to_json(summary)
+            write_json(path, saved)
+        out.append(saved)
     return out
-
-
-def _pixels(
-    test: ImageSet, images: NDArray[np.uint8], labels: NDArray[np.int64] | None, k: int
-) -> tuple[Sequence[Factor], FactorAgreement]:
-    """The factors of the test images, and what neighbours of their raw pixels (L2) agree in."""
-    factors = (*known_factors(dict(test.factors)), *pixel_factors(images))
-    raw = pixel_vectors(images)
-    near = knn(raw, raw, k, metric=PIXEL_METRIC, exclude_self=True)
-    return factors, neighbor_agreement(near, labels, factors)
 
 
 def _key(run: FinishedRun) -> str:

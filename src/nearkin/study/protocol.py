@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.clusters.clusters import DEFAULT_CLUSTERS, kmeans_scores
-from nearkin.embeddings import Embeddings
+from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import DataError
 from nearkin.evaluate.entanglement import K as ENTANGLEMENT_K
 from nearkin.evaluate.entanglement import entanglement
@@ -107,31 +107,17 @@ def evaluate(
     return evaluation, drawn
 
 
-def with_splits(embeddings: Embeddings, seed: int) -> tuple[Embeddings, str | None]:
-    """Give embeddings from elsewhere the splits that the protocol needs, and say so.
+def evaluate_embeddings(vectors: Embeddings | NDArray[Any], *, random_state: int = 0) -> LayerEvaluation:
+    """Say how good an embedding is: its health and clusters and, where there are labels, probes and entanglement.
 
-    Without test rows, a fifth of all rows becomes test; without val rows, a tenth of train becomes val.
-    Raises DataError: no train rows, or fewer than 8.
+    Everything is chosen on validation rows, and test rows are read once. Splits that are missing are held out of train, see
+    :meth:`nearkin.Embeddings.with_splits`.
+
+    Args:
+        vectors: an embedding, or an array (N, D) of finite numbers.
+        random_state: seed of the splits, of the SGD probe and of k-means.
+    Raises:
+        DataError: too few rows, or values that are not finite.
     """
-    named = sorted(set(embeddings.split.tolist()))
-    if "train" not in named:
-        raise DataError(
-            f"the rows have the splits {', '.join(named[:8])}; one must be 'train' (and test and val may be)."
-        )
-    split = embeddings.split.copy()
-    rng = np.random.default_rng(seed)
-    made = []
-    for name, share in (("test", 0.2), ("val", 0.1)):
-        if not (split == name).any():
-            rows = rng.permutation(np.flatnonzero(split == "train"))
-            if len(rows) < 8:
-                raise DataError(
-                    f"{len(rows)} training rows are too few to hold out {name} rows; at least 8 are needed."
-                )
-            split[rows[: max(1, round(len(rows) * share))]] = name
-            made.append(f"{share:.0%} of train held out as {name}")
-    if unused := [name for name in named if name not in ("train", "val", "test")]:
-        made.append(f"rows of split {', '.join(unused[:8])} are not used")
-    if not made:
-        return embeddings, None
-    return dataclasses.replace(embeddings, split=split), "; ".join(made)
+    embeddings, _ = as_embeddings(vectors).with_splits(random_state)
+    return evaluate(embeddings, seed=random_state, maps=False)[0]
