@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nearkin.anomalies.baseline_detectors import TRIVIAL, feature_scores, image_features, pixels
-from nearkin.anomalies.detectors import SCORES
+from nearkin.anomalies.detectors import SCORES, TrainNeighbors
 from nearkin.anomalies.diagnostics import describe_digits
 from nearkin.anomalies.ood_eval import OodEvaluation, evaluate_baselines, evaluate_vectors
 from nearkin.anomalies.ood_sets import InSet, OodSet, digit_sets
@@ -82,7 +82,7 @@ def test_lists_of_the_classes_give_what_a_search_among_all_gives() -> None:
 
     vectors, scores = near_oracle(), ["knn2", "knn-norm", "lof"]
     a, b = (
-        evaluate_vectors(vectors["train"], vectors["test"], vectors, INSIDE, SETS, scores=scores, find=find)
+        evaluate_vectors(TrainNeighbors(vectors["train"], find), vectors["test"], vectors, INSIDE, SETS, scores=scores)
         for find in (knn, elsewhere)
     )
     for item in SETS:

@@ -82,7 +82,7 @@ class OodEvaluation:
 
 
 def evaluate_vectors(
-    train: NDArray[np.float32],
+    train: NDArray[np.float32] | TrainNeighbors,
     test: NDArray[np.float32],
     ood: Mapping[str, NDArray[np.float32]],
     inside: InSet,
@@ -92,30 +92,25 @@ def evaluate_vectors(
     k: int | None = None,
     seed: int = 0,
     curves: bool = True,
-    find: KnnSearch = knn,
-    known: Mapping[tuple[str, str], Neighbors] | None = None,
 ) -> OodEvaluation:
     """Measure one embedding.
 
     Args:
-        train, test: float32 (N, D), (M, D), vectors of ``inside``'s images. ood: set name -> vectors of its images; each
-            is asked for once, and not kept.
+        train, test: float32 (N, D), (M, D), vectors of ``inside``'s images; ``train`` may bring neighbours that are known,
+            and the search that finds the scores' others (tables over classes and "resembled" search exactly).
+        ood: set name -> vectors of its images; each is asked for once, and not kept.
         scores, k: as in :class:`nearkin.anomalies.detectors.Scorer`; the tables over classes keep each score's own k.
         curves: keep ROC and PR curves and histograms.
-        find: what finds the neighbours of the scores (tables over classes and "resembled" search exactly).
-        known: (metric, "test" or "train") -> that set's lists among ``train``, found already by an exact search.
     Raises:
         DataError: vectors and images differ in number, other widths, values that are not finite.
         ConfigError: unknown score, or fewer training images than a score has neighbours.
     """
-    _same_length("train", train, len(inside.train))
+    neighbors = train if isinstance(train, TrainNeighbors) else TrainNeighbors(train)
+    _same_length("train", neighbors.train, len(inside.train))
     _same_length(TEST, test, len(inside.test))
     for item in sets:
         if item.name not in ood:
             raise DataError(f"no vectors for the set '{item.name}'; there are some for: {', '.join(ood) or 'none'}.")
-    neighbors = TrainNeighbors(train, find)
-    for (metric, where), lists in (known or {}).items():
-        neighbors.add(metric, where, lists)
     classwise: dict[str, ClassScores] = {}
     if inside.labels:
         labels, _, classes = inside.labels
@@ -126,7 +121,7 @@ def evaluate_vectors(
             classwise[name] = class_scores(near_classes, score=name)
             if neighbors.exact and (labels >= 0).all() and neighbors.known(metric, TEST, length) is None:
                 neighbors.add(metric, TEST, merged(near_classes, length))
-    scorer = Scorer(train, scores, k=k, seed=seed, neighbors=neighbors)
+    scorer = Scorer(neighbors.train, scores, k=k, seed=seed, neighbors=neighbors)
     scored: Scored = {name: {TEST: values} for name, values in scorer.score(TEST, test).items()}
     axes = principal_axes(moments(test, seed))
     resembles: dict[str, Resembled] = {}
@@ -140,7 +135,7 @@ def evaluate_vectors(
         spreads[item.name] = spread(axes, moments(Z, seed))
         del Z  # or it lies beside the next set's
         return_memory()
-    more = {"dim": int(train.shape[1]), "resembled": resembles, "spread": spreads}
+    more = {"dim": int(neighbors.train.shape[1]), "resembled": resembles, "spread": spreads}
     return _evaluation(scored, classwise, inside, sets, curves, **more)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.anomalies.detectors import K_LOF, K_NORM, OWN
+from nearkin.anomalies.detectors import K_LOF, K_NORM, OWN, TrainNeighbors
 from nearkin.anomalies.ood_eval import TEST, OodEvaluation, evaluate_baselines, evaluate_vectors
 from nearkin.anomalies.ood_sets import InSet, OodSet
 from nearkin.anomalies.table import AnomalyTable, JudgedRun, compare
@@ -110,17 +110,17 @@ def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, dra
     train, test = made.part("train", copy=False), made.part("test", copy=False)
     del made  # what was copied would be there twice
     return_memory()
+    neighbors = TrainNeighbors(train.Z)
     # What evaluation and the tables search, too.
-    known = {
-        ("l2", TEST): run.search(test.Z, train.Z, K_LOF, metric="l2"),
-        ("cosine", TEST): run.search(test.Z, train.Z, K_NORM),
-    }
+    neighbors.add("l2", TEST, run.search(test.Z, train.Z, K_LOF, metric="l2"))
+    neighbors.add("cosine", TEST, run.search(test.Z, train.Z, K_NORM))
     scores: tuple[str, ...] = SCORES
     if drawn:
         scores += MORE_SCORES
-        known["l2", OWN] = run.search(train.Z, train.Z, K_LOF, metric="l2", exclude_self=True)
+        neighbors.add("l2", OWN, run.search(train.Z, train.Z, K_LOF, metric="l2", exclude_self=True))
     return_memory()
-    evaluation = evaluate_vectors(train.Z, test.Z, vectors, inside, sets, scores=scores, curves=drawn, known=known)
+    evaluation = evaluate_vectors(neighbors, test.Z, vectors, inside, sets, scores=scores, curves=drawn)
+    del neighbors  # its indexes are as large as the vectors
     return_memory()
     if drawn and sets:
         # The test images, and what every source holds as it was loaded.

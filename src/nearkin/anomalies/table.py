@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nearkin.anomalies.baseline_detectors import TRIVIAL
-from nearkin.anomalies.detectors import SCORES
+from nearkin.anomalies.detectors import SCORES, TrainNeighbors
 from nearkin.anomalies.image_scores import normal_rows
 from nearkin.anomalies.ood_eval import OodEvaluation, evaluate_baselines, evaluate_vectors
 from nearkin.anomalies.ood_metrics import OodMetrics
@@ -224,7 +224,8 @@ def table_of(
     """The table of one embedding with splits. Its details hold ``name`` and "trivial".
 
     Args:
-        images: in the embedding's order. ood: set name -> vectors of its images. The rest as in :func:`evaluate_vectors`.
+        images: in the embedding's order. ood: set name -> vectors of its images. find: what finds the neighbours.
+        The rest as in :func:`evaluate_vectors`.
     """
     rows = normal_rows(embeddings, train_split)
     parts = []
@@ -233,8 +234,9 @@ def table_of(
         if embeddings.labels is not None:  # the file's own labels count, not those of the folder the images came from
             part = replace(part, labels=embeddings.labels[which], classes=embeddings.classes)
         parts.append(part)
-    inside, (train, test) = InSet(*parts), (embeddings.Z[rows.train], embeddings.Z[rows.inside])
-    evaluation = evaluate_vectors(train, test, ood, inside, sets, scores=scores, k=k, seed=seed, find=find)
+    inside, train = InSet(*parts), TrainNeighbors(embeddings.Z[rows.train], find)
+    test = embeddings.Z[rows.inside]
+    evaluation = evaluate_vectors(train, test, ood, inside, sets, scores=scores, k=k, seed=seed)
     trivial = evaluate_baselines(inside, sets, seed=seed)
     primary = PRIMARY if PRIMARY in scores else scores[0]
     run = JudgedRun(name, seed, evaluation, name)
