@@ -1,6 +1,6 @@
 """Seconds of a search for near-duplicates against the number of images, with the fitted exponent.
 
-    python benchmarks/duplicates.py [--sizes 2000,4000,8000,16000] [--dim 256]
+    python benchmarks/duplicates.py [--sizes 2000,4000,8000,16000] [--dim 256] [--turned]
 
 Synthetic textures, of which 2 % have a planted copy; a synthetic embedding (random vectors, copies near their source),
 so that the cost does not depend on a model. Reported: CPU and wall-clock seconds of the whole search, of the exact
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="2000,4000,8000,16000", help="numbers of images, with commas")
     parser.add_argument("--dim", type=int, default=256, help="dimensions of the vectors (default 256)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--turned", action="store_true", help="also search for turned and inverted copies")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     arguments = parser.parse_args()
     if arguments.quick:
@@ -71,7 +72,9 @@ def main() -> None:
         images, Z, truth = world(n, arguments.dim, arguments.seed)
         neighbours, _ = seconds(lambda Z=Z: knn(Z, Z, 2 * N_NEIGHBORS, exclude_self=True))  # type: ignore[misc]
         found = []
-        cpu, wall = seconds(lambda Z=Z, images=images, found=found: found.append(near_duplicates(Z, images)))  # type: ignore[misc]
+        cpu, wall = seconds(
+            lambda Z=Z, images=images, found=found: found.append(near_duplicates(Z, images, turned=arguments.turned))
+        )  # type: ignore[misc]
         got = set(zip(found[0].pairs.a.tolist(), found[0].pairs.b.tolist(), strict=True))
         rest = max(cpu - neighbours, 1e-3)
         for name, value in (("cpu", cpu), ("neighbours", neighbours), ("rest", rest)):

@@ -34,7 +34,7 @@ def probe(n: int, d: int, k: int) -> Callable[[], object]:
 
 def duplicates(n: int, d: int, k: int) -> Callable[[], object]:
     images, Z, _ = textures(n, d, 0)
-    return lambda: near_duplicates(Z, images, n_neighbors=k)
+    return lambda: near_duplicates(Z, images, n_neighbors=k, turned=False)
 
 
 def clusters(n: int, d: int, k: int) -> Callable[[], object]:

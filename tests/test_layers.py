@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "anomalies": {"data", "embeddings", "evaluate", "fileio", "maps", "methods", "report", "runs", "search", "system"},
     "clusters": {"data", "embeddings", "evaluate", "fileio", "maps", "report", "runs", "search"},
-    "duplicates": {"data", "embeddings", "evaluate", "fileio", "report", "runs", "search"},
+    "duplicates": {"data", "embeddings", "evaluate", "fileio", "report", "runs", "search", "vectors"},
     "export": {"augment", "fileio", "methods", "nets", "runs"},
     "retrieval": {"data", "embeddings", "evaluate", "factors", "fileio", "report", "runs", "search"},
     "explore": {

@@ -149,6 +149,31 @@ def test_ids_that_do_not_match(project: Path) -> None:
     assert "90 of 90 ids" in message and "'x0'" in message and "\n" not in message
 
 
+def test_turned_and_inverted_copies_are_found_unless_they_are_not_asked_for(project: Path) -> None:
+    """Train 6 to 13 stand in test as 6 to 13: upside down, turned by a quarter, inverted, in an embedding of noise."""
+    changes = (np.flipud, np.rot90, lambda x: 255 - x, lambda x: 255 - np.rot90(x, 2))
+    for i in range(6, 14):
+        image = np.asarray(Image.open(f"set/train/{i:02d}.png"))
+        Image.fromarray(np.ascontiguousarray(changes[i % 4](image))).save(f"set/test/{i:02d}.png")
+    made = Embeddings.load(Path("e.parquet"))
+    noise = np.random.default_rng(0).normal(size=made.Z.shape).astype(np.float32)
+    dataclasses.replace(made, Z=noise).save(Path("n.parquet"))
+    command = ["n.parquet", "--images", "set", "--across", "train,test", "--json", "d.json", "--pairs", "p.csv"]
+    done = run(*command, "--html", "s.html")
+    assert done.exit_code == 0 and "turned or inverted: 8 of the pairs, score at least" in done.output, done.output
+    turned = json.loads(Path("d.json").read_text())["searches"]["test in train"]["turned"]
+    assert turned["pairs"] == 8 and turned["threshold"] > 0.9
+    pairs = pyarrow.csv.read_csv("p.csv").to_pydict()
+    named = dict(zip(pairs["a"], pairs["orientation"], strict=True))
+    assert [named[f"test/{i:02d}.png"] for i in range(6, 10)] == [
+        "inverted", "half turn, inverted", "upside down", "quarter turn",
+    ]  # fmt: skip
+    assert "half turn, inverted" in Path("s.html").read_text()
+    done = run(*command, "--no-turned")
+    assert "turned or inverted" not in done.output
+    assert "turned" not in json.loads(Path("d.json").read_text())["searches"]["test in train"]
+
+
 @pytest.mark.slow
 def test_a_run_brings_the_distance_into_the_score_and_another_run_is_refused(project: Path) -> None:
     """Untrained encoders are runs, too; one of another seed did not make these vectors."""

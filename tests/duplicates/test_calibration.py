@@ -187,3 +187,7 @@ def test_the_threshold_keeps_its_promise() -> None:
     right, wrong = (true >= at).sum(), (chance >= at).sum()
     assert right / (right + wrong) > 0.9 and right > 900
     assert lowest(chance, Decoys(RNG.normal(size=20_000), 1.0, smooth=True), 100_000, 0.95, cut=3.0) == (3.0, False)
+    few = np.concatenate([chance[:2000], [8.0]])  # a single duplicate shows no precision, but few mistakes are expected
+    decoys = Decoys(RNG.normal(size=20_000), 1.0, smooth=True)
+    at, reached = lowest(few, decoys, 2000, 0.95, np.inf, start=2.0, allowed=0.5)
+    assert not reached and 2000 * decoys.share(np.array(at)) <= 0.5 and 3 < at <= np.nextafter(8.0, 9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import signal
 import sys
 from typing import Any
@@ -61,6 +62,10 @@ def main() -> None:
     """Run the command line; errors that a user can act on become one line and an exit code."""
     from nearkin.errors import NearkinError, one_line
 
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _without_reader(stream))
     # Ctrl-C while the interpreter goes down, when everything is written, would end in its "Fatal Python error".
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
     try:
@@ -75,14 +80,30 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except BrokenPipeError:
-        sys.exit(1)
     except OSError as error:
         print(f"error: {one_line(error.filename or 'the system')}: {error.strerror or error}", file=sys.stderr)
         sys.exit(4)
     if code == 130:  # typer makes this of Ctrl-C by itself
         print("interrupted; run the same command again to continue", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class _Unread(io.FileIO):
+    """A stream whose reader may go away, as ``| head`` does: what nobody reads is dropped, and the command goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            return len(data)
+
+
+def _without_reader(stream: Any) -> io.TextIOWrapper:
+    """``stream``, a standard stream, for which a closed pipe is no error: results are still computed and saved."""
+    stream.flush()
+    raw = io.BufferedWriter(_Unread(stream.fileno(), "w", closefd=False))
+    options = {"encoding": stream.encoding, "errors": stream.errors, "line_buffering": stream.line_buffering}
+    return io.TextIOWrapper(raw, **options, write_through=stream.write_through)
 
 
 # Typer keeps click inside itself since 0.26, before it was a package of its own: the base of what it exports is in both.

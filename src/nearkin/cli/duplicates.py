@@ -49,6 +49,13 @@ def duplicates(
     lookalikes: Annotated[
         int, typer.Option("--lookalikes", help="Also list this many pairs alike in pixels that the embedding parts.")
     ] = 0,
+    turned: Annotated[
+        bool,
+        typer.Option(
+            "--turned/--no-turned",
+            help="Also search for copies that are turned, upside down or inverted; needs --images.",
+        ),
+    ] = True,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     out: options.TableOut = None,
@@ -77,7 +84,7 @@ def duplicates(
     options.check_outputs(embeddings, as_json, pairs, table=out, html=html)
     level = _threshold(threshold)
     settings = audit.AuditSettings(
-        images, run, split, across, against, against_images, k, level, precision, metric, seed, device
+        images, run, split, across, against, against_images, k, level, precision, metric, seed, device, turned
     )
     _check(settings, lookalikes, pairs, fail_over)
     loaded = Embeddings.load(embeddings)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data.sources import images_of
+from nearkin.duplicates.calibration import Calibration
 from nearkin.duplicates.find import (
     DuplicatePairs,
     DuplicateSets,
@@ -24,6 +25,7 @@ from nearkin.duplicates.find import (
     near_duplicates,
 )
 from nearkin.duplicates.lookalikes import Lookalikes, explain, lookalikes_far_apart
+from nearkin.duplicates.registration import ORIENTATIONS
 from nearkin.embeddings import Embeddings, rows_of
 from nearkin.embeddings.table import add_columns
 from nearkin.errors import ConfigError, DataError
@@ -55,6 +57,7 @@ class AuditSettings:
     metric: str = "cosine"
     seed: int = 0
     device: str = "auto"
+    turned: bool = True
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ def audit(
             threshold=settings.threshold,
             precision=settings.precision,
             embed=_embed_by(settings.run, embeddings.provenance.get("layer"), settings.device),
+            turned=settings.turned,
             random_state=settings.seed,
             search=search,
         )
@@ -218,11 +222,7 @@ def _all_pairs(searches: list[SplitSearch]) -> DuplicatePairs:
         pairs = search.duplicates.pairs
         base_rows = search.rows if search.base_rows is None else search.base_rows
         parts.append(replace(pairs, a=search.rows[pairs.a], b=base_rows[pairs.b]))
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("a", "b", "distance", "relative", "score", "exact")
-    }
-    return DuplicatePairs(**columns, alignment=None)
+    return DuplicatePairs.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,11 @@ def summary(result: DuplicateAudit) -> Iterator[str]:
         elif found.calibration is None:
             yield "  nothing to calibrate on: only images that are the same in every pixel are reported"
         else:
-            yield f"  {_how(found)}"
+            yield f"  {_how(found.calibration, found.threshold, 'where planted copies begin')}"
+        if found.turned is not None and found.turned.calibration is not None:
+            few = "where less than one mistake is expected"
+            how = f", {_how(found.turned.calibration, found.turned.threshold, few)}" if found.turned.pairs else ""
+            yield f"  turned or inverted: {found.turned.pairs:,} of the pairs{how}"
         for title, share in _by_split(result, search):
             yield f"  {title}: {share}"
         yield from _surest(result, search)
@@ -293,17 +297,15 @@ def summary(result: DuplicateAudit) -> Iterator[str]:
             yield f"note: {result.sets.not_split} components are too large for complete linkage and stay whole"
 
 
-def _how(found: NearDuplicates) -> str:
-    """The threshold, where it comes from, and how many planted copies it finds."""
-    calibration = found.calibration
-    assert calibration is not None
-    text = f"score at least {found.threshold:.3f}"
-    if found.threshold != calibration.threshold:
+def _how(calibration: Calibration, threshold: float, otherwise: str) -> str:
+    """The threshold, where it comes from (``otherwise``: not from precision), and how many planted copies it finds."""
+    text = f"score at least {threshold:.3f}"
+    if threshold != calibration.threshold:
         return text
     text += ", chosen "
-    text += f"for precision {calibration.target:g}" if calibration.reached else "where planted copies begin"
-    if calibration.reached and found.precision is not None:
-        text += f" ({found.precision:.2f} expected on the other half)"
+    text += f"for precision {calibration.target:g}" if calibration.reached else otherwise
+    if calibration.reached and calibration.evaluation.precision is not None:
+        text += f" ({calibration.evaluation.precision:.2f} expected on the other half)"
     kinds = ", ".join(f"{name} {100 * value:.0f}" for name, value in calibration.evaluation.recall_by_kind.items())
     return f"{text}; recall of planted copies in %: {kinds}"
 
@@ -374,8 +376,8 @@ def _pairs_section(result: DuplicateAudit, search: SplitSearch) -> Section:
         ]
         note = f"distance {pairs.distance[i]:.3f}"
         if pairs.alignment is not None:
-            mirrored = ", mirrored" if pairs.alignment.flip[i] else ""
-            note += f", detail {pairs.alignment.detail[i]:.2f}{mirrored}"
+            orientation = f", {ORIENTATIONS[pairs.orientation[i]]}" if pairs.orientation[i] else ""
+            note += f", detail {pairs.alignment.detail[i]:.2f}{orientation}"
         rows.append(Row("same pixels" if pairs.exact[i] else f"score {pairs.score[i]:.3f}", cells, note))
     threshold = search.duplicates.threshold
     text = f"{len(shown)} of {len(pairs):,} pairs, evenly spaced from the surest to the threshold {threshold:.3f}."

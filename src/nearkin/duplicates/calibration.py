@@ -37,6 +37,7 @@ PRECISION = 0.95
 # Percentiles of the planted copies: from where on a pair is suspect, and where copies begin for certain.
 _SUSPECT, _LIKE_A_COPY = 1.0, 5.0
 _REGULARISED = 0.1
+_ALLOWED = 0.5  # images expected to be wrong, in either half
 _GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 _BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 _FEW = 20  # values below which no tail is fitted and no calibration is made
@@ -97,7 +98,7 @@ class Calibration:
     Attributes:
         features, offset: log-odds = sum of weight x feature + offset; the weight of each feature by its name.
         target: precision aimed at. threshold: score from which a pair counts as a duplicate. reached: whether the target
-            was reached on the calibration half; otherwise the threshold is where planted copies begin (5th percentile).
+            was reached on the calibration half.
         evaluation, curve, reliability: of the evaluation half: at the threshold, over scores, and by bins of the score.
         copies, negatives: numbers of planted copies and of negatives in all. copies_not_compared, copies_not_proposed,
             negatives_left_out: shares that a gate stopped, that the search did not propose, and that were suspect.
@@ -136,6 +137,7 @@ def calibrate(
     candidate_rows: NDArray[np.int64],
     within: bool,
     target: float = PRECISION,
+    strict: bool = False,
 ) -> Calibration | None:
     """Fit score and threshold on one half of the images, judge them on the other one.
 
@@ -147,6 +149,9 @@ def calibrate(
         negative_rows, candidate_rows: int64 (Q, 2) and (C, 2), the images in them, numbered alike.
         within: both images of a candidate are asked for a duplicate, not only the first.
         target: share of true duplicates among images that are reported to have one, in (0, 1).
+        strict: for copies that are rare. The threshold is not below the copies' 1st percentile. A set may hold too few copies
+            to show any precision; then it is where less than one image is expected to be wrong, or 1: no pair is accepted.
+            If not strict, it is then where planted copies begin.
     Returns:
         None when fewer than 20 copies could be compared: then only exact copies can be told.
     """
@@ -170,8 +175,12 @@ def calibrate(
     exponent = power(odds_c[~np.isin(candidate_rows, suspect).any(axis=1)], odds_n)
     chances = [sides * int(half.sum()) for half in (half_c, ~half_c)]
     best = [best_of_images(odds_c[half], asked[half]) for half in (half_c, ~half_c)]
-    cut = float(np.percentile(_odds(fitted, weights, offset)[fitted.compared], _LIKE_A_COPY))
-    threshold, reached = lowest(best[0], Decoys(odds_n[half_n], exponent, smooth=True), chances[0], target, cut)
+    start, cut = np.percentile(_odds(fitted, weights, offset)[fitted.compared], [_SUSPECT, _LIKE_A_COPY])
+    start, cut = (max(0.0, start), np.inf) if strict else (0.0, cut)
+    decoys = Decoys(odds_n[half_n], exponent, smooth=True)
+    threshold, reached = lowest(
+        best[0], decoys, chances[0], target, float(cut), start=float(start), allowed=_ALLOWED if strict else 0.0
+    )
     judged_p, judged_kind, decoys = odds_p[~half_p], kind[~half_p], Decoys(odds_n[~half_n], exponent)
     kinds = [str(name) for name in np.unique(judged_kind)]
 
@@ -280,16 +289,23 @@ def precision(best: Odds, decoys: Decoys, chances: int, at: Odds) -> Odds:
     return np.asarray(np.where(accepted > 0, np.maximum(0, 1 - wrong), np.nan))
 
 
-def lowest(best: Odds, decoys: Decoys, chances: int, target: float, cut: float) -> tuple[float, bool]:
-    """The lowest log-odds from 0 to ``cut`` from which on the expected precision is at least ``target``.
+def lowest(
+    best: Odds, decoys: Decoys, chances: int, target: float, cut: float, *, start: float = 0.0, allowed: float = 0.0
+) -> tuple[float, bool]:
+    """The lowest log-odds from ``start`` to ``cut`` from which on the expected precision is at least ``target``.
 
-    Never below 0, where a pair is more like a decoy than like a copy, even if better pairs would make up for it.
-    Returns ``cut`` and False where there is none.
+    Below 0 a pair is more like a decoy than like a copy, and better pairs should not make up for it.
+
+    Args:
+        allowed: or from which on so few images are expected to be wrong at all.
+    Returns:
+        It, and whether the precision is reached there; ``cut`` and False where there is none.
     """
     options = np.nextafter(np.unique(np.concatenate([best, decoys.odds])), np.inf)
-    options = np.append(0.0, options[(options > 0) & (options <= cut)])
-    good = np.flatnonzero(precision(best, decoys, chances, options) >= target)
-    return (float(options[good[0]]), True) if len(good) and cut >= 0 else (cut, False)
+    options = np.append(start, options[(options > start) & (options <= cut)])
+    reached = precision(best, decoys, chances, options) >= target
+    good = np.flatnonzero(reached | (chances * decoys.share(options) <= allowed))
+    return (float(options[good[0]]), bool(reached[good[0]])) if len(good) and cut >= 0 else (cut, False)
 
 
 def _turns(kind: NDArray[np.str_]) -> NDArray[np.int64]:

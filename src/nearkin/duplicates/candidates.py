@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nearkin.duplicates.registration import PairTable
 from nearkin.search.exact import KnnSearch, knn, unit_rows
+from nearkin.vectors import sample_rows
 
 _BEYOND = 40_000  # pairs beyond the k nearest that are kept, at most
 
@@ -79,7 +80,7 @@ def propose(
     typical = float(np.median(neighbors.distances[:, -1]))
     relative = relative_distances(neighbors.distances, neighbors.distances[:, -1:], typical)
     query = np.repeat(np.arange(len(queries)), wide).reshape(-1, wide)
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(queries))[: -(-_BEYOND // max(1, wide - k))])
+    drawn = sample_rows(len(queries), -(-_BEYOND // max(1, wide - k)), seed)
 
     def pairs(rows: NDArray[np.int64] | slice, ranks: slice, distances_of: slice) -> CandidatePairs:
         a, b = query[rows, ranks], neighbors.indices[rows, ranks]

@@ -29,8 +29,9 @@ from nearkin.duplicates.candidates import (
     propose,
     relative_distances,
 )
-from nearkin.duplicates.planted import COUNT, PlantedCopies, plant
-from nearkin.duplicates.registration import Alignment, align
+from nearkin.duplicates.planted import COUNT, PlantedCopies, plant, plant_turned
+from nearkin.duplicates.registration import ORIENTATIONS, Alignment, align
+from nearkin.duplicates.turned import TURNED, Frequencies
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import to_json
@@ -53,11 +54,13 @@ class DuplicatePairs(CandidatePairs):
             set is searched within itself; then a < b and each pair stands once).
         distance: float32 (M,), in the embedding. relative: float32 (M,), the same over the typical distance of the
             2k-th neighbour. score: float64 (M,), probability of a duplicate, in [0, 1]; NaN without images.
-        exact: bool (M,), every pixel the same. alignment: of the pixels; None without images.
+        exact: bool (M,), every pixel the same. orientation: int64 (M,), in which b is like a, a
+            place in ``ORIENTATIONS``: 0 upright, 1 mirrored. alignment: of the pixels; None without images.
     """
 
     score: NDArray[np.float64]
     exact: NDArray[np.bool_]
+    orientation: NDArray[np.int64]
     alignment: Alignment | None
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -65,8 +68,23 @@ class DuplicatePairs(CandidatePairs):
         out: dict[str, NDArray[Any]] = {"distance": self.distance, "relative_distance": self.relative}
         if self.alignment is not None:
             pixels = {name: getattr(self.alignment, name) for name in (*PIXEL_FEATURES, "flip")}
-            out = {"score": self.score, "exact": self.exact, **pixels, **out}
+            names = np.array(ORIENTATIONS)[self.orientation]
+            out = {"score": self.score, "exact": self.exact, **pixels, "orientation": names, **out}
         return out
+
+
+@dataclass(frozen=True)
+class TurnedSearch:
+    """The second search, for turned and inverted copies: pairs compared and accepted, and its own threshold.
+
+    The threshold reaches the precision asked for, or less than one image is expected to be wrong; where none does, it is 1
+    and no pair is accepted. calibration: None when too few copies could be compared.
+    """
+
+    candidates: int
+    pairs: int
+    threshold: float
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,7 @@ class NearDuplicates:
         threshold: on the score (on the distance when not verified). typical: median distance of the last neighbour searched.
         verified: whether pixels were compared. calibration: None when not verified, or when there were no pairs or too few
             copies could be compared (then only identical images are reported).
+        turned: the search for turned and inverted copies, whose pairs are among ``pairs``; None when not asked for.
     """
 
     pairs: DuplicatePairs
@@ -90,6 +109,7 @@ class NearDuplicates:
     typical: float
     verified: bool
     calibration: Calibration | None
+    turned: TurnedSearch | None = None
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -104,14 +124,22 @@ class NearDuplicates:
 
     @property
     def precision(self) -> float | None:
-        """Expected share of true duplicates among the images in ``rows``, in [0, 1].
+        """Expected share of true duplicates among the images in ``rows``, in [0, 1]: the lower one of both searches.
 
         Estimated on images that played no part in choosing the threshold, with caution: half a mistake is added, so of a
         few hundred images it is low, whatever they hold. None where it is not known: nothing was calibrated, another
         threshold was given, or none of these images has a near-duplicate.
         """
-        known = self.calibration is not None and self.threshold == self.calibration.threshold
-        return self.calibration.evaluation.precision if known and self.calibration is not None else None
+        searches: list[tuple[float, Calibration | None]] = [(self.threshold, self.calibration)]
+        if self.turned is not None and self.turned.pairs:
+            searches.append((self.turned.threshold, self.turned.calibration))
+        known = [
+            calibration.evaluation.precision
+            for threshold, calibration in searches
+            if calibration is not None and threshold == calibration.threshold
+        ]
+        values = [value for value in known if value is not None]
+        return min(values) if len(values) == len(searches) else None
 
     @property
     def sets(self) -> list[NDArray[np.int64]]:
@@ -132,7 +160,7 @@ class NearDuplicates:
             "share": self.share,
             "threshold": self.threshold,
             "calibration": to_json(self.calibration),
-        }
+        } | ({} if self.turned is None else {"turned": to_json(self.turned)})
 
 
 def near_duplicates(
@@ -146,6 +174,7 @@ def near_duplicates(
     threshold: float | None = None,
     precision: float = PRECISION,
     embed: Embed | None = None,
+    turned: bool = True,
     n_copies: int = COUNT,
     random_state: int = 0,
     threads: int | None = None,
@@ -168,6 +197,9 @@ def near_duplicates(
         embed: what made the vectors, images uint8 (n, C, H, W) -> (n, D), such as an estimator's ``transform``. With it the
             score counts distances too, and copies that are no neighbours of their source count as missed. Without, it
             comes from pixels alone.
+        turned: also search for copies that are turned by a quarter or half, upside down, flipped along a diagonal, or
+            inverted, gray ones included. They have candidates, a calibration and a threshold of their own (turned.py), so
+            what is found of the others stays the same. Needs images.
         n_copies: planted copies that calibrate the score, at least 1.
         random_state: seed of the copies and of the choice of pairs that stand for non-duplicates.
         threads: chunks of pairs aligned at once; None: the number of cores. The result does not depend on it.
@@ -181,44 +213,129 @@ def near_duplicates(
     _check(Z, pixels, base_Z, base_pixels, threshold, precision, embed)
     target, target_pixels = (Z, pixels) if base_Z is None else (base_Z, base_pixels)
     candidates = propose(Z, base_Z, n_neighbors, metric=metric, seed=random_state, search=search)
-    near, typical = candidates.near, candidates.typical
-
-    def result(pairs: DuplicatePairs, n_candidates: int, bar: float, calibration: Calibration | None) -> NearDuplicates:
-        sizes, verified = (len(Z), len(target)), pixels is not None
-        return NearDuplicates(pairs, *sizes, base is None, n_candidates, bar, typical, verified, calibration)
-
+    calibration, turned_search = None, None
     if pixels is None or target_pixels is None:
-        bar = float(threshold or 0)
-        close = near[np.flatnonzero(near.distance <= bar)]
-        close = close[np.argsort(close.distance, kind="stable")]
-        unknown, differ = np.full(len(close), np.nan), np.zeros(len(close), dtype=bool)
-        pairs = DuplicatePairs(close.a, close.b, close.distance, close.relative, unknown, differ, None)
-        return result(pairs, len(near), bar, None)
-    near, exact = add_identical(near, Z, base_Z, pixels, target_pixels, metric, typical)
-    alignment = align(pixels, target_pixels, near.rows, threads=threads)
-    names = PIXEL_FEATURES if embed is None else (*PIXEL_FEATURES, "relative_distance")
-    features = _features(alignment, near.relative, names)
-    calibration = None
-    if len(near):
-        planted = plant(target_pixels, random_state, count=n_copies)
-        planted_Z = None if embed is None else _embed_copies(embed, planted, target, target_pixels)
-        rows = np.stack([np.arange(n_copies), planted.source_row], axis=1)
-        relative, proposed = _copies_as_neighbors(planted, planted_Z, target, candidates, metric, search)
-        copies = _features(align(planted.images, target_pixels, rows, threads=threads), relative, names)
-        beyond, left = candidates.beyond, pixels
-        if not len(beyond):  # a handful of images, all of them candidates: a copy of one beside another one
-            beyond, left = _strangers(planted, planted_Z, target, metric, typical), planted.images
-        negatives = _features(align(left, target_pixels, beyond.rows, threads=threads), beyond.relative, names)
-        offset = [0, 0 if base_Z is None else len(Z)]
-        calibration = calibrate(
-            names, copies, planted.kind, proposed, negatives, features,
-            negative_rows=beyond.rows + offset, candidate_rows=near.rows + offset, within=base_Z is None, target=precision,
+        bar, n_candidates = float(threshold or 0), len(candidates.near)
+        pairs = _close(candidates.near, bar)
+    else:
+        comparison = _Comparison(
+            Z, pixels, target, target_pixels, base is None, metric, threshold, precision, n_copies, random_state, threads
         )  # fmt: skip
-    score = np.zeros(len(near)) if calibration is None else calibration.score(features)
-    score[exact] = 1.0
-    bar = threshold if threshold is not None else 1.0 if calibration is None else calibration.threshold
-    pairs = DuplicatePairs(near.a, near.b, near.distance, near.relative, score, exact, alignment)[score >= bar]
-    return result(pairs[np.lexsort((pairs.distance, -pairs.score))], len(near), float(bar), calibration)
+        pairs, n_candidates, bar, calibration = comparison.upright(candidates, embed, search)
+        if turned:
+            more, turned_search = comparison.turned(pairs, candidates.typical)
+            pairs = DuplicatePairs.concatenate([pairs, more])
+        pairs = pairs[np.lexsort((pairs.distance, -pairs.score))]
+    sizes, verified = (len(Z), len(target)), pixels is not None
+    return NearDuplicates(
+        pairs, *sizes, base is None, n_candidates, bar, candidates.typical, verified, calibration, turned_search
+    )
+
+
+def _close(near: CandidatePairs, most: float) -> DuplicatePairs:
+    """Without images: the pairs at a distance of at most ``most``, nearest first."""
+    near = near[np.flatnonzero(near.distance <= most)]
+    near = near[np.argsort(near.distance, kind="stable")]
+    unknown, differ, upright = np.full(len(near), np.nan), np.zeros(len(near), bool), np.zeros(len(near), np.int64)
+    return DuplicatePairs(near.a, near.b, near.distance, near.relative, unknown, differ, upright, None)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Two sets of images to be compared on the pixels; the fields are those of :func:`near_duplicates`.
+
+    target, target_pixels: the set searched in; ``within``: it is the set asked about.
+    """
+
+    Z: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
+    target: NDArray[np.float32]
+    target_pixels: NDArray[np.uint8]
+    within: bool
+    metric: str
+    threshold: float | None
+    precision: float
+    n_copies: int
+    seed: int
+    threads: int | None
+
+    def upright(
+        self, candidates: Candidates, embed: Embed | None, search: KnnSearch
+    ) -> tuple[DuplicatePairs, int, float, Calibration | None]:
+        """Accepted pairs, the number compared, the threshold and its calibration; upright and mirrored images."""
+        near, exact = add_identical(
+            candidates.near, self.Z, None if self.within else self.target, self.pixels, self.target_pixels, self.metric,
+            candidates.typical,
+        )  # fmt: skip
+        alignment = self._aligned(self.pixels, near.rows)
+        names = PIXEL_FEATURES if embed is None else (*PIXEL_FEATURES, "relative_distance")
+        features = _features(alignment, near.relative, names)
+        calibration = None
+        if len(near):
+            planted = plant(self.target_pixels, self.seed, count=self.n_copies)
+            planted_Z = None if embed is None else _embed_copies(embed, planted, self.target, self.target_pixels)
+            relative, proposed = _copies_as_neighbors(planted, planted_Z, self.target, candidates, self.metric, search)
+            copies = _features(self._aligned(planted.images, planted.rows), relative, names)
+            beyond, images = candidates.beyond, self.pixels
+            if not len(beyond):  # a handful of images, all of them candidates: a copy of one beside another one
+                beyond = _strangers(planted, planted_Z, self.target, self.metric, candidates.typical)
+                images = planted.images
+            negatives = _features(self._aligned(images, beyond.rows), beyond.relative, names)
+            calibration = calibrate(
+                names, copies, planted.kind, proposed, negatives, features, within=self.within, target=self.precision,
+                negative_rows=self._numbered(beyond.rows), candidate_rows=self._numbered(near.rows),
+            )  # fmt: skip
+        score = np.zeros(len(near)) if calibration is None else calibration.score(features)
+        score[exact] = 1.0
+        bar = self._threshold(calibration)
+        orientation = alignment.flip.astype(np.int64)
+        pairs = DuplicatePairs(near.a, near.b, near.distance, near.relative, score, exact, orientation, alignment)
+        return pairs[score >= bar], len(near), bar, calibration
+
+    def turned(self, upright: DuplicatePairs, typical: float) -> tuple[DuplicatePairs, TurnedSearch]:
+        """Accepted pairs of turned and inverted images, without those of ``upright``."""
+        frequencies = Frequencies(self.target_pixels)
+        near, beyond = frequencies.candidates(None if self.within else self.pixels, self.seed)
+        n = len(self.target)
+        near = near[~np.isin(near.a * n + near.b, upright.a * n + upright.b)]
+        alignment = self._aligned(self.pixels, near.rows, near.orientation)
+        features, calibration = _features(alignment, None, PIXEL_FEATURES), None
+        if len(near):
+            planted = plant_turned(self.target_pixels, self.seed, TURNED, count=self.n_copies)
+            own, (copy, source) = frequencies.coefficients_of(planted.images), planted.rows.T
+            orientation, _ = frequencies.best_orientation(own, copy, source)
+            nearest, _ = frequencies.candidates(planted.images, self.seed)
+            proposed = np.isin(copy, nearest.a[nearest.b == source[nearest.a]])
+            copies = self._aligned(planted.images, planted.rows, orientation)
+            negatives = self._aligned(self.pixels, beyond.rows, beyond.orientation)
+            calibration = calibrate(
+                PIXEL_FEATURES, _features(copies, None, PIXEL_FEATURES), planted.kind, proposed,
+                _features(negatives, None, PIXEL_FEATURES), features, within=self.within, target=self.precision,
+                negative_rows=self._numbered(beyond.rows), candidate_rows=self._numbered(near.rows), strict=True,
+            )  # fmt: skip
+        score = np.zeros(len(near)) if calibration is None else calibration.score(features)
+        bar = self._threshold(calibration)
+        some = self.threshold is not None or bar < 1  # else no threshold is high enough
+        good = np.flatnonzero((score >= bar) & some)
+        near, apart = near[good], distances(self.Z[near.a[good]], self.target[near.b[good]], self.metric)
+        relative = relative_distances(apart, np.full(len(apart), typical, dtype=np.float32), typical)
+        differ = np.zeros(len(good), dtype=bool)
+        pairs = DuplicatePairs(near.a, near.b, apart, relative, score[good], differ, near.orientation, alignment[good])
+        return pairs, TurnedSearch(len(features), len(good), bar, calibration)
+
+    def _aligned(
+        self, images: NDArray[np.uint8], rows: NDArray[np.int64], orientation: NDArray[np.int64] | None = None
+    ) -> Alignment:
+        return align(images, self.target_pixels, rows, orientation=orientation, threads=self.threads)
+
+    def _threshold(self, calibration: Calibration | None) -> float:
+        if self.threshold is not None:
+            return float(self.threshold)
+        return 1.0 if calibration is None else calibration.threshold
+
+    def _numbered(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of pairs (P, 2) as numbers of images: those of another set are counted after the set asked about."""
+        return np.asarray(rows + [0, 0 if self.within else len(self.Z)], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -283,7 +400,9 @@ def duplicate_sets(
             value = duplicates.calibration.score(features)
         for k, (a, b) in enumerate(rows.tolist()):
             if (min(a, b), max(a, b)) in known:
-                value[k] = pairs.score[known[min(a, b), max(a, b)]]
+                at = known[min(a, b), max(a, b)]
+                # Turned copies have a threshold of their own, which they have passed.
+                value[k] = pairs.score[at] if pairs.orientation[at] < 2 else max(pairs.score[at], duplicates.threshold)
         return value
 
     threshold = duplicates.threshold if duplicates.verified else -duplicates.threshold
@@ -369,9 +488,10 @@ def _numbered(label: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(number[inverse])
 
 
-def _features(alignment: Alignment, relative: NDArray[np.float32], names: tuple[str, ...]) -> PairFeatures:
-    """The named features of aligned pairs, (P, F)."""
-    columns = [relative if name == "relative_distance" else getattr(alignment, name) for name in names]
+def _features(alignment: Alignment, relative: NDArray[np.float32] | None, names: tuple[str, ...]) -> PairFeatures:
+    """The named features of aligned pairs, (P, F). relative: needed where it is named."""
+    values: dict[str, Any] = vars(alignment) | {"relative_distance": relative}
+    columns = [values[name] for name in names]
     return PairFeatures(np.stack(columns, axis=1), alignment.compared)
 
 

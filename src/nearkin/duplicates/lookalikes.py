@@ -12,6 +12,7 @@ from nearkin.duplicates.candidates import distances
 from nearkin.duplicates.registration import align, averages
 from nearkin.errors import ConfigError, DataError
 from nearkin.search.exact import knn, unit_rows
+from nearkin.vectors import sample_rows
 
 _SIDE = 16
 _COPY = 0.85  # aligned detail that strangers hardly ever reach; a copy in another frame has about 0.94 (LOG.md)
@@ -83,7 +84,7 @@ def lookalikes_far_apart(
         raise DataError(f"look-alikes: {len(images)} images for {n} vectors.")
     if not -1 <= alike <= 1 or count < 0:
         raise ConfigError(f"look-alikes: alike is {alike:g} (legal: -1 to 1), count is {count} (legal: 0 or more).")
-    asked = np.sort(np.random.default_rng(seed).permutation(n)[:queries]) if n > 1 else np.zeros(0, dtype=np.int64)
+    asked = sample_rows(n, queries, seed) if n > 1 else np.zeros(0, dtype=np.int64)
     small = _small(images)
     if not len(asked):
         return _listed(asked, asked, np.zeros(0, np.float32), images, Z, np.zeros(0, np.int64), metric, count, 0)

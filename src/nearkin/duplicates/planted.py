@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from nearkin.duplicates.registration import ORIENTATIONS, turn
 from nearkin.errors import ConfigError, DataError, unknown
 
 Picture = NDArray[np.uint8]  # (H, W, C)
@@ -24,6 +25,11 @@ class PlantedCopies:
     images: NDArray[np.uint8]
     kind: NDArray[np.str_]
     source_row: NDArray[np.int64]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Each copy with its source, int64 (M, 2)."""
+        return np.stack([np.arange(len(self.images)), self.source_row], axis=1)
 
 
 def plant(
@@ -52,6 +58,27 @@ def plant(
     kind = np.array([names[i % len(names)] for i in range(count)], dtype=np.str_)
     copies = np.stack([_change(images[row], name, rng) for row, name in zip(source, kind, strict=True)])
     return PlantedCopies(copies, kind, source)
+
+
+def plant_turned(
+    images: NDArray[np.uint8], seed: int, orientations: tuple[int, ...], *, count: int = COUNT
+) -> PlantedCopies:
+    """:func:`plant`, with each copy brought to one of ``orientations``, and every third made gray.
+
+    The kinds are the names of the orientations. Those that swap rows and columns are for square images only.
+    """
+    copies = plant(images, seed, count=count)
+    square = images.shape[2] == images.shape[3]
+    legal = [orientation for orientation in orientations if square or not orientation & 4]
+    # In an order of their own, so that every change meets every orientation.
+    drawn = np.random.default_rng([seed, 1]).choice(legal, len(copies.images))
+    turned = []
+    for i, (copy, orientation) in enumerate(zip(copies.images, drawn.tolist(), strict=True)):
+        if i % 3 == 0:
+            copy = np.broadcast_to(np.rint(copy.mean(axis=0)).astype(np.uint8), copy.shape)
+        turned.append(turn(copy, orientation))
+    kind = np.array(["inverted" if o & 8 else ORIENTATIONS[o] for o in drawn.tolist()], dtype=np.str_)
+    return PlantedCopies(np.stack(turned), kind, copies.source_row)
 
 
 def _change(image: NDArray[np.uint8], kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -44,6 +44,22 @@ _MOST = np.array([4.0, 4.0, 0.3, 0.3], dtype=np.float32)
 _DAMPING = np.array([1e-3, 1e-3, 0.1, 0.1], dtype=np.float32)
 
 
+# The symmetries of the square, and the same inverted. Bit 0: mirrored left to right, 1: upside down, 2: then rows and columns
+# swapped, 3: inverted.
+_SYMMETRIES = (
+    "upright",
+    "mirrored",
+    "upside down",
+    "half turn",
+    "diagonal flip",
+    "quarter turn",
+    "quarter turn",
+    "diagonal flip",
+)
+ORIENTATIONS = (*_SYMMETRIES, "inverted", *(f"{name}, inverted" for name in _SYMMETRIES[1:]))
+MIRRORED = (1, 2, 4, 7)
+
+
 class PairTable:
     """Base of frozen dataclasses whose fields are arrays (or such tables, or None) with one row per pair."""
 
@@ -57,8 +73,15 @@ class PairTable:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """The pairs of several tables of arrays, one after another."""
-        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))  # type: ignore[arg-type]
+        """The pairs of several tables, one after another."""
+        columns = [[getattr(part, item.name) for part in parts] for item in fields(cls)]  # type: ignore[arg-type]
+        return cls(*(_concatenated(values) for values in columns))
+
+
+def _concatenated(values: list[Any]) -> Any:
+    if values[0] is None:
+        return None
+    return type(values[0]).concatenate(values) if isinstance(values[0], PairTable) else np.concatenate(values)
 
 
 @dataclass(frozen=True)
@@ -85,13 +108,20 @@ class Alignment(PairTable):
 
 
 def align(
-    first: NDArray[np.uint8], second: NDArray[np.uint8], pairs: NDArray[np.int64], *, threads: int | None = None
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    pairs: NDArray[np.int64],
+    *,
+    orientation: NDArray[np.int64] | None = None,
+    threads: int | None = None,
 ) -> Alignment:
     """Align ``second[pairs[:, 1]]`` with ``first[pairs[:, 0]]``; in chunks of about 100 megabytes.
 
     Args:
         first: uint8 (N, C, H, W). second: uint8 (M, C, H, W), of any size. Both are brought to 32 x 32.
         pairs: int64 (P, 2), rows of first and second.
+        orientation: int64 (P,), places in ``ORIENTATIONS`` to which each second image is brought before. None: it is
+            compared upright and mirrored.
         threads: chunks worked on at once; default: the number of cores. The result does not depend on it.
     Raises:
         DataError: images that are not (N, C, H, W).
@@ -99,12 +129,13 @@ def align(
     for images in (first, second):
         if images.ndim != 4 or 0 in images.shape[1:]:
             raise DataError(f"aligned check: images {images.shape} must be (N, C, H, W).")
-    chunks = [pairs[start : start + _CHUNK] for start in range(0, max(1, len(pairs)), _CHUNK)]
+    chunks = [slice(start, start + _CHUNK) for start in range(0, max(1, len(pairs)), _CHUNK)]
     coarse_first, coarse_second = (_coarse(images, pairs[:, side]) for side, images in enumerate((first, second)))
 
-    def work(rows: NDArray[np.int64]) -> Alignment:
-        a, b = rows.T
-        return _align(first, second, a, b, coarse_first(a), coarse_second(b))
+    def work(chunk: slice) -> Alignment:
+        a, b = pairs[chunk].T
+        turned = None if orientation is None else orientation[chunk]
+        return _align(first, second, a, b, coarse_first(a), coarse_second(b), turned)
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         parts = list(pool.map(work, chunks))
@@ -129,16 +160,24 @@ def _align(
     rows_b: NDArray[np.int64],
     coarse_a: NDArray[np.float32],
     coarse_b: NDArray[np.float32],
+    orientation: NDArray[np.int64] | None,
 ) -> Alignment:
+    mirror = orientation is None
+    if orientation is not None:
+        coarse_b = _each_turned(coarse_b, orientation)
     # The template is the middle of its image. It may lie inside the other image's frame, or the other way round.
-    there, back = (place(x, y, _COARSE_REACH, _COARSE_SCALES) for x, y in ((coarse_a, coarse_b), (coarse_b, coarse_a)))
-    turned = back.value > there.value
-    value, flip = np.where(turned, back.value, there.value), np.where(turned, back.flip, there.flip)
+    there, back = (
+        place(x, y, _COARSE_REACH, _COARSE_SCALES, mirror=mirror)
+        for x, y in ((coarse_a, coarse_b), (coarse_b, coarse_a))
+    )
+    inside = back.value > there.value
+    value, flip = np.where(inside, back.value, there.value), np.where(inside, back.flip, there.flip)
     alive = np.flatnonzero(value >= COARSE_GATE)
-    turn, mirror = turned[alive, None, None], flip[alive, None, None]
     a, b = gray(first[rows_a[alive]]), gray(second[rows_b[alive]])
-    a, b = np.where(turn, b, a), np.where(turn, a, b)
-    b = np.where(mirror, b[..., ::-1], b)
+    if orientation is not None:
+        b = _each_turned(b, orientation[alive])
+    a, b = np.where(inside[alive, None, None], b, a), np.where(inside[alive, None, None], a, b)
+    b = np.where(flip[alive, None, None], b[..., ::-1], b)
     fine_a, fine_b = detail(a), detail(b)
     placed = place(fine_a, fine_b, REACH, SCALES, mirror=False)
     value[alive] = placed.value
@@ -151,7 +190,29 @@ def _align(
     compared[alive], correlation[alive], value[alive] = True, refined[:, 0], refined[:, 1]
     local[alive] = _local(seen[:, 0], target[:, 0])
     extent[alive] = np.minimum(_extent(seen[:, 1]), _extent(target[:, 1]))
+    if orientation is not None:
+        flip = np.isin(orientation & 7, MIRRORED)
     return Alignment(compared, correlation, value, local, extent, flip)
+
+
+def turn(images: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Images (..., S, S) of gray levels, 0..255, in one of ``ORIENTATIONS``; a view where nothing is inverted."""
+    if orientation & 1:
+        images = images[..., ::-1]
+    if orientation & 2:
+        images = images[..., ::-1, :]
+    if orientation & 4:
+        images = np.swapaxes(images, -1, -2)
+    return 255 - images if orientation & 8 else images
+
+
+def _each_turned(images: NDArray[np.float32], orientation: NDArray[np.int64]) -> NDArray[np.float32]:
+    """:func:`turn` of each image (P, S, S) to its own orientation (P,)."""
+    out = images.copy()
+    for which in np.unique(orientation):
+        rows = orientation == which
+        out[rows] = turn(images[rows], int(which))
+    return out
 
 
 def gray(images: NDArray[np.uint8]) -> NDArray[np.float32]:

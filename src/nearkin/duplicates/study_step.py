@@ -20,6 +20,7 @@ from nearkin.evaluate.stats import wilson
 from nearkin.fileio import read_object, to_json, write_json
 from nearkin.runs.run import FinishedRun, first_seed
 from nearkin.search.exact import KnnSearch, Neighbors, merged
+from nearkin.vectors import sample_rows
 
 _PREFERRED = ("vicreg", "ngn")
 _VERSION = 3  # of what is saved
@@ -111,8 +112,8 @@ def study_duplicates(
     base_images = np.concatenate([splits.train.images, splits.val.images])
     test_images = np.asarray(splits.test.images)
     by_parts = _by_parts(search, int((base.split == "train").sum()))
-    across = near_duplicates(test, test_images, base=base, base_images=base_images, search=by_parts)
-    within = near_duplicates(test, test_images, search=search)
+    across = near_duplicates(test, test_images, base=base, base_images=base_images, turned=False, search=by_parts)
+    within = near_duplicates(test, test_images, turned=False, search=search)
     rows = duplicate_free_rows(len(test), across, within)
     in_test = np.flatnonzero(embeddings.split == "test")
     a = np.concatenate([in_test[across.pairs.a], in_test[within.pairs.a]])
@@ -167,7 +168,7 @@ def _probe(embeddings: Embeddings, rows: NDArray[np.int64], accuracy: float | No
 def _shown(duplicates: NearDuplicates, asked: Embeddings, base: Embeddings) -> list[dict[str, Any]]:
     """A seeded choice of the pairs, best score first."""
     pairs = duplicates.pairs
-    pick = np.sort(np.random.default_rng(0).permutation(len(pairs))[:_SHOWN])
+    pick = sample_rows(len(pairs), _SHOWN)
     return [
         {
             "a": str(asked.ids[pairs.a[i]]),
