@@ -234,6 +234,9 @@ def as_object(value: Any) -> dict[str, Any]:
 LEFT_OUT: dict[str, str | None] = {"json": None}  # not at all
 MERGED: dict[str, str | None] = {"json": "**"}  # the entries of its dict or dataclass stand among the object's own
 IF_KNOWN: dict[str, str | None] = {"json_none": None}  # under its own name, and not at all where it is None
+IF_ANY: dict[str, str | None] = {
+    "json_empty": None
+}  # under its own name, and not at all where it is an empty tuple or dict
 
 
 def named(name: str) -> dict[str, str | None]:
@@ -244,8 +247,8 @@ def named(name: str) -> dict[str, str | None]:
 def to_json(value: Any) -> Any:
     """``value`` as what :mod:`json` reads back equal: dicts with text as keys, lists, str, int, float, bool and None.
 
-    Dataclasses become dicts of their fields (see ``LEFT_OUT``, ``MERGED``, ``IF_KNOWN`` and :func:`named`), tuples and arrays lists, numpy
-    scalars numbers, paths text. Floats stay as they are: NaN is refused when it is written.
+    Dataclasses become dicts of their fields (see ``LEFT_OUT``, ``MERGED``, ``IF_KNOWN``, ``IF_ANY`` and :func:`named`), tuples and
+    arrays lists, numpy scalars numbers, paths text. Floats stay as they are: NaN is refused when it is written.
 
     Raises:
         TypeError: anything else.
@@ -260,7 +263,14 @@ def to_json(value: Any) -> Any:
             name = item.metadata.get("json", item.name)
             if name == "**":
                 out |= to_json(getattr(value, item.name))
-            elif name is not None and not ("json_none" in item.metadata and getattr(value, item.name) is None):
+            elif (
+                "json_none" in item.metadata
+                and getattr(value, item.name) is None
+                or "json_empty" in item.metadata
+                and not getattr(value, item.name)
+            ):
+                continue
+            elif name is not None:
                 out[name] = to_json(getattr(value, item.name))
         return out
     if isinstance(value, Mapping):

@@ -11,14 +11,14 @@ import pytest
 
 from nearkin.errors import DamagedFile
 from nearkin.evaluate.evaluation import MEASURES, PROBES, Evaluation, LayerEvaluation, read_evaluation
-from nearkin.fileio import from_json, write_json
+from nearkin.fileio import from_json, to_json, write_json
 
 OLD = sorted((Path(__file__).parents[1] / "old").glob("*/study/runs/*/evaluation.json"))
 
 
 @pytest.mark.parametrize("path", OLD, ids=lambda path: path.parent.name)
 def test_files_of_older_versions_read_and_write_back_the_same(path: Path) -> None:
-    assert read_evaluation(path).to_dict() == json.loads(path.read_text())
+    assert to_json(read_evaluation(path)) == json.loads(path.read_text())
 
 
 def test_entries_that_older_files_lack_are_none() -> None:
@@ -60,7 +60,7 @@ def test_every_measure_stands_in_an_evaluation(tmp_path: Path) -> None:
     layer = evaluation.primary
     for name, measure in MEASURES.items():
         group, key = measure.path
-        assert measure.of(layer) == evaluation.to_dict()["layers"][evaluation.primary_layer][group][key], name
+        assert measure.of(layer) == to_json(evaluation)["layers"][evaluation.primary_layer][group][key], name
     assert [layer.probe(name) is not None for name in PROBES] == [True] * 4
-    write_json(tmp_path / "evaluation.json", evaluation.to_dict())
+    write_json(tmp_path / "evaluation.json", to_json(evaluation))
     assert isinstance(read_evaluation(tmp_path / "evaluation.json"), Evaluation)

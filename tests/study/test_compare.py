@@ -11,7 +11,7 @@ import pytest
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.evaluate.stats import holm, mcnemar
-from nearkin.fileio import write_json
+from nearkin.fileio import to_json, write_json
 from nearkin.study.compare import compare, load_sides, to_markdown
 from nearkin.study.protocol import evaluate
 from tests.cli.inprocess import invoke
@@ -38,7 +38,7 @@ def make_run(root: Path, method: str, seed: int, signal: float, *, ids: str = "x
             "title": method,
             "seed": seed,
             "primary_layer": "backbone",
-            "layers": {"backbone": found.to_dict()},
+            "layers": {"backbone": to_json(found)},
         },
     )
     write_json(folder / "done.json", {"digest": ""})

@@ -23,10 +23,9 @@ def compare(
     Paired over shared seeds where there are two or more, else over test images; corrected for the number of tests.
     """
     from nearkin.errors import ConfigError
-    from nearkin.fileio import claim_files, write_json, write_text
+    from nearkin.fileio import claim_files, to_json, write_json, write_text
     from nearkin.study.compare import compare as run
-    from nearkin.study.compare import load_sides, to_markdown
-    from nearkin.study.compare.output import print_comparison
+    from nearkin.study.compare import load_sides, print_comparison, to_markdown
 
     if out is not None and out.suffix.lower() not in (".md", ".txt"):
         raise ConfigError(f"-o {out}: the comparison is written as Markdown, into a .md file.")
@@ -42,5 +41,5 @@ def compare(
         write_text(out, to_markdown(report))
         typer.echo(f"written: {out}")
     if as_json is not None:
-        write_json(as_json, report.to_dict())
+        write_json(as_json, to_json(report))
         typer.echo(f"written: {as_json}")

@@ -19,7 +19,7 @@ def evaluate(
     """Probe an embedding honestly: chosen on val, test read once."""
     from nearkin.cli.tables import print_evaluation
     from nearkin.embeddings import Embeddings
-    from nearkin.fileio import write_json
+    from nearkin.fileio import to_json, write_json
     from nearkin.study.protocol import evaluate as run
 
     options.check_outputs(embeddings, out)
@@ -29,5 +29,5 @@ def evaluate(
     evaluation, _ = run(loaded, seed=seed, maps=maps)
     print_evaluation(evaluation)
     if out is not None:
-        write_json(out, evaluation.to_dict())
+        write_json(out, to_json(evaluation))
         typer.echo(f"written: {out}")

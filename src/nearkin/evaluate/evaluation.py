@@ -13,7 +13,7 @@ from nearkin.errors import DamagedFile
 from nearkin.evaluate.entanglement import Entanglement
 from nearkin.evaluate.health import Health
 from nearkin.evaluate.stats import WILSON, Interval, wilson
-from nearkin.fileio import MERGED, from_json, read_json, to_json
+from nearkin.fileio import IF_ANY, MERGED, from_json, read_json
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,12 @@ class LayerEvaluation:
     knn: Score | None
     entanglement: Entanglement | None
     clusters: ClusterScores
-    maps: dict[str, MapScores] = field(default_factory=dict)
+    maps: dict[str, MapScores] = field(default_factory=dict, metadata=IF_ANY)
 
     def probe(self, name: str) -> Score | None:
         """The score of a probe by its name in ``PROBES``."""
         found: Score | None = getattr(self, name)
         return found
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; without "maps" where none were drawn."""
-        out: dict[str, Any] = to_json(self)
-        if not self.maps:
-            del out["maps"]
-        return out
 
 
 @dataclass(frozen=True)
@@ -134,10 +127,6 @@ class Evaluation:
     def primary(self) -> LayerEvaluation:
         """The evaluation of the primary layer."""
         return self.layers[self.primary_layer]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, as evaluation.json holds it."""
-        return to_json(self) | {"layers": {name: layer.to_dict() for name, layer in self.layers.items()}}  # type: ignore[no-any-return]
 
 
 def read_evaluation(path: Path) -> Evaluation:

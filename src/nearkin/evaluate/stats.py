@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +90,45 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factor))
     return [float(value) for value in adjusted]
+
+
+LEVEL = 0.05  # a difference is called real where its p value is below this
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """b minus a, over pairs of runs that share a seed: the one rule by which reports and comparisons call methods different.
+
+    Attributes:
+        mean: of the differences. interval: 95 %, t over the pairs. p: two-sided, of the paired t test. Both None below two
+            pairs, and where every pair differs by the same: without a spread there is nothing to judge by.
+    """
+
+    mean: float
+    interval: Interval | None
+    p: float | None
+
+    @property
+    def real(self) -> bool:
+        """Whether it is more than chance, this difference taken by itself."""
+        return self.p is not None and self.p < LEVEL
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
+    """b minus a, both (n,), n >= 1, pair by pair."""
+    differences = [y - x for x, y in zip(a, b, strict=True)]
+    p = paired_t(differences)
+    return PairedDifference(float(np.mean(differences)), None if p is None else t_interval(differences), p)
+
+
+def shared_seeds(a: Iterable[int], b: Iterable[int], *, a_seeded: bool = True, b_seeded: bool = True) -> list[int]:
+    """The seeds that two methods can be paired over, ascending.
+
+    Where a method's result does not depend on the seed (``a_seeded``, ``b_seeded``), its run stands for every seed.
+    """
+    if a_seeded and b_seeded:
+        return sorted(set(a) & set(b))
+    return sorted(b if b_seeded else a)
 
 
 # The percentile bootstrap over images (Efron and Tibshirani 1993), paired where two embeddings are compared

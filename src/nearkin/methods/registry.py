@@ -324,6 +324,12 @@ def method_info(name: str) -> MethodInfo:
     return _variant(METHODS[base], name) if at else METHODS[base]
 
 
+def is_seeded(name: str) -> bool:
+    """Whether a method's result depends on the seed. A name that this version does not know counts as one that does."""
+    info = METHODS.get(name.partition("@")[0])
+    return info is None or info.seeded
+
+
 def reads_labels(name: str, settings: Mapping[str, Any]) -> bool:
     """Whether the method reads labels in training, by itself or by such settings (values, or their text)."""
     return method_info(name).uses_labels or _settings_use_labels(settings)

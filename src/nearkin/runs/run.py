@@ -15,10 +15,11 @@ from nearkin.errors import ConfigError, DamagedFile, DataError, unknown
 from nearkin.fileio import as_object, read_arrays, read_object, to_json
 from nearkin.folders import CONFIG, RunFolder, StudyFolder
 from nearkin.methods import Method, filled, open_method, rank
-from nearkin.runs.readers import clean, number
+from nearkin.runs.readers import clean
 
 if TYPE_CHECKING:
     from nearkin.embeddings import Embeddings
+    from nearkin.evaluate.evaluation import Evaluation
     from nearkin.search.knn_cache import KnnCache
     from nearkin.train.record import MetricsLog
 
@@ -187,21 +188,13 @@ class Run(RunFolder):
 
     def finished(self) -> FinishedRun:
         """The run with what its evaluation says. Raises DamagedFile where there is no whole evaluation."""
-        evaluation = read_object(self.evaluation_file, method=str, seed=int, primary_layer=str, layers=dict)
-        layer = evaluation["primary_layer"]
-        of_layer = evaluation["layers"].get(layer)
-        # A name with separators would lead out of the folder.
-        if not isinstance(of_layer, dict) or Path(layer).name != layer:
+        from nearkin.evaluate.evaluation import read_evaluation
+
+        evaluation = read_evaluation(self.evaluation_file)
+        if Path(evaluation.primary_layer).name != evaluation.primary_layer:  # would lead out of the folder
             raise DamagedFile(self.evaluation_file, "has no evaluation of its primary layer")
-        return FinishedRun(
-            folder=self.folder,
-            method=evaluation["method"],
-            title=clean(evaluation.get("title") or evaluation["method"]),
-            seed=evaluation["seed"],
-            layer=layer,
-            evaluation=of_layer,
-            digest=str(read_object(self.done_file).get("digest", "")) if self.done else "",
-        )
+        digest = str(read_object(self.done_file).get("digest", "")) if self.done else ""
+        return FinishedRun(self.folder, evaluation, digest)
 
 
 @dataclass(frozen=True)
@@ -209,21 +202,37 @@ class FinishedRun(Run):
     """A run that has been evaluated.
 
     Attributes:
-        layer: the one that downstream work should use. evaluation: what was measured of it, as evaluation.json has it.
-        digest: of the whole evaluation; what was made of the run is stale when this changes.
+        evaluation: what evaluation.json says of it. digest: of that; what was made of the run is stale when this changes.
     """
 
-    method: str
-    title: str
-    seed: int
-    layer: str
-    evaluation: dict[str, Any]
+    evaluation: Evaluation
     digest: str
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.evaluation.method
+
+    @property
+    def title(self) -> str:
+        """The method's name for people, one printable line."""
+        return clean(self.evaluation.title or self.evaluation.method)
+
+    @property
+    def seed(self) -> int:
+        """The seed that the run was trained with."""
+        return self.evaluation.seed
+
+    @property
+    def layer(self) -> str:
+        """The layer that downstream work should use."""
+        return self.evaluation.primary_layer
 
     @property
     def accuracy(self) -> float | None:
         """The linear probe's, on test images, in [0, 1]; None without labels."""
-        return number(as_object(self.evaluation.get("linear")).get("accuracy"))
+        score = self.evaluation.primary.linear
+        return None if score is None else score.accuracy
 
     def embeddings(self, layer: str | None = None) -> Embeddings:
         """The vectors of one layer, by default :attr:`layer`. Raises DataError."""

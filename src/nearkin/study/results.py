@@ -6,37 +6,83 @@ import datetime
 import importlib.metadata
 import platform
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nearkin import __version__
-from nearkin.evaluate.stats import STUDENT, t_interval
-from nearkin.fileio import read_json, read_object
-from nearkin.methods import method_info, rank
-from nearkin.study.answers import answers, collapse, convergence, verdict
-from nearkin.study.answers.common import pick
+from nearkin.evaluate.evaluation import MEASURES, PROBES
+from nearkin.evaluate.stats import STUDENT, Interval, t_interval
+from nearkin.fileio import IF_KNOWN, MERGED, read_json, read_object, to_json
+from nearkin.methods import method_info
+from nearkin.runs.run import FinishedRun, Study
+from nearkin.study.answers import RunResult, answers, signed, without_variance
 from nearkin.study.presets import GROUPS
+from nearkin.study.published import reference_study
 from nearkin.system import available_cores
-from nearkin.train.record import MetricsLog
 
-_SCORES = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")
 _PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "faiss-cpu", "openTSNE", "numpy", "pyarrow")
-# Published by the reference study on CIFAR-10: linear probes of VICReg, without the variance term, and of NGN.
-REFERENCE_STUDY = {"vicreg": 0.7242, "vicreg-novar": 0.1758, "ngn": 0.3491}
+_MOST_SENTENCES = 3  # trained methods that get a sentence each; more are put in order in one line
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A measure of one method over its seeds.
+
+    Attributes:
+        interval: 95 %, made as interval_kind says: over seeds, or a single run's own; None where it has none.
+        n: test images of an accuracy.
+    """
+
+    mean: float
+    interval: Interval | None
+    interval_kind: str | None
+    n_seeds: int
+    n: int | None = field(default=None, metadata=IF_KNOWN)
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A method in the study's table.
+
+    Attributes:
+        variant: NAME@SETTING=VALUE of a method that has a row of its own. layer: the primary one, of ``dim`` dimensions.
+        measures: by their names in ``MEASURES``; None where not measured.
+    """
+
+    method: str
+    variant: bool
+    title: str
+    trained: bool
+    baseline: bool
+    uses_labels: bool
+    layer: str
+    dim: int
+    measures: dict[str, Cell | None] = field(metadata=MERGED)
+
+    @property
+    def linear(self) -> Cell | None:
+        """The linear probe, by which methods are put in order."""
+        return self.measures["linear"]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A sentence of the verdict. level: "good", "warn" or "bad"."""
+
+    level: str
+    text: str
 
 
 def collect(folder: Path, command: str) -> dict[str, Any]:
     """Assemble the results of all finished runs in a study folder. JSON-able."""
-    study, data = read_object(folder / "study.json", config=dict), read_object(folder / "data.json", study_splits=dict)
-    runs = [_run(path.parent) for path in sorted(folder.glob("runs/*/done.json"))]
-    runs.sort(key=lambda run: (rank(run["method"]), run["seed"]))
-    table = _table(runs)
-    ablation = collapse(runs)
-    faster = convergence(folder, runs) if ablation else None
-    if faster is not None:
-        ablation["Does it converge faster without the variance term?"] = faster
+    paths = Study(folder)
+    study, data = read_object(paths.study_file, config=dict), read_object(paths.data_file, study_splits=dict)
+    runs = [run_result(run) for run in paths.finished()]
+    table = over_seeds(runs)
     return {
         "title": f"{data['name']}: what the embeddings are worth",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -47,14 +93,14 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
         "preset": study["config"]["preset"],
         "protocol": _protocol(data, runs),
         "data": data,
-        "reference_study": REFERENCE_STUDY if data["name"] == "cifar10" else {},
-        "runs": runs,
-        "table": table,
+        "reference_study": reference_study(data["name"]),
+        "runs": to_json(runs),
+        "table": to_json(table),
         "intervals": _intervals(table),
-        "ablation": ablation,
-        "answers": answers(runs),
-        "uses": read_json(folder / "uses.json") if (folder / "uses.json").exists() else {},
-        "verdict": verdict(runs, table, data),
+        "ablation": to_json(without_variance(runs)),
+        "answers": to_json(answers(runs)),
+        "uses": read_json(paths.uses_file) if paths.uses_file.exists() else {},
+        "verdict": to_json(verdict(runs, table, data)),
     }
 
 
@@ -73,45 +119,40 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def _run(folder: Path) -> dict[str, Any]:
-    evaluation = read_object(folder / "evaluation.json", method=str, seed=int, layers=dict)
-    config = read_object(folder / "config.json", settings=dict)
-    info = method_info(evaluation["method"])
-    record = MetricsLog(folder / "metrics.jsonl")
-    epochs = record.read(kind="epoch", split="val")
-    steps = len(record.read(kind="step"))
-    train = record.read(kind="epoch", split="train")
+def run_result(run: FinishedRun) -> RunResult:
+    """What results.json says of a finished run. Raises DataError: a damaged file."""
+    settings, record = run.config().settings, run.record()
+    info = method_info(run.method)
+    epochs, train = (record.read(kind="epoch", split=split) for split in ("val", "train"))
+    steps, diagnoses = len(record.read(kind="step")), record.read(kind="diagnosis")
     seconds = epochs[-1]["seconds"] if epochs else 0.0
-    diagnoses = record.read(kind="diagnosis")
-    trained = bool(epochs)
-    table, graph = folder / "neighbors.json", folder / "graph.json"
-    purity = read_json(table)["purity"] if table.exists() else None
-    return {
-        "id": folder.name,
-        "method": evaluation["method"],
-        "title": evaluation["title"],
-        "seed": evaluation["seed"],
-        "trained": trained,
-        "baseline": info.baseline,
-        "of_study": evaluation["method"] in GROUPS["study"],  # the report shows these first
-        "uses_labels": info.uses_labels,
-        "config": config["settings"],
-        "seconds": seconds,
-        "images_per_s": steps * config["settings"]["batch_size"] / seconds if seconds else None,
-        "epochs": epochs[-1]["epoch"] if epochs else 0,
-        # The last epoch's numbers that are no evaluation of the embedding: loss terms, std of the codes or projections.
-        "training": (train[-1] | {k: v for k, v in epochs[-1].items() if k in ("projector_std", "alignment")})
-        if trained and train
+    neighbors, graph = run.folder / "neighbors.json", run.folder / "graph.json"
+    return RunResult(
+        id=run.name,
+        method=run.method,
+        title=run.evaluation.title,
+        seed=run.seed,
+        trained=bool(epochs),
+        baseline=info.baseline,
+        of_study=run.method in GROUPS["study"],
+        uses_labels=info.uses_labels,
+        config=settings,
+        seconds=seconds,
+        images_per_s=steps * settings["batch_size"] / seconds if seconds else None,
+        epochs=epochs[-1]["epoch"] if epochs else 0,
+        training=train[-1] | {k: v for k, v in epochs[-1].items() if k in ("projector_std", "alignment")}
+        if epochs and train
         else {},
-        "losses": _losses(train, record.read(kind="test")),
-        "neighbor_purity": purity,
-        "graph": read_json(graph)["note"] if graph.exists() else None,
-        "diagnosis": {k: diagnoses[-1][k] for k in ("state", "message")} if diagnoses else None,
-        "evaluation": evaluation,
-    }
+        losses=_losses(train, record.read(kind="test")),
+        neighbor_purity=read_json(neighbors)["purity"] if neighbors.exists() else None,
+        graph=read_json(graph)["note"] if graph.exists() else None,
+        diagnosis={k: diagnoses[-1][k] for k in ("state", "message")} if diagnoses else None,
+        evaluation=run.evaluation,
+        curve=tuple((line["epoch"], line["loss"]) for line in train if "loss" in line),
+    )
 
 
-def _losses(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _losses(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None] | None:
     """Loss and terms of the first and the last epoch, and of the last weights on test images (None where not measured)."""
     if not train:
         return None
@@ -121,68 +162,57 @@ def _losses(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str
     }
 
 
-def _over_seeds(values: list[float], single: list[float] | None, kind: str) -> dict[str, Any]:
-    """Mean with a t interval over seeds, or the single run's own interval."""
-    interval = t_interval(values)
-    if interval is not None:
-        return {
-            "mean": float(np.mean(values)),
-            "interval": list(interval),
-            "interval_kind": STUDENT,
-            "n_seeds": len(values),
-        }
-    return {"mean": values[0], "interval": single, "interval_kind": kind if single else None, "n_seeds": 1}
+def over_seeds(runs: Sequence[RunResult]) -> list[TableRow]:
+    """One row per method: its primary layer, each measure over the seeds."""
+    methods = dict.fromkeys(run.method for run in runs)
+    return [_row([run for run in runs if run.method == method], methods) for method in methods]
 
 
-def _table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per method: its primary layer, each number over the seeds."""
-    rows = []
-    methods = dict.fromkeys(run["method"] for run in runs)
-    for method in methods:
-        base, at, _ = method.partition("@")
-        group = [run for run in runs if run["method"] == method]
-        primary = group[0]["evaluation"]["primary_layer"]
-        layers = [run["evaluation"]["layers"][primary] for run in group]
-        row: dict[str, Any] = {
-            "method": method,
-            "variant": bool(at) and base in methods,  # of a method that has a row of its own
-            "title": group[0]["title"],
-            "trained": group[0]["trained"],
-            "baseline": group[0]["baseline"],
-            "uses_labels": group[0]["uses_labels"],
-            "layer": primary,
-            "dim": layers[0]["dim"],
-        }
-        for name in _SCORES:
-            found = [layer[name] for layer in layers if layer[name]]
-            if found:
-                row[name] = _over_seeds([s["accuracy"] for s in found], found[0]["interval"], found[0]["interval_kind"])
-                row[name]["n"] = found[0]["n"]
-            else:
-                row[name] = None
-        for name, path in {
-            "purity": ("entanglement", "purity"),
-            "rankme": ("health", "rankme"),
-            "silhouette": ("clusters", "silhouette"),
-        }.items():
-            numbers = [v for layer in layers if (v := pick(layer, path)) is not None]
-            row[name] = _over_seeds(numbers, None, "") if numbers else None
-        rows.append(row)
-    return rows
+def _row(group: list[RunResult], methods: dict[str, None]) -> TableRow:
+    """The row of a method's runs, one per seed."""
+    first = group[0]
+    base, at, _ = first.method.partition("@")
+    primary = first.evaluation.primary_layer
+    layers = [run.evaluation.layers[primary] for run in group]
+    measures: dict[str, Cell | None] = {}
+    for name, measure in MEASURES.items():
+        values = [value for layer in layers if (value := measure.of(layer)) is not None]
+        scores = [score for layer in layers if name in PROBES and (score := layer.probe(name))]
+        n = scores[0].n if scores else None
+        interval = t_interval(values)
+        if not values:
+            measures[name] = None
+        elif interval is not None:
+            measures[name] = Cell(float(np.mean(values)), interval, STUDENT, len(values), n)
+        elif scores:
+            measures[name] = Cell(values[0], scores[0].interval, scores[0].interval_kind, 1, n)
+        else:
+            measures[name] = Cell(values[0], None, None, 1)
+    return TableRow(
+        method=first.method,
+        variant=bool(at) and base in methods,
+        title=first.title,
+        trained=first.trained,
+        baseline=first.baseline,
+        uses_labels=first.uses_labels,
+        layer=primary,
+        dim=layers[0].dim,
+        measures=measures,
+    )
 
 
-def _intervals(table: list[dict[str, Any]]) -> str:
+def _intervals(table: Sequence[TableRow]) -> str:
     """What the accuracies of the table stand on: test images, seeds, and the kind of their intervals."""
-    cells = [row["linear"] for row in table if row["linear"]]
+    cells = [row.linear for row in table if row.linear]
     if not cells:
         return ""
-    images = " or ".join(f"{n:,}" for n in sorted({cell["n"] for cell in cells}))
-    kinds = sorted({(cell["n_seeds"], cell["interval_kind"]) for cell in cells if cell["interval"]})
+    images = " or ".join(f"{n:,}" for n in sorted({cell.n for cell in cells if cell.n is not None}))
+    kinds = sorted({(cell.n_seeds, str(cell.interval_kind)) for cell in cells if cell.interval})
     text = "; ".join(f"{kind} ({seeds} seed{'s' if seeds > 1 else ''})" for seeds, kind in kinds)
     return f"n = {images} test images. Intervals: {text}."
 
 
-def _protocol(data: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
+def _protocol(data: dict[str, Any], runs: Sequence[RunResult]) -> list[str]:
     sizes = data["study_splits"]
     lines = [
         f"Trained on {sizes['train']:,} images without labels; everything chosen on {sizes['val']:,} validation images "
@@ -193,21 +223,101 @@ def _protocol(data: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
         lines.append(
             f"A fixed subset of {data['subset']:,} train images (validation included) was used, not the whole set."
         )
-    for run in runs:
-        layer = run["evaluation"]["layers"][run["evaluation"]["primary_layer"]]
-        if layer["linear"]:
+    for layer in (run.evaluation.primary for run in runs):
+        if layer.linear:
             # Of the first run: all share it, but for whether the fit converged, which is told of those where it did not.
             lines += [
-                f"{name}: {layer[name]['protocol'].replace('NOT converged', 'converged')}."
+                f"{name}: {score.protocol.replace('NOT converged', 'converged')}."
                 for name in ("linear", "linear_sgd", "knn")
+                if (score := layer.probe(name))
             ]
             break
     stuck = [
-        f"{run['title']} s{run['seed']} ({name})"
+        f"{run.title} s{run.seed} ({name})"
         for run in runs
-        for name, layer in run["evaluation"]["layers"].items()
-        if layer["linear"] and not layer["linear"].get("converged", True)
+        for name, layer in run.evaluation.layers.items()
+        if layer.linear and not layer.linear.converged
     ]
     if stuck:
         lines.append(f"The linear probe did NOT converge on: {', '.join(stuck)}.")
     return lines
+
+
+# The verdict in plain words: what was trained, how good it is against baselines, what is wrong with it
+
+
+def verdict(runs: Sequence[RunResult], table: Sequence[TableRow], data: dict[str, Any]) -> list[Remark]:
+    """Sentences, the most important first. ``data``: as data.json describes the images."""
+    out = _accuracies(table, data)
+    if not data["classes"]:
+        text = "The images have no labels: health, maps and clusters are shown, accuracy cannot be. "
+        text += "Labels for a few hundred images (--labels) would add probes and entanglement."
+        out.append(Remark("warn", text))
+    out += _diagnoses(runs)
+    trained = [run for run in runs if run.trained]
+    if trained and len({run.seed for run in trained}) == 1:
+        text = "One seed only: the intervals cover the choice of test images, not the luck of training."
+        out.append(Remark("warn", text))
+    if data.get("subset"):
+        text = f"Trained on a subset of {data['subset']:,} images; not comparable with full-length results."
+        out.append(Remark("warn", text))
+    for item in data["skipped"][:1]:
+        count = len(data["skipped"])
+        text = f"{count} files were unreadable and skipped, first: {item['path']} ({item['reason']})."
+        out.append(Remark("warn", text))
+    return out
+
+
+def _accuracies(table: Sequence[TableRow], data: dict[str, Any]) -> list[Remark]:
+    scored = [(row, row.linear.mean) for row in table if row.linear]
+    learned = [(row, mean) for row, mean in scored if not row.baseline]
+    best = max((item for item in scored if item[0].baseline), key=lambda item: item[1], default=None)
+    chance = 100 / len(data["classes"]) if data["classes"] else 0.0
+    own = [(row, mean) for row, mean in learned if not row.uses_labels]
+    if len(own) > _MOST_SENTENCES:
+        main = next((item for item in own if item[0].method == "vicreg"), own[0])
+        return [_sentence(*main, best, chance), *_order(learned, best)]
+    return [_sentence(*item, best, chance) for item in learned]
+
+
+def _sentence(row: TableRow, accuracy: float, best: tuple[TableRow, float] | None, chance: float) -> Remark:
+    """One method beside the ``best`` baseline, with its accuracy. ``chance``: in percent."""
+    labels = " Its training reads labels: no competitor." if row.uses_labels else ""
+    text = f"{row.title}: {100 * accuracy:.1f} % linear probe (layer {row.layer}, {row.dim} dimensions), chance {chance:.1f} %"
+    if best is None:
+        return Remark("warn", text + ". No baseline was run, so this number stands alone." + labels)
+    gain = accuracy - best[1]
+    level = "good" if gain > 0.05 else "warn" if gain > 0 else "bad"
+    text += f"; {signed(gain)} points against the best baseline ({best[0].title}, {100 * best[1]:.1f} %)."
+    return Remark(level, text + labels)
+
+
+def _order(learned: list[tuple[TableRow, float]], best: tuple[TableRow, float] | None) -> list[Remark]:
+    """All methods in one line, best first, and those that do not beat the best baseline in another.
+
+    Variants of a setting (NAME@...) are left to the table where NAME itself was run. Semicolons, because titles hold commas.
+    """
+    shown = [item for item in learned if not item[0].variant]
+    ranked = sorted(shown, key=lambda item: -item[1])
+    line = "; ".join(f"{row.title} {100 * mean:.1f}" for row, mean in ranked)
+    more = "Intervals and variants of a setting" if len(shown) < len(learned) else "Intervals"
+    out = [Remark("good", f"Linear probe in %, best first: {line}. {more} are in the table.")]
+    behind = [row.title for row, mean in ranked if best is not None and mean <= best[1]]
+    if best is not None and behind:
+        out.append(Remark("bad", f"Not better than the best baseline ({best[0].title}): {'; '.join(behind)}."))
+    return out
+
+
+def _diagnoses(runs: Sequence[RunResult]) -> list[Remark]:
+    """What is wrong with which runs; seeds of a method with the same trouble share a line."""
+    same: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for run in runs:
+        if run.diagnosis and run.diagnosis["state"] != "healthy":
+            same.setdefault((run.title, run.diagnosis["state"]), []).append((run.seed, run.diagnosis["message"]))
+    out = []
+    for (title, state), group in same.items():
+        seeds = ", ".join(str(seed) for seed, _ in group)
+        which = f"seed {seeds}" if len(group) == 1 else f"seeds {seeds}; figures of seed {group[0][0]}"
+        text = f"{title} ({which}): {state}. {group[0][1]}"
+        out.append(Remark("warn" if state == "too short" else "bad", text))
+    return out

@@ -248,7 +248,7 @@ def _run(name: str, settings: dict[str, Any], context: FitContext, say: Say) -> 
             maps |= {f"{layer}/{kind}": item.coords for kind, item in drawn.maps.items()}
             maps |= {f"{layer}/ids": drawn.ids, f"{layer}/labels": drawn.labels}
     write_npz(run.maps_file, maps)
-    evaluation = Evaluation(name, method_info(name).title, seed, method.primary_layer, layers).to_dict()
+    evaluation = to_json(Evaluation(name, method_info(name).title, seed, method.primary_layer, layers))
     write_json(run.evaluation_file, evaluation)
     write_json(run.done_file, {"digest": json_digest(evaluation)})
     return_memory()
