@@ -17,7 +17,7 @@ from nearkin import data as nd
 from nearkin.data import folder
 from nearkin.data.folder import list_folder
 from nearkin.embeddings import Embeddings
-from nearkin.errors import OutputError
+from nearkin.errors import ConfigError, OutputError
 from nearkin.fileio import claim, exclusive, write_json, write_npz, write_text
 from nearkin.runs.check import examine
 from nearkin.study.study import StudyConfig, run_study
@@ -161,6 +161,17 @@ def test_what_a_kill_left_of_another_study_is_not_taken_over(tmp_path: Path) -> 
     run_study(config, tmp_path / "out", progress=False, say=lambda text: None)
     assert json.loads((tmp_path / "out" / "data.json").read_text())["name"] == "set"
     assert all(found.state == "finished" for found in examine(tmp_path / "out"))
+
+
+def test_classes_of_other_names_are_another_study(tmp_path: Path) -> None:
+    """The labels' numbers, and so the digest, are the same."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    config = StudyConfig(str(tmp_path / "set.npz"), "quick", ("raw-pixels",), (0,))
+    np.savez(tmp_path / "set.npz", images=images, labels=list("ab") * 20)
+    run_study(config, tmp_path / "out", progress=False, say=lambda text: None)
+    np.savez(tmp_path / "set.npz", images=images, labels=list("cd") * 20)
+    with pytest.raises(ConfigError, match="the names of the classes of .* have changed since the study"):
+        run_study(config, tmp_path / "out", progress=False, say=lambda text: None)
 
 
 def test_two_studies_in_one_folder(tmp_path: Path) -> None:

@@ -160,6 +160,11 @@ def loaders() -> dict[str, Loader]:
     label_table = files.parquet([("path", cells[2]), ("label", cells[2])])
     config = {"method": "vicreg", "seed": 0, "settings": SETTINGS, "image_size": 16}
     csv = b'path,label,split\na.png,cat,train\n"b\n.png",,test\n'
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"image_id": 1, "category_id": 2}],
+        "categories": [{"id": 2, "name": "cat"}],
+    }
     results = {"title": "x", "data": {"name": "x"}, "runs": [], "table": [], "verdict": [], "protocol": []}
     change, any_vectors = files.changed, files.any_parquet(table_names, b"nearkin")
     made = {
@@ -187,6 +192,12 @@ def loaders() -> dict[str, Loader]:
             "x.parquet",
             change((label_table,)) | files.any_parquet(table_names, b"x"),
             lambda f: read_labels(f / "x.parquet"),
+        ),
+        "labels coco": Loader("x.json", _as_json(coco), lambda f: read_labels(f / "x.json")),
+        "labels json lines": Loader(
+            "x.jsonl",
+            files.like({"file_name": "a.png", "label": 1}).map(lambda row: f"{json.dumps(row)}\n".encode() * 2),
+            lambda f: read_labels(f / "x.jsonl"),
         ),
         "vectors npy": Loader(
             "x.npy", change((files.npy(some().Z),)) | files.any_npy(), lambda f: Embeddings.load(f / "x.npy")

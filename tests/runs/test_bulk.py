@@ -102,6 +102,38 @@ def test_a_damaged_shard_does_not_stop_the_others(run_and_shards: tuple[Path, st
     assert "s-3.tar/0: not an image (--strict)" in invoke(*given, "--strict", code=3)
 
 
+def test_what_changed_is_embedded_anew_and_what_vanished_goes(
+    run_and_shards: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images and labels are part of a part's identity, in folders and in shards."""
+    run, source = run_and_shards
+    shards, out = Path(shutil.copytree(Path(source).parent, tmp_path / "shards")), tmp_path / "out"
+    given = ("embed", str(run), str(shards / "*.tar"), "-o", str(out))
+    invoke(*given)
+    write_tar(shards / "s-1.tar", tar_files([50, 51]))
+    (shards / "s-2.tar").unlink()
+    assert (
+        "2 vectors in 1 new parts; 1 parts were there; 1 replace parts of other images or labels; 1 parts deleted"
+        in (invoke(*given))
+    )
+    assert Embeddings.load(out).ids[-2:].tolist() == ["s-1.tar/0050", "s-1.tar/0051"]
+    monkeypatch.setattr(bulk, "ROWS", 10)
+    images = np.stack([pixels(i) for i in range(40)])
+    np.savez(tmp_path / "x.npz", images=images, labels=np.arange(40) % 2)
+    given = ("embed", str(run), str(tmp_path / "x.npz"), "-o", str(tmp_path / "rows"))
+    assert "40 vectors in 6 new parts" in invoke(*given)
+    bulk.splits_of.cache_clear()
+    assert "0 vectors in 0 new parts; 6 parts were there" in invoke(*given)
+    np.savez(tmp_path / "x.npz", images=images, labels=np.where(np.arange(40) % 2, "odd", "even"))
+    bulk.splits_of.cache_clear()
+    assert "6 replace parts of other images or labels" in invoke(*given)
+    assert Embeddings.load(tmp_path / "rows").classes == ("even", "odd")
+    np.savez(tmp_path / "x.npz", images=images[:20], labels=(np.arange(40) % 2)[:20])
+    bulk.splits_of.cache_clear()
+    assert "parts deleted, whose images are gone" in invoke(*given)
+    assert len(Embeddings.load(tmp_path / "rows")) == 20
+
+
 def test_two_writers_of_one_part_do_not_mix(run_and_shards: tuple[Path, str], tmp_path: Path) -> None:
     """A cluster may take a worker for dead that goes on: the second begins and ends while the first is in the middle."""
     run, source = run_and_shards
@@ -114,6 +146,7 @@ def test_two_writers_of_one_part_do_not_mix(run_and_shards: tuple[Path, str], tm
     @dataclass(frozen=True)
     class Slow:
         name: str = part.name
+        content: str = part.content
 
         def batches(self, size: int, on_skip: OnSkip) -> Iterator[bulk.Batch]:
             for batch in part.batches(size, on_skip):

@@ -73,7 +73,11 @@ def anomalies(
     loaded = Embeddings.load(embeddings)
     if out is not None:
         check_table(out, loaded)
-    pictures = images_of(loaded.ids, images, size=loaded.image_size, progress=not quiet) if images else None
+    pictures = (
+        images_of(loaded.ids, images, size=loaded.image_size, read=loaded.provenance.get("read"), progress=not quiet)
+        if images
+        else None
+    )
     with open_engine(index) as engine:
         report = find_anomalies(
             loaded,

@@ -49,7 +49,11 @@ def cluster(
         check_table(out, loaded)
     rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
-    pictures = None if html is None or images is None else images_of(part.ids, images, size=part.image_size)
+    pictures = (
+        None
+        if html is None or images is None
+        else images_of(part.ids, images, size=part.image_size, read=part.provenance.get("read"))
+    )
     clustering = clusters.cluster(
         part,
         int(k) if k.lstrip("-").isdigit() else k,

@@ -16,6 +16,9 @@ def embed(
     out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file to write; or a folder, for sets of any size.")],
     layer: Annotated[str | None, typer.Option("--layer", help="Default: the layer meant for downstream use.")] = None,
     labels: options.Labels = None,
+    image_column: options.ImageColumn = None,
+    label_column: options.LabelColumn = None,
+    value_range: options.ValueRange = None,
     subset: options.Subset = None,
     strict: options.Strict = False,
     device: options.Device = "auto",
@@ -27,7 +30,8 @@ def embed(
 ) -> None:
     """Embed every image of a set: Parquet with the columns id, label, split, embedding.
 
-    Into a folder, it goes part by part (a file for each shard), and parts that are there are not made again.
+    Into a folder, it goes part by part (a file for each shard), and parts that are there are made again
+    only where their images or labels have changed.
     """
     from nearkin.errors import ConfigError
     from nearkin.fileio import claim_files
@@ -39,12 +43,15 @@ def embed(
     from nearkin.runs.embed import embed_run
 
     asked: dict[str, Any] = {"layer": layer, "labels": labels, "subset": subset, "strict": strict, "device": device}
+    asked["read"] = options.read_options(image_column, label_column, value_range)
     asked |= {"progress": not quiet, "compiled": compiled}
     if out.suffix != ".parquet":
         parts = embed_bulk(run, data, out, engine=engine, **asked)
         if parts.skipped:
             typer.echo(f"note: {parts.skipped:,} unreadable images left out, first {parts.first_skipped}")
         before = f"; {parts.kept:,} parts were there" if parts.kept else ""
+        before += f"; {parts.changed:,} replace parts of other images or labels" if parts.changed else ""
+        before += f"; {parts.gone:,} parts deleted, whose images are gone" if parts.gone else ""
         typer.echo(f"{parts.rows:,} vectors in {parts.parts:,} new parts{before}: {out}")
         return
     if engine != "local" or is_shards(data):

@@ -54,7 +54,7 @@ def factors(
     if probe:
         rows = np.union1d(rows, factor_study.probed_rows(loaded.split, seed=seed))
     part = loaded.take(rows)
-    pictures = images_of(part.ids, images, size=part.image_size)
+    pictures = images_of(part.ids, images, size=part.image_size, read=part.provenance.get("read"))
     study = factor_study.study_factors(
         part,
         pictures.images,

@@ -38,7 +38,11 @@ def hubs(
         check_table(out, loaded)
     rows = rows_of(loaded.split, split)
     part = loaded.take(rows)
-    pictures = None if images is None else images_of(part.ids, images, size=part.image_size).images
+    pictures = (
+        None
+        if images is None
+        else images_of(part.ids, images, size=part.image_size, read=part.provenance.get("read")).images
+    )
     hubness = retrieval.hubs(
         part, n_neighbors=k, metric=metric, candidates=candidates, pixels=pictures, random_state=seed
     )

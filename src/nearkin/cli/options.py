@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from nearkin.data import ReadOptions
 
 
 def complete_preset(incomplete: str) -> list[str]:
@@ -36,7 +39,23 @@ Data = Annotated[
     ),
 ]
 Labels = Annotated[
-    Path | None, typer.Option("--labels", help="CSV or Parquet with columns path, label and, optionally, split.")
+    Path | None,
+    typer.Option(
+        "--labels", help="CSV, Parquet or JSON with columns path, label and, optionally, split; or COCO's annotations."
+    ),
+]
+ImageColumn = Annotated[str | None, typer.Option("--image-column", help="Column of the images in Parquet files.")]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label-column", help="Column of the labels in Parquet and label files; none: no labels."),
+]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        "--value-range",
+        metavar="LOW,HIGH",
+        help="Values that are black and white in gray images deeper than 8 bits, and in arrays. Default: by the whole set.",
+    ),
 ]
 Size = Annotated[int | None, typer.Option("--size", help="Side in pixels that all images are brought to.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail at the first unreadable image instead of skipping it.")]
@@ -55,6 +74,21 @@ TensorBoard = Annotated[
     typer.Option("--tensorboard", help="Also write TensorBoard's event files; needs nearkin[tensorboard]."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+def read_options(image_column: str | None, label_column: str | None, value_range: str | None) -> ReadOptions:
+    """How to read a set, from --image-column, --label-column and --value-range LOW,HIGH."""
+    from nearkin.data import ReadOptions
+    from nearkin.errors import ConfigError
+
+    pair = None
+    if value_range is not None:
+        try:
+            low, high = map(float, value_range.split(","))
+        except ValueError as error:
+            raise ConfigError(f"--value-range {value_range}: expected LOW,HIGH, e.g. --value-range 0,4095.") from error
+        pair = low, high
+    return ReadOptions(image_column, label_column, pair)
 
 
 def overrides(pairs: list[str] | None, epochs: int | None) -> dict[str, object]:

@@ -74,7 +74,8 @@ def search(
         written.append(f"written: {as_json}")
     if html is not None and images is not None:
         title = f"Search in {embeddings.name}"
-        retrieval.retrieval_sheet(html, title, result, queries, images, loaded.image_size, engine.how)
+        read = loaded.provenance.get("read")
+        retrieval.retrieval_sheet(html, title, result, queries, images, loaded.image_size, engine.how, read)
         written.append(f"sheet: {html}")
     if out is not None:
         written.append(f"table: {out}")

@@ -104,6 +104,9 @@ def print_data(found: dict[str, Any]) -> None:
     if len(found["splits"]) > 1:
         console.print(f"in both splits: {found['exact_duplicates_across_splits']} exact duplicates", highlight=False)
     for note in found["notes"]:
-        console.print(escape(f"note: {note}"), highlight=False)
+        console.print(escape(one_line(f"note: {note}")), highlight=False)
+    for item in found.get("left_out", ()):
+        text = f"left out: {item['count']:,} {item['reason']}, e.g. {item['example']}"
+        console.print(escape(one_line(text)), highlight=False)
     for item in found["skipped"]:
         console.print(escape(one_line(f"skipped {item['path']}: {item['reason']}")), highlight=False)

@@ -18,6 +18,8 @@ from nearkin.fileio import check_unpacked, label_text, read_arrays
 
 _IMAGES = ("images", "x", "X")
 _LABELS = ("labels", "y")
+_STEMS = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
+_LONGEST_HEADER = 20
 
 
 def to_images(
@@ -111,10 +113,6 @@ def load_npz(path: Path, size: int | None, value_range: ValueRange | None = None
     return Dataset(path.stem, str(path), train, test, fingerprint(train, test))
 
 
-_STEMS = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
-_LONGEST_HEADER = 20
-
-
 def _header(data: bytes, where: str) -> tuple[tuple[int, ...], int]:
     """The shape that the first bytes promise, and how long the header is."""
     if len(data) < 4 or data[0] or data[1] or data[2] != 8 or not 1 <= data[3] <= 4:
@@ -159,33 +157,33 @@ def find_idx(folder: Path) -> dict[str, Path]:
     for base in (folder, folder / "raw", folder / "MNIST" / "raw"):
         if not base.is_dir():
             continue
-        found: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         for stem in (s for pair in _STEMS.values() for s in pair):
             for path in sorted(base.glob(f"{stem}*ubyte*")):
                 if path.suffix in (".gz", "") or path.name.endswith("ubyte"):
-                    found.setdefault(stem, path)
-        if any(stem.endswith("images") for stem in found):
-            return found
+                    files.setdefault(stem, path)
+        if any(stem.endswith("images") for stem in files):
+            return files
     return {}
 
 
 def load_idx(folder: Path, size: int | None, only: str | None = None) -> Dataset:
     """Load train and test (or whichever is there; ``only`` one of them if it is). Gray images become three equal channels."""
-    found = find_idx(folder)
+    files = find_idx(folder)
     classes = tuple(str(k) for k in range(10))
     sets: dict[str, ImageSet] = {}
     for split, (images_stem, labels_stem) in _STEMS.items():
-        alone = only is not None and _STEMS[only][0] in found
-        if images_stem not in found or (alone and split != only):
+        alone = only is not None and _STEMS[only][0] in files
+        if images_stem not in files or (alone and split != only):
             continue
-        images = parse_idx(_read(found[images_stem]), str(found[images_stem]))
+        images = parse_idx(_read(files[images_stem]), str(files[images_stem]))
         if images.ndim != 3:
-            raise DataError(f"{found[images_stem]}: expected images (N, H, W), got {images.ndim} dimensions.")
+            raise DataError(f"{files[images_stem]}: expected images (N, H, W), got {images.ndim} dimensions.")
         labels = None
-        if labels_stem in found:
-            labels = parse_idx(_read(found[labels_stem]), str(found[labels_stem])).astype(np.int64)
+        if labels_stem in files:
+            labels = parse_idx(_read(files[labels_stem]), str(files[labels_stem])).astype(np.int64)
             if labels.shape != (len(images),):
-                raise DataError(f"{found[labels_stem]}: {labels.size} labels for {len(images)} images.")
+                raise DataError(f"{files[labels_stem]}: {labels.size} labels for {len(images)} images.")
         ids = np.array([f"{split}/{i:05d}" for i in range(len(images))])
         names = (
             classes

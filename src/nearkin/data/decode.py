@@ -6,10 +6,13 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from nearkin.errors import ConfigError
 
 MAX_PIXELS = 100_000_000  # checked from the header, before any pixel is decoded
 MAX_BYTES = 256 * 1024 * 1024
@@ -46,6 +49,42 @@ SNIFFED = 16  # bytes that :func:`sniff` needs
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of gray with more than 8 bits
 _DEPTHS = (8, 10, 12, 14, 16, 20, 24, 28, 31, 32)  # bits that whole numbers are taken to have, by the largest of a set
 ValueRange = tuple[float, float]  # what becomes black, what becomes white
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a set is read, where the usual way is not meant; None: the usual way.
+
+    Attributes:
+        image_column, label_column: columns of Parquet files (:func:`nearkin.data.parquet.choose_columns`); ``label_column`` also
+            that of a label file. "none" for the label: none.
+        value_range: (LOW, HIGH), what is black and what is white in gray images deeper than 8 bits, and in arrays.
+    """
+
+    image_column: str | None = None
+    label_column: str | None = None
+    value_range: ValueRange | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What was asked for, JSON-able; empty where nothing was."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items() if v is not None}
+
+    def used_for(self, value_range: ValueRange | None) -> ReadOptions:
+        """These options with the range that a set was read with: the next set is to be read with it, too."""
+        return self if value_range is None else ReadOptions(self.image_column, self.label_column, value_range)
+
+    @classmethod
+    def of(cls, record: Any) -> ReadOptions:
+        """The inverse of :meth:`given`, for what a file holds; what is none of it is passed over."""
+        record = record if isinstance(record, dict) else {}
+        given = record.get("value_range")
+        pair = isinstance(given, list) and len(given) == 2 and all(isinstance(v, (int, float)) for v in given)
+        columns = (record.get(name) for name in ("image_column", "label_column"))
+        image, label = (name if isinstance(name, str) else None for name in columns)
+        return cls(image, label, (float(given[0]), float(given[1])) if pair else None)
+
+
+AS_FOUND = ReadOptions()
 
 
 def sniff(head: bytes) -> str:
@@ -152,12 +191,11 @@ def range_note(used: ValueRange, levels: Sequence[GrayLevels], *, given: bool) -
     )
 
 
-def check_value_range(value_range: ValueRange) -> ValueRange:
-    """The range itself. Raises ValueError where it is none."""
+def check_value_range(value_range: ValueRange) -> None:
+    """Raises ConfigError for a range that is none."""
     low, high = value_range
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError("the first value must be smaller than the second, and both finite")
-    return low, high
+        raise ConfigError(f"the value range is {low:g},{high:g}; LOW must be smaller than HIGH, and both finite.")
 
 
 def scaled(values: NDArray[np.generic], value_range: ValueRange) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ import stat
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nearkin.data.decode import (
+    AS_FOUND,
     EXTENSIONS,
     FOREIGN,
     MAX_BYTES,
     SIZES,
     SNIFFED,
     GrayLevels,
+    ReadOptions,
     ValueRange,
     choose_size,
     common_range,
@@ -36,7 +38,7 @@ from nearkin.data.decode import (
 from nearkin.data.imageset import Dataset, ImageSet, LeftOut, LeftOutCounter, Skipped, fingerprint, parts_by_name
 from nearkin.data.labels import LabelFile, match_rows, read_labels
 from nearkin.data.layout import alike, leave_out, read_layout, split_name, train_or_test
-from nearkin.data.store import Cache, Index
+from nearkin.data.store import Cache, DecodedIndex
 from nearkin.errors import DataError, reading
 from nearkin.system import file_bar, prefetch_map
 
@@ -326,11 +328,10 @@ def load_files(
     cache: Path | None,
     progress: bool,
     watch: Watch = lambda path, image: None,
-    label_column: str | None = None,
-    value_range: ValueRange | None = None,
+    read: ReadOptions = AS_FOUND,
+    keep: Collection[str] = (),
 ) -> Dataset:
-    """Load the images below a folder or inside a .zip. ``watch``, ``label_column`` and ``value_range`` as in
-    :func:`nearkin.data.load`.
+    """Load the images below a folder or inside a .zip. ``watch``, ``read`` and ``keep`` as in :func:`nearkin.data.load`.
 
     Raises:
         DataError: no images, none readable, or (strict) any unreadable one.
@@ -340,20 +341,17 @@ def load_files(
     foreign = _foreign(files)
     if not files.paths:
         raise DataError(_nothing(source, files, foreign))
-    label_file = read_labels(labels, label_column) if labels is not None else None
-    paths, beside = leave_out(files.paths)
-    if label_file is not None and beside:  # what the user names is no mistake
-        again = set(paths) | (set(files.paths) & set(label_file.rows))
-        beside = () if len(again) == len(files.paths) else beside
-        paths = tuple(path for path in files.paths if path in again)
+    label_file = read_labels(labels, read.label_column) if labels is not None else None
+    # What the user names is no mistake.
+    paths, beside = leave_out(files.paths, keep=set(keep) | set(label_file.rows if label_file is not None else ()))
     stamp, settings = files.stamp, repr(size)
     if len(paths) < len(files.paths):
         stamp += hashlib.sha256("\n".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
     # A stamp of before gray deeper than 8 bits was scaled over the set must not be found for one that may have some.
     if any(path.lower().endswith((".png", ".tif", ".tiff", ".pgm", ".ppm")) for path in paths):
         stamp += "\nlevels "
-    if value_range is not None:
-        settings += f"\nrange {value_range}"
+    if read.value_range is not None:
+        settings += f"\nrange {read.value_range}"
     stamp += settings
     chosen = replace(files, paths=paths)
 
@@ -361,18 +359,21 @@ def load_files(
     key = store.key_of(stamp)
     if key is None or (held := store.load(key)) is None:
         contents, levels = _contents(chosen, progress)
-        used = value_range
-        note = []
+        used, note = read.value_range, []
         if levels:
-            used = value_range or common_range(levels)
-            note = [range_note(used, levels, given=value_range is not None)]
+            used = used or common_range(levels)
+            note = [range_note(used, levels, given=read.value_range is not None)]
             settings += f"\nlevels {used}"
 
-        def decode_unchanged(keep: Callable[[NDArray[np.uint8]], object]) -> Index:
-            kept, skipped, notes = _decode_all(chosen, size, progress, keep, watch, used)
+        def decode_all(keep: Callable[[NDArray[np.uint8]], object]) -> DecodedIndex:
+            index = _decode_all(chosen, size, progress, keep, watch, used)
+            return replace(index, notes=[*note, *index.notes], value_range=used if levels else None)
+
+        def decode_unchanged(keep: Callable[[NDArray[np.uint8]], object]) -> DecodedIndex:
+            index = decode_all(keep)
             if list_files(source).stamp != files.stamp:  # what was read is true of this moment only
                 raise OSError("files changed while they were read")
-            return kept, skipped, [*note, *notes]
+            return index
 
         key = store.key(contents or "", settings)
         held = store.load(key) if contents else None
@@ -380,11 +381,12 @@ def load_files(
             held = store.save(key, decode_unchanged) if contents else None
             if held is None:  # not to be cached, or the cache cannot be written
                 pixels: list[NDArray[np.uint8]] = []
-                index = _decode_all(chosen, size, progress, pixels.append, watch, used)
+                index = decode_all(pixels.append)
                 held = (np.stack(pixels) if pixels else np.zeros((0, 3, 1, 1), np.uint8)), index
         if contents:
             store.remember(stamp, key)
-    images, (kept, skipped, notes) = held
+    images, index = held
+    kept, skipped = index.paths, index.skipped
     if skipped and strict:
         raise DataError(f"{source}: {skipped[0].path}: {skipped[0].reason} ({len(skipped)} unreadable; --strict).")
     if not kept:
@@ -399,8 +401,9 @@ def load_files(
         test,
         fingerprint(train, test),
         tuple(skipped),
-        (*foreign, *notes, *more),
+        (*foreign, *index.notes, *more),
         (*files.left_out, *beside, *unmatched),
+        index.value_range,
     )
 
 
@@ -459,7 +462,7 @@ def _decode_all(
     keep: Callable[[NDArray[np.uint8]], object],
     watch: Watch,
     value_range: ValueRange | None,
-) -> Index:
+) -> DecodedIndex:
     """Decode all files; hand each readable one to ``keep`` as uint8 (3, S, S), in the order of the paths returned."""
 
     def measure(path: str) -> tuple[int, int] | None:
@@ -503,7 +506,7 @@ def _decode_all(
         notes.append(
             f"the first frame is taken of {len(animated):,} files with several frames or pages, e.g. {animated[0]}"
         )
-    return kept, skipped, notes
+    return DecodedIndex(kept, skipped, notes)
 
 
 def _arrange(
@@ -583,22 +586,33 @@ def read_images(
 
     An unreadable file inside a folder is skipped and listed; a file that was named itself must be readable.
 
+    Args:
+        value_range: of gray deeper than 8 bits; default: by all of these images.
     Raises:
         DataError: nothing there, an unreadable file, a folder without images or without readable ones.
     """
     names: list[str] = []
     images: list[Image.Image] = []
     skipped: list[Skipped] = []
+    deep: dict[int, bytes] = {}
+    levels: list[GrayLevels] = []
+
+    def add(name: str, data: bytes) -> None:
+        images.append(decode(data, value_range))
+        names.append(name)
+        if value_range is None and (own := gray_levels(data)) is not None:
+            deep[len(images) - 1] = data
+            levels.append(own)
+
     for path in paths:
         if not path.is_dir():
             try:
                 with open(path, "rb") as handle:
-                    images.append(decode(handle.read(MAX_BYTES), value_range))
+                    add(str(path), handle.read(MAX_BYTES))
             except OSError as error:
                 raise DataError(f"{path}: {error.strerror or error}.") from error
             except ValueError as error:
                 raise DataError(f"{path}: {error}.") from error
-            names.append(str(path))
             continue
         files = list_folder(path)
         if not files.paths:
@@ -606,12 +620,13 @@ def read_images(
         before = len(images)
         for inside in files.paths:
             try:
-                images.append(decode(files.read(inside), value_range))
-                names.append(f"{path}/{inside}")
+                add(f"{path}/{inside}", files.read(inside))
             except ValueError as error:
                 skipped.append(Skipped(f"{path}/{inside}", str(error)))
         if len(images) == before:
             raise DataError(
                 f"{path}: none of its {len(files.paths)} images is readable; first: {skipped[-1].path}: {skipped[-1].reason}."
             )
+    for number, data in deep.items():
+        images[number] = decode(data, common_range(levels))
     return names, images, skipped

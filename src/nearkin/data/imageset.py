@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError
 
+UNLABELLED = -1
 RESIDENT = 256 * 1024**2  # bytes; a choice of rows up to this size is copied into memory, which is faster later
+_CHUNK = 4096
 
 
 class MappedRows:
@@ -61,9 +63,6 @@ def take_rows(images: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np
 def in_memory(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The images, copied out of their file where that takes no more than RESIDENT bytes."""
     return np.array(images) if isinstance(images, (np.memmap, MappedRows)) and images.nbytes <= RESIDENT else images
-
-
-UNLABELLED = -1
 
 
 @dataclass(frozen=True)
@@ -168,6 +167,7 @@ class Dataset:
         skipped: unreadable files.
         notes: one-line remarks for the user ("resized 120 images of mixed sizes to 64 x 64").
         left_out: whatever else did not become an image, by reason.
+        value_range: what is black and what is white in gray images deeper than 8 bits; None where there are none.
     """
 
     name: str
@@ -178,6 +178,7 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    value_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -190,9 +191,6 @@ class Splits:
     train: ImageSet
     val: ImageSet
     test: ImageSet
-
-
-_CHUNK = 4096
 
 
 def fingerprint(*sets: ImageSet | None) -> str:

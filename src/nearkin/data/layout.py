@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nearkin.data.imageset import LeftOut, LeftOutCounter
@@ -151,8 +151,11 @@ def _splits_below(folder: _Folder) -> bool:
     return True
 
 
-def leave_out(paths: Sequence[str]) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
-    """The paths of images, and what beside them is none: masks and annotations, and what lies beside splits and is no split."""
+def leave_out(paths: Sequence[str], keep: Collection[str] = ()) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
+    """The paths of images, and what beside them is none: masks and annotations, and what lies beside splits and is no split.
+
+    Paths in ``keep`` are images wherever they lie.
+    """
     counter = LeftOutCounter()
     drop: dict[str, str] = {}
     _find_side_folders(_tree(paths), drop, levels=3)
@@ -162,7 +165,7 @@ def leave_out(paths: Sequence[str]) -> tuple[tuple[str, ...], tuple[LeftOut, ...
         reason = drop.get(path.rpartition("/")[0] + "/") if drop else None
         if reason is None and k in masks:
             reason = "masks, named after the image beside them"
-        if reason is None:
+        if reason is None or path in keep:
             kept.append(path)
         else:
             counter.add(reason, path)
@@ -174,9 +177,9 @@ def _masks(paths: Sequence[str]) -> set[int]:
     ends = [path.rpartition(".")[0] if "." in path.rpartition("/")[2] else path for path in paths]
     tails = (end[-20:].lower() for end in ends)  # most names are told from masks by this alone, which is fast
     like_masks = [k for k, tail in enumerate(tails) if "mask" in tail or "seg" in tail or "g" in tail and "t" in tail]
-    found = {k: own for k in like_masks if (own := _MASK_NAME.sub("", ends[k])) != ends[k]}
-    there = set(ends) if found else set()
-    return {k for k, own in found.items() if own in there}
+    owners = {k: own for k in like_masks if (own := _MASK_NAME.sub("", ends[k])) != ends[k]}
+    there = set(ends) if owners else set()
+    return {k for k, own in owners.items() if own in there}
 
 
 def _find_side_folders(folder: _Folder, drop: dict[str, str], levels: int) -> None:
@@ -219,8 +222,11 @@ def read_layout(paths: Sequence[str]) -> Layout:
         for i, p in enumerate(rest):
             if len(p) > 1 and p[0] in splits:
                 split[i] = serves[splits[p[0]]]
-                rest[i] = p[1:]
-        notes.append("split folders found: " + ", ".join(sorted(name.lower() for name in splits)))
+                inside = next(iter(root.folders[p[0]].folders), "")
+                # Tiny ImageNet has val/images beside train/CLASS/images.
+                only = len(root.folders[p[0]].folders) == 1 and inside.lower() in _IMAGE_FOLDERS
+                rest[i] = p[2:] if only and len(p) > 2 else p[1:]
+        notes.append(f"split folders found: {', '.join(sorted(name.lower() for name in splits))}")
     elif len(root.folders) == 1 and not root.images and split_name(next(iter(root.folders))):
         # A lone test folder is no class: its images are all there is, and its sub-folders may be classes.
         rest = [p[1:] for p in rest]

@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image
 
 from nearkin.data.decode import (
+    AS_FOUND,
     FORMATS,
     MAX_RECORD,
     EncodedImage,
-    ValueRange,
+    ReadOptions,
     choose_size,
     common_range,
     decode,
@@ -245,19 +246,11 @@ def _record(row: dict[str, Any], number: int, table: ImageTable, left_out: LeftO
     )
 
 
-def load_parquet(
-    path: Path,
-    size: int | None,
-    strict: bool,
-    *,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    value_range: ValueRange | None = None,
-) -> Dataset:
+def load_parquet(path: Path, size: int | None, strict: bool, read: ReadOptions = AS_FOUND) -> Dataset:
     """A column of encoded images (struct with "bytes", or plain binary), optionally label and split columns."""
     file = open_parquet(path, str(path))
-    table = choose_columns(file, str(path), image_column, label_column)
-    notes, left_out = list(table.notes), LeftOutCounter()
+    table = choose_columns(file, str(path), read.image_column, read.label_column)
+    notes, left_out, used = list(table.notes), LeftOutCounter(), read.value_range
     decoded, labels, ids, splits = [], [], [], []
     skipped: list[Skipped] = []
     deep: list[tuple[int, bytes]] = []
@@ -266,7 +259,7 @@ def load_parquet(
         try:
             if record.problem:
                 raise ValueError(record.problem)
-            decoded.append(decode(record.data, value_range))
+            decoded.append(decode(record.data, used))
         except ValueError as error:
             skipped.append(Skipped(record.key, str(error)))
             continue
@@ -282,10 +275,10 @@ def load_parquet(
         first = f"; first: {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{path}: none of its {len(skipped)} images is readable{first}.")
     if levels:
-        used = value_range or common_range(levels)
-        for k, data in deep if value_range is None else ():
+        used = used or common_range(levels)
+        for k, data in deep if read.value_range is None else ():
             decoded[k] = decode(data, used)
-        notes.append(range_note(used, levels, given=value_range is not None))
+        notes.append(range_note(used, levels, given=read.value_range is not None))
     side = size or choose_size([image.size for image in decoded])
     images = np.stack([to_square(image, side) for image in decoded])
     if len(set(ids)) < len(ids):
@@ -311,6 +304,7 @@ def load_parquet(
         tuple(skipped),
         (*notes, *more),
         left_out.all(),
+        used if levels else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import lzma
 import re
@@ -17,11 +18,14 @@ import numpy as np
 from PIL import Image
 
 from nearkin.data.decode import (
+    AS_FOUND,
     EXTENSIONS,
     FOREIGN,
     MAX_RECORD,
     SNIFFED,
     EncodedImage,
+    GrayLevels,
+    ReadOptions,
     ShardImage,
     ValueRange,
     common_range,
@@ -39,6 +43,10 @@ from nearkin.fileio import label_text
 from nearkin.system import prefetch_map
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (*TARS, ".parquet")
+_PROBED = 64  # images that tell whether a set is of deep gray
+_AHEAD = 64  # images that are decoded before they are asked for
+OnSkip = Callable[[Skipped], object]
 _TEXTS = (".txt", ".json", ".cls", ".cls2", ".xml", ".npy", ".npz", ".pth", ".pyd", ".index", ".id", ".mp4", ".wav")
 _MAX_TEXT = 1024**2  # bytes of a header or of a label file
 _MAX_TOTAL = 64 * 1024**3  # bytes of a shard after unpacking
@@ -57,14 +65,14 @@ class _Checked(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Checked:
         try:
-            found = super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if any(buf):  # neither the end of the file nor its zero blocks
                 raise tarfile.ReadError(str(error)) from error
             raise
-        if found.size < 0 or (found.type in _HEADERS and found.size > _MAX_TEXT):
-            raise tarfile.ReadError(f"a header claims {found.size:,} bytes")
-        return found
+        if header.size < 0 or (header.type in _HEADERS and header.size > _MAX_TEXT):
+            raise tarfile.ReadError(f"a header claims {header.size:,} bytes")
+        return header
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -87,7 +95,7 @@ def tar_records(file: IO[bytes], where: str, left_out: LeftOutCounter | None = N
         with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Checked) as tar:
             members = ((_parts(member.name), member) for member in _files(tar, where, counter))
             for key, group in groupby(members, key=lambda item: item[0][0]):
-                record = _sample(tar, key, ((extension, member) for (_, extension), member in group), counter)
+                record = _sample(tar, where, key, ((extension, member) for (_, extension), member in group), counter)
                 if record is not None:
                     yield record
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError, ValueError) as error:
@@ -122,15 +130,15 @@ def _place(where: str, name: str) -> str:
 
 
 def _sample(
-    tar: tarfile.TarFile, key: str, files: Iterator[tuple[str, tarfile.TarInfo]], counter: LeftOutCounter
+    tar: tarfile.TarFile, where: str, key: str, files: Iterator[tuple[str, tarfile.TarInfo]], counter: LeftOutCounter
 ) -> EncodedImage | None:
     """One sample of its files; None without an image. The first image counts, where there are several."""
     data: bytes | None = None
     problem, label = "", None
     first: str | None = None
     for extension, member in files:
-        where = _place(str(tar.name or ""), member.name)
-        first = first or where
+        place = _place(where, member.name)
+        first = first or place
         last = "." + extension.rpartition(".")[2]
         if extension == "cls":
             if member.size <= _MAX_TEXT:
@@ -139,9 +147,9 @@ def _sample(
             if member.size <= _MAX_TEXT and label is None:
                 label = _json_label(_read(tar, member))
         elif last in FOREIGN:
-            counter.add(f"{last} images, which are not decoded", where)
+            counter.add(f"{last} images, which are not decoded", place)
         elif last in EXTENSIONS and data is not None:
-            counter.add("further images of one sample, whose name up to its first dot is the same", where)
+            counter.add("further images of one sample, whose name up to its first dot is the same", place)
         elif last in EXTENSIONS:
             too_large = member.size > MAX_RECORD
             problem = f"{member.size:,} bytes; at most {MAX_RECORD:,}" if too_large else ""
@@ -168,15 +176,8 @@ def _json_label(data: bytes) -> str | None:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    found = value.get("label", value.get("cls")) if isinstance(value, dict) else None
-    return label_text(found) if isinstance(found, (str, int, float)) else None
-
-
-SUFFIXES = (*TARS, ".parquet")
-_PROBED = 64  # images that tell whether a set is of deep gray
-_AHEAD = 64  # images that are decoded before they are asked for
-
-OnSkip = Callable[[Skipped], object]
+    label = value.get("label", value.get("cls")) if isinstance(value, dict) else None
+    return label_text(label) if isinstance(label, (str, int, float)) else None
 
 
 @dataclass(frozen=True)
@@ -258,19 +259,8 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-@dataclass(frozen=True)
-class ShardColumns:
-    """Which columns of Parquet shards hold image and label; None: as :func:`nearkin.data.parquet.choose_columns` finds."""
-
-    image: str | None = None
-    label: str | None = None
-
-
-AS_FOUND = ShardColumns()
-
-
 def read_records(
-    shard: Shard, columns: ShardColumns = AS_FOUND, left_out: LeftOutCounter | None = None
+    shard: Shard, read: ReadOptions = AS_FOUND, left_out: LeftOutCounter | None = None
 ) -> Iterator[EncodedImage]:
     """The images of one shard, still encoded. Raises DataError when it is missing or damaged."""
     try:
@@ -282,16 +272,16 @@ def read_records(
             yield from tar_records(file, shard.url, left_out)
         else:
             opened_parquet = open_parquet(file, shard.url)
-            table = choose_columns(opened_parquet, shard.url, columns.image, columns.label)
+            table = choose_columns(opened_parquet, shard.url, read.image_column, read.label_column)
             yield from parquet_records(opened_parquet, shard.url, table, left_out)
 
 
-def shard_notes(shard: Shard, columns: ShardColumns = AS_FOUND) -> tuple[str, ...]:
+def shard_notes(shard: Shard, read: ReadOptions = AS_FOUND) -> tuple[str, ...]:
     """What was chosen of the columns of a Parquet shard."""
     if shard.url.endswith(TARS):
         return ()
     with shard.file.open() as file:
-        return choose_columns(open_parquet(file, shard.url), shard.url, columns.image, columns.label).notes
+        return choose_columns(open_parquet(file, shard.url), shard.url, read.image_column, read.label_column).notes
 
 
 def _decoded(record: EncodedImage, value_range: ValueRange | None = None) -> Image.Image | str:
@@ -306,15 +296,14 @@ def read_shard(
     size: int,
     on_skip: OnSkip,
     *,
-    columns: ShardColumns = AS_FOUND,
-    value_range: ValueRange | None = None,
+    read: ReadOptions = AS_FOUND,
     left_out: LeftOutCounter | None = None,
 ) -> Iterator[ShardImage]:
     """The images of one shard, decoded to ``size`` x ``size`` in threads; some dozens are in memory at once.
 
     Args:
         on_skip: called with each unreadable image.
-        value_range: of gray deeper than 8 bits (:func:`range_of_shards`); default: each image's own.
+        read: its ``value_range`` is that of all shards (:func:`range_of_shards`); without one, each image has its own.
         left_out: counts whatever else does not become an image.
     Raises:
         DataError: the shard is missing or damaged.
@@ -322,14 +311,14 @@ def read_shard(
 
     def work(record: EncodedImage) -> ShardImage | Skipped:
         name = f"{shard.name}/{record.key}"
-        image = _decoded(record, value_range)
+        image = _decoded(record, read.value_range)
         if isinstance(image, str):
             return Skipped(name, image)
         split = record.split if record.split is not None else own_split
         return ShardImage(name, to_square(image, size), record.label, split or "train")
 
     own_split = split_of_shard(shard.name)
-    for done in prefetch_map(work, read_records(shard, columns, left_out), _AHEAD):
+    for done in prefetch_map(work, read_records(shard, read, left_out), _AHEAD):
         if isinstance(done, Skipped):
             on_skip(done)
         else:
@@ -350,24 +339,28 @@ def split_of_shard(name: str) -> str | None:
     return next(iter(named)) if len(named) == 1 else None
 
 
-def range_of_shards(
-    shards: Sequence[Shard], columns: ShardColumns = AS_FOUND
-) -> tuple[ValueRange | None, tuple[str, ...]]:
+def range_of_shards(shards: Sequence[Shard], read: ReadOptions = AS_FOUND) -> tuple[ValueRange | None, tuple[str, ...]]:
     """One range for the deep gray images of all shards, and a note on it; None where the first images are ordinary ones.
 
     Only where the first shard begins with deep images are all shards read for it.
     """
-    first = (gray_levels(record.data) for record in islice(read_records(shards[0], columns), _PROBED))
-    if not any(first):
+    if not any(_levels_in(shards[0], read, _PROBED)):
         return None, ()
-    levels = [own for shard in shards for record in read_records(shard, columns) if (own := gray_levels(record.data))]
+    levels = [own for shard in shards for own in _levels_in(shard, read) if own is not None]
     used = common_range(levels)
     return used, (range_note(used, levels, given=False),)
 
 
-def sizes(shard: Shard, most: int, columns: ShardColumns = AS_FOUND) -> list[tuple[int, int]]:
+def _levels_in(shard: Shard, read: ReadOptions, most: int | None = None) -> Iterator[GrayLevels | None]:
+    """Of each image, up to where the shard is damaged: what reads its images tells that."""
+    with contextlib.suppress(DataError):
+        for record in islice(read_records(shard, read), most):
+            yield gray_levels(record.data)
+
+
+def sizes(shard: Shard, most: int, read: ReadOptions = AS_FOUND) -> list[tuple[int, int]]:
     """(width, height) of the readable ones among the first ``most`` images."""
-    first = (_decoded(record) for record in islice(read_records(shard, columns), most))
+    first = (_decoded(record) for record in islice(read_records(shard, read), most))
     return [image.size for image in first if not isinstance(image, str)]
 
 

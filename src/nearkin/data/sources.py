@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.data.arrays import find_idx, load_idx, load_npz, to_images
-from nearkin.data.decode import ValueRange, check_value_range
+from nearkin.data.decode import AS_FOUND, ReadOptions, check_value_range
 from nearkin.data.folder import load_files
 from nearkin.data.imageset import Dataset, ImageSet, fingerprint
 from nearkin.data.named import NAMES, load_name
 from nearkin.data.parquet import load_parquet
 from nearkin.data.shapes import SIZE, shapes
-from nearkin.data.shards import ShardColumns, is_shards
+from nearkin.data.shards import is_shards
 from nearkin.data.store import is_store, load_shards, load_store
 from nearkin.errors import ConfigError, DataError, unknown
 
@@ -37,6 +37,33 @@ def _shapes(size: int | None) -> Dataset:
     return replace(made, train=train, test=test, fingerprint=fingerprint(train, test))
 
 
+def _holds_encoded_images(source: str) -> tuple[bool, bool]:
+    """Whether a source is Parquet or shards; and whether it is a folder or .zip of image files."""
+    path = Path(source).expanduser()
+    if is_store(path):
+        return False, False
+    parquet = is_shards(source) or path.suffix.lower() == ".parquet"
+    return parquet, path.exists() and not parquet and path.suffix.lower() != ".npz" and not find_idx(path)
+
+
+def as_trained(read: ReadOptions, trained: Any, source: str) -> ReadOptions:
+    """``read`` with the range of a run's training images (its config's ``read``), where the source may hold deep gray images and
+    none was asked for: what is as bright must become the same number."""
+    own = ReadOptions.of(trained).value_range
+    return read if read.value_range is not None or not any(_holds_encoded_images(source)) else read.used_for(own)
+
+
+def _check_read(source: str, labels: Path | None, read: ReadOptions) -> None:
+    """Refuse options that the source has no use for: they would be passed over without a word."""
+    parquet, files = _holds_encoded_images(source)
+    if read.image_column is not None and not parquet:
+        raise ConfigError(f"--image-column is for Parquet files; {source} has no columns.")
+    if read.label_column is not None and not parquet and (labels is None or not files):
+        raise ConfigError(f"--label-column is for Parquet files and for --labels; {source} has no columns.")
+    if read.value_range is not None and not (parquet or files or source.lower().endswith(".npz")):
+        raise ConfigError(f"--value-range is for image files and arrays; the values of {source} are known.")
+
+
 def load(
     source: str,
     *,
@@ -47,9 +74,8 @@ def load(
     progress: bool = True,
     watch: Callable[[str, NDArray[np.uint8]], object] = lambda path, image: None,
     only: str | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    value_range: ValueRange | None = None,
+    read: ReadOptions = AS_FOUND,
+    keep: Collection[str] = (),
 ) -> Dataset:
     """Load images from a name or a path, as uint8 (N, 3, S, S).
 
@@ -66,21 +92,18 @@ def load(
             the cache holds. One whose files change meanwhile is given again.
         only: "train" or "test": the other one may be left out, which spares resizing most of a named set or of IDX files. It
             is then the data set's ``train``, without a ``test``.
-        image_column, label_column: which columns of Parquet files to read; ``label_column`` also that of a ``labels`` file, or
-            "none". Default: :func:`nearkin.data.parquet.choose_columns`.
-        value_range: (LOW, HIGH), what is black and what is white in gray images deeper than 8 bits and in arrays of other values.
-            Default: one range for the set, by its headers or values (:func:`nearkin.data.decode.common_range`).
+        read: columns of Parquet and label files, and the values that are black and white.
+        keep: paths of a folder or .zip that are images, even where they look like masks or lie beside the splits. Those that
+            ``labels`` names are kept, too.
 
     Raises:
         DataError: missing, empty or unreadable source. ConfigError: an illegal size, or labels where they cannot be used.
     """
     if size is not None and not 8 <= size <= 1024:
         raise ConfigError(f"size is {size}; it must lie between 8 and 1024 pixels.")
-    if value_range is not None:
-        try:
-            value_range = check_value_range(value_range)
-        except ValueError as error:
-            raise ConfigError(f"value_range is {value_range}: {error}.") from error
+    if read.value_range is not None:
+        check_value_range(read.value_range)
+    _check_read(source, labels, read)
 
     path = Path(source).expanduser()
     if is_store(path) or is_shards(source):
@@ -89,8 +112,7 @@ def load(
 
         if is_store(path):
             return load_store(path, size)
-        columns = ShardColumns(image_column, label_column)
-        return load_shards(source, size, strict, cache, progress, columns, value_range)
+        return load_shards(source, size, strict, cache, progress, read)
     if not path.exists() and source in names():
         if labels is not None:
             raise ConfigError(f"--labels is for folders and zips; '{source}' brings its own.")
@@ -108,10 +130,8 @@ def load(
             raise ConfigError(f"--labels is for folders and zips; {path.name} brings its own.")
 
         if suffix == ".npz":
-            return load_npz(path, size, value_range)
-        return load_parquet(
-            path, size, strict, image_column=image_column, label_column=label_column, value_range=value_range
-        )
+            return load_npz(path, size, read.value_range)
+        return load_parquet(path, size, strict, read)
     if path.is_file() and suffix != ".zip":
         raise DataError(f"{source}: a file of this kind cannot be read. Give a folder, .zip, .npz, .parquet or .tar.")
     if path.is_dir() and find_idx(path):
@@ -125,8 +145,8 @@ def load(
         cache=cache,
         progress=progress,
         watch=watch,
-        label_column=label_column,
-        value_range=value_range,
+        read=read,
+        keep=keep,
     )
 
 
@@ -136,10 +156,10 @@ _TOLD = 5  # skipped files that are named
 def _counts(items: ImageSet) -> dict[str, int] | None:
     if items.labels is None:
         return None
-    found = Counter(items.labels.tolist())
-    out = {name: found.get(k, 0) for k, name in enumerate(items.classes)}
-    if found.get(-1):
-        out["(no label)"] = found[-1]
+    by_label = Counter(items.labels.tolist())
+    out = {name: by_label.get(k, 0) for k, name in enumerate(items.classes)}
+    if by_label.get(-1):
+        out["(no label)"] = by_label[-1]
     return out
 
 
@@ -186,10 +206,15 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def load_all(
-    data: str, *, labels: Path | None = None, size: int | None = None, strict: bool = False, progress: bool = True
+    data: str,
+    *,
+    size: int | None = None,
+    progress: bool = True,
+    read: ReadOptions = AS_FOUND,
+    keep: Collection[str] = (),
 ) -> ImageSet:
-    """Every image of a set, whatever its split, train before test. Raises what :func:`nearkin.data.load` raises."""
-    dataset = load(data, labels=labels, size=size, strict=strict, progress=progress)
+    """Every image of a set, whatever its split, train before test. Arguments and errors as of :func:`nearkin.data.load`."""
+    dataset = load(data, size=size, progress=progress, read=read, keep=keep)
     train, test = dataset.train, dataset.test
     if test is None:
         return train
@@ -204,15 +229,25 @@ def load_all(
     )
 
 
-def images_of(ids: NDArray[np.str_], data: str, *, size: int | None = None, progress: bool = True) -> ImageSet:
+def images_of(
+    ids: NDArray[np.str_], data: str, *, size: int | None = None, progress: bool = True, read: Any = None
+) -> ImageSet:
     """The images with the given ids, in the ids' order, with labels and factors where the set has them.
 
     Args:
         size: the side they are brought to, for folders and the like: that at which they were embedded. Stores keep theirs.
+        read: how they were read when they were embedded: the entry ``read`` of the embeddings' provenance, if there is one.
     Raises:
         DataError: an id that the set does not have (says which, and what the set's ids look like).
     """
-    whole = load_all(data, size=None if is_store(Path(data).expanduser()) else size, progress=progress)
+    asked, (parquet, files) = ReadOptions.of(read), _holds_encoded_images(data)
+    asked = ReadOptions(
+        asked.image_column if parquet else None,
+        asked.label_column if parquet else None,
+        asked.value_range if parquet or files else None,
+    )
+    side = None if is_store(Path(data).expanduser()) else size
+    whole = load_all(data, size=side, progress=progress, read=asked, keep=set(ids.tolist()))
     where = {str(name): k for k, name in enumerate(whole.ids)}
     rows = [where.get(str(i), -1) for i in ids]
     missing = [str(i) for i, row in zip(ids, rows, strict=True) if row < 0]

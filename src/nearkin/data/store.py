@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -17,13 +17,11 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from nearkin.data.decode import SIZES, ValueRange, choose_size
+from nearkin.data.decode import AS_FOUND, SIZES, ReadOptions, ValueRange, choose_size
 from nearkin.data.imageset import Dataset, LeftOut, LeftOutCounter, Skipped, fingerprint, parts_by_name
 from nearkin.data.parquet import splits_of_cells
 from nearkin.data.shards import (
-    AS_FOUND,
     Shard,
-    ShardColumns,
     list_shards,
     range_of_shards,
     read_shard,
@@ -34,6 +32,13 @@ from nearkin.data.shards import (
 from nearkin.errors import ConfigError, DataError, OutputError, reading
 from nearkin.fileio import check_parquet, regular
 from nearkin.system import file_bar
+
+_META = "store.json"
+_STORE_VERSION = 1
+_PROBE = 200  # images whose size decides the common one
+_CACHE_VERSION = 2
+_KEY_LENGTH = 32
+_STAMPS = ("size", "mtime", "ETag", "LastModified", "last_modified", "md5Hash")
 
 
 class NpyWriter:
@@ -72,18 +77,25 @@ class NpyWriter:
                 self._header(self.rows)
 
 
-Index = tuple[list[str], list[Skipped], list[str]]  # paths of the images, unreadable files, notes
-Decoded = tuple[NDArray[np.uint8], Index]
-_CACHE_VERSION = 2
-_KEY_LENGTH = 32
-
-
 def default_root() -> Path:
     """$NEARKIN_CACHE, or $XDG_CACHE_HOME/nearkin, or ~/.cache/nearkin."""
     base = os.environ.get("NEARKIN_CACHE")
     if base:
         return Path(base)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nearkin"
+
+
+@dataclass(frozen=True)
+class DecodedIndex:
+    """What belongs to decoded images: their paths, unreadable files, notes, and the range of gray deeper than 8 bits."""
+
+    paths: list[str]
+    skipped: list[Skipped]
+    notes: list[str]
+    value_range: ValueRange | None = None
+
+
+Decoded = tuple[NDArray[np.uint8], DecodedIndex]
 
 
 class Cache:
@@ -130,14 +142,14 @@ class Cache:
             index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
             images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
             skipped = [Skipped(**item) for item in index["skipped"]]
-            paths, notes = list(index["paths"]), list(index["notes"])
+            paths, notes, used = list(index["paths"]), list(index["notes"]), ReadOptions.of(index).value_range
         except (OSError, ValueError, KeyError, TypeError, EOFError):
             return None
         if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(paths):
             return None
-        return images, (paths, skipped, notes)
+        return images, DecodedIndex(paths, skipped, notes, used)
 
-    def save(self, key: str, fill: Callable[[Callable[[NDArray[np.uint8]], None]], Index]) -> Decoded | None:
+    def save(self, key: str, fill: Callable[[Callable[[NDArray[np.uint8]], None]], DecodedIndex]) -> Decoded | None:
         """Let ``fill(append)`` write the images one by one, and map them; None where the disk refuses.
 
         They go to a temporary folder that is renamed, so that an entry is whole or not there.
@@ -148,8 +160,9 @@ class Cache:
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
             with NpyWriter(temporary / "images.npy") as writer:
-                paths, skipped, notes = fill(writer.append)
-            index = {"paths": paths, "skipped": [vars(item) for item in skipped], "notes": notes}
+                made = fill(writer.append)
+            index = {"paths": made.paths, "skipped": [vars(item) for item in made.skipped], "notes": made.notes}
+            index |= ReadOptions(value_range=made.value_range).given()
             (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one would block the rename
             os.replace(temporary, folder)
@@ -165,11 +178,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_KEY_LENGTH]
 
 
-_META = "store.json"
-_STORE_VERSION = 1
-_PROBE = 200  # images whose size decides the common one
-
-
 def is_store(folder: Path) -> bool:
     """Whether :func:`ingest` made this folder."""
     return (folder / _META).is_file()
@@ -182,15 +190,13 @@ def ingest(
     size: int | None = None,
     strict: bool = False,
     progress: bool = True,
-    columns: ShardColumns = AS_FOUND,
-    value_range: ValueRange | None = None,
+    read: ReadOptions = AS_FOUND,
 ) -> None:
     """Decode sharded images into a new store, one after another: memory does not grow with the set, but for the names.
 
     Args:
         size: side S in pixels; default as for folders, by the first images of the first shard.
         strict: fail at the first unreadable image.
-        columns, value_range: as image_column, label_column and value_range of :func:`nearkin.data.load`.
     Raises:
         DataError: no shards, an unreadable shard, or no readable image. OutputError: ``out`` exists, or the disk refuses.
     """
@@ -198,17 +204,17 @@ def ingest(
         raise OutputError(f"{out} exists already. Delete it, or choose another -o.")
     shards = list_shards(source)
     if size is None:
-        first = sizes(shards[0], _PROBE, columns)
+        first = sizes(shards[0], _PROBE, read)
         size = choose_size(first) if first else SIZES[0]
-    notes = shard_notes(shards[0], columns)
-    if value_range is None:
-        value_range, told = range_of_shards(shards, columns)
-        notes += told
+    notes = shard_notes(shards[0], read)
+    if read.value_range is None:
+        used, told = range_of_shards(shards, read)
+        read, notes = replace(read, value_range=used), notes + told
     temporary: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=".tmp-"))
-        _fill(temporary, source, shards, size, strict, progress, columns, value_range, notes)
+        _fill(temporary, source, shards, size, strict, progress, read, notes)
         temporary.rename(out)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}. Free space or choose another -o.") from error
@@ -224,8 +230,7 @@ def _fill(
     size: int,
     strict: bool,
     progress: bool,
-    columns: ShardColumns,
-    value_range: ValueRange | None,
+    read: ReadOptions,
     notes: tuple[str, ...],
 ) -> None:
     import pyarrow as pa
@@ -248,7 +253,7 @@ def _fill(
         file_bar("reading shards", len(shards), enabled=progress, least=2) as advance,
     ):
         for shard in shards:
-            for sample in read_shard(shard, size, skip, columns=columns, value_range=value_range, left_out=left_out):
+            for sample in read_shard(shard, size, skip, read=read, left_out=left_out):
                 name, again = sample.id, 1
                 while name in seen:  # ids are unique, names in a shard need not be
                     again += 1
@@ -267,6 +272,7 @@ def _fill(
     pq.write_table(table, folder / "index.parquet")
     meta = {"version": _STORE_VERSION, "source": source, "skipped": [vars(item) for item in skipped], "fingerprint": ""}
     meta |= {"notes": [*notes, *more], "left_out": [vars(item) for item in left_out.all()]}
+    meta |= {"value_range": list(read.value_range)} if read.value_range is not None else {}
     (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
     made = open_store(folder)
     meta["fingerprint"] = fingerprint(made.train, made.test)  # it reads everything once, so that no start has to
@@ -299,21 +305,18 @@ def open_store(folder: Path) -> Dataset:
             f"the store {folder} is of another version or cut off. Make it again with 'nearkin data ingest'."
         )
     train, test = parts_by_name(images, ids, names, split)
-    return Dataset(folder.name, source, train, test, digest, skipped, notes, left_out)
-
-
-_STAMPS = ("size", "mtime", "ETag", "LastModified", "last_modified", "md5Hash")
+    return Dataset(folder.name, source, train, test, digest, skipped, notes, left_out, ReadOptions.of(meta).value_range)
 
 
 def load_store(folder: Path, size: int | None) -> Dataset:
     """Map a store. Raises ConfigError when its images have another side than ``size``; DataError when it is damaged."""
-    found = open_store(folder)
-    side = found.train.images.shape[-1]
+    store = open_store(folder)
+    side = store.train.images.shape[-1]
     if size is not None and size != side:
         raise ConfigError(
             f"the store {folder} holds images of side {side}, not {size}. Ingest again with --size {size}."
         )
-    return found
+    return store
 
 
 def load_shards(
@@ -322,8 +325,7 @@ def load_shards(
     strict: bool,
     cache: Path | None,
     progress: bool,
-    columns: ShardColumns = AS_FOUND,
-    value_range: ValueRange | None = None,
+    read: ReadOptions = AS_FOUND,
 ) -> Dataset:
     """Decode shards into a store in the cache, unless it is there already, and map that.
 
@@ -332,26 +334,24 @@ def load_shards(
     """
     shards = list_shards(source)
     stamp = "\n".join([repr(size), *(shard_stamp(shard) for shard in shards)])
-    if columns != AS_FOUND or value_range is not None:
-        stamp += f"\n{columns} {value_range}"
+    if read != AS_FOUND:
+        stamp += f"\n{read}"
     if any(split_of_shard(shard.name) for shard in shards):  # stores of before did not look at the names
         stamp += "\nsplits by name"
     folder = (cache or default_root()) / "stores" / hashlib.sha256(stamp.encode()).hexdigest()[:32]
     if not is_store(folder):
         try:
-            ingest(
-                source, folder, size=size, strict=strict, progress=progress, columns=columns, value_range=value_range
-            )
+            ingest(source, folder, size=size, strict=strict, progress=progress, read=read)
         except OutputError as error:
             raise OutputError(
                 f"cannot decode {source} into the cache ({error}) Set NEARKIN_CACHE, or use 'nearkin data ingest'."
             ) from error
-    found = open_store(folder)
-    if strict and found.skipped:
-        first = found.skipped[0]
-        raise DataError(f"{source}: {first.path}: {first.reason} ({len(found.skipped)} unreadable; --strict).")
+    store = open_store(folder)
+    if strict and store.skipped:
+        first = store.skipped[0]
+        raise DataError(f"{source}: {first.path}: {first.reason} ({len(store.skipped)} unreadable; --strict).")
     name = Path(shards[0].name).name.split(".")[0] if len(shards) == 1 else f"{len(shards)}-shards"
-    return replace(found, name=name, source=source)
+    return replace(store, name=name, source=source)
 
 
 def shard_stamp(shard: Shard) -> str:

@@ -138,7 +138,9 @@ def audit(
     parts = _parts(embeddings, settings)
     images = None
     if settings.images is not None:
-        images = images_of(embeddings.ids, settings.images, size=embeddings.image_size).images
+        images = images_of(
+            embeddings.ids, settings.images, size=embeddings.image_size, read=embeddings.provenance.get("read")
+        ).images
     other, other_images = None, None
     if settings.against is not None:
         other = Embeddings.load(settings.against)
@@ -148,7 +150,9 @@ def audit(
                 "both must come from the same run and layer."
             )
         if settings.against_images is not None:
-            other_images = images_of(other.ids, settings.against_images, size=other.image_size).images
+            other_images = images_of(
+                other.ids, settings.against_images, size=other.image_size, read=other.provenance.get("read")
+            ).images
     searches = []
     for title, rows, base_rows in parts:
         base, base_images = (None, None) if other is None else (other.Z, other_images)

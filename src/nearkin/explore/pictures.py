@@ -88,7 +88,7 @@ def open_pictures(
         data = read_object(study.data_file, source=str, image_shape=list)
         with reading(study.data_file):
             size = int(data["image_shape"][-1])
-        wanted = images_of(ids, data["source"], size=size)
+        wanted = images_of(ids, data["source"], size=size, read=data.get("read"))
         return Pictures(wanted.images, np.arange(len(ids))), wanted
     except (NearkinError, OSError) as error:
         say(

@@ -336,18 +336,26 @@ def print_retrieval(retrieval: Retrieval, how: str = "exactly") -> None:
 
 
 def retrieval_sheet(
-    path: Path, title: str, retrieval: Retrieval, queries: Queries, source: str, size: int | None, how: str = "exactly"
+    path: Path,
+    title: str,
+    retrieval: Retrieval,
+    queries: Queries,
+    source: str,
+    size: int | None,
+    how: str = "exactly",
+    read: Any = None,
 ) -> None:
     """Write a picture sheet: per query a row of the nearest and one of the farthest images.
 
     Args:
-        source: the data set that the embeddings were made of, a name or a path. size: the side of its pictures in pixels.
+        source: the data set that the embeddings were made of, a name or a path. size: the side of its pictures in pixels. read: how
+            they were read, as of :func:`nearkin.data.sources.images_of`.
     Raises:
         DataError: images that are not in ``source``.
     """
     images = [image for answer in retrieval.answers for image in (*answer.nearest, *answer.farthest)]
     wanted = {image.id for image in images} | {answer.id for answer in retrieval.answers if answer.row is not None}
-    looked_up = images_of(np.array(sorted(wanted)), source, size=size)
+    looked_up = images_of(np.array(sorted(wanted)), source, size=size, read=read)
     pictures = dict(zip(looked_up.ids.tolist(), looked_up.images, strict=True))
     rows = []
     for answer in retrieval.answers:

@@ -20,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin import data as nd
-from nearkin.data import Skipped
-from nearkin.data.shards import OnSkip, Shard, is_shards, list_shards, read_shard
+from nearkin.data import ReadOptions, Skipped
+from nearkin.data.decode import AS_FOUND
+from nearkin.data.shards import OnSkip, Shard, is_shards, list_shards, range_of_shards, read_shard
+from nearkin.data.sources import as_trained
+from nearkin.data.store import shard_stamp
 from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import ConfigError, DataError, NearkinError, unknown
 from nearkin.fileio import exclusive, file_digest, read_object, write_file, write_json
@@ -33,6 +36,7 @@ from nearkin.train import ranks
 ENGINES = ("local", "ray")
 ROWS = 65_536  # images in a part of a set that has no shards
 BATCH = 1024  # images in memory at once
+_CONTENT = b"nearkin_part"  # the metadata key of a file's Part.content
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,21 @@ class Part(Protocol):
     def name(self) -> str:
         """The file's name without suffix; unique in its set."""
 
+    @property
+    def content(self) -> str:
+        """A digest of what is embedded, labels included: a file made of something else is made anew. Empty: not known."""
+
     def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
         """The images at ``size`` x ``size``, at most BATCH at a time. Raises DataError where they cannot be read."""
 
 
 @dataclass(frozen=True)
 class ShardPart:
-    """One shard."""
+    """One shard, and what of it is read."""
 
     shard: Shard
+    read: ReadOptions = AS_FOUND
+    content: str = ""
 
     @property
     def name(self) -> str:
@@ -70,7 +80,7 @@ class ShardPart:
 
     def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
         """See :class:`Part`."""
-        samples = read_shard(self.shard, size, on_skip)
+        samples = read_shard(self.shard, size, on_skip, read=self.read)
         while some := list(islice(samples, BATCH)):
             images = np.stack([sample.pixels for sample in some])
             yield Batch(images, [s.id for s in some], [s.label for s in some], [s.split for s in some])
@@ -86,13 +96,19 @@ class Source:
     strict: bool
     subset: int | None
     progress: bool
+    read: ReadOptions = AS_FOUND
 
 
 @functools.lru_cache(maxsize=1)
 def splits_of(source: Source) -> nd.Splits:
     """Train, validation and test of a set; the last one asked for stays loaded."""
     dataset = nd.load(
-        source.data, labels=source.labels, size=source.size, strict=source.strict, progress=source.progress
+        source.data,
+        labels=source.labels,
+        size=source.size,
+        strict=source.strict,
+        progress=source.progress,
+        read=source.read,
     )
     return nd.split(dataset, subset=source.subset)
 
@@ -104,6 +120,7 @@ class RowsPart:
     source: Source
     split: str
     start: int
+    content: str = ""
 
     @property
     def name(self) -> str:
@@ -124,13 +141,34 @@ class RowsPart:
 def parts_of(source: Source) -> list[Part]:
     """The parts of a set, in order. Raises DataError where there is none."""
     if is_shards(source.data):
-        return [ShardPart(shard) for shard in list_shards(source.data)]
+        return [ShardPart(shard, source.read, _shard_content(shard, source.read)) for shard in list_shards(source.data)]
     splits = splits_of(source)
     return [
-        RowsPart(source, split, start)
+        RowsPart(source, split, start, _rows_content(getattr(splits, split), start))
         for split in ("train", "val", "test")
         for start in range(0, len(getattr(splits, split)), ROWS)
     ]
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _shard_content(shard: Shard, read: ReadOptions) -> str:
+    try:
+        return _digest(shard_stamp(shard), repr(read))
+    except DataError:  # what embeds it tells why
+        return ""
+
+
+def _rows_content(items: nd.ImageSet, start: int) -> str:
+    """A digest of a part's pixels, ids and class names."""
+    stop = min(start + ROWS, len(items))
+    digest = hashlib.sha256(repr(items.images.shape[1:]).encode())
+    for at in range(start, stop, BATCH):
+        digest.update(np.ascontiguousarray(items.images[at : min(at + BATCH, stop)]).data)
+    names = [items.classes[k] if k >= 0 else "" for k in items.known_labels()[start:stop]]
+    return _digest(digest.hexdigest(), *items.ids[start:stop].tolist(), *names)
 
 
 @dataclass(frozen=True)
@@ -159,7 +197,7 @@ class Job:
 
     Attributes:
         work: run, layer, folder. device: "auto", "cpu" or "cuda". engine: one of ENGINES. rank, world: this process among
-    those that torchrun started; each takes every ``world``-th part. compiled: as in :meth:`nearkin.runs.run.Run.open`.
+    those that torchrun started; each takes every ``world``-th part. compiled: as in :meth:`nearkin.runs.run.Run.open`. source: the set, as it was named.
     """
 
     work: Work
@@ -169,6 +207,7 @@ class Job:
     world: int = 1
     progress: bool = True
     compiled: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,10 +240,10 @@ def write_part(work: Work, part: Part, embed: Embed) -> Outcome:
         import pyarrow.parquet as pq
 
         nothing = np.zeros((1, 3, work.size, work.size), np.uint8)  # the schema, for a part without readable images
-        schema = _table(work, Batch(nothing, ["-"], [None], ["-"]), embed(nothing)).schema
+        schema = _table(work, part, Batch(nothing, ["-"], [None], ["-"]), embed(nothing)).schema
         with pq.ParquetWriter(handle, schema) as writer:
             for batch in prefetch(part.batches(work.size, skip)):
-                writer.write_table(_table(work, batch, embed(batch.images)))
+                writer.write_table(_table(work, part, batch, embed(batch.images)))
                 rows += len(batch.ids)
 
     # A name of its own: where a cluster took a worker for dead that is not, two write the same part.
@@ -220,21 +259,44 @@ def write_part(work: Work, part: Part, embed: Embed) -> Outcome:
     return Outcome(rows, len(skipped), first)
 
 
-def _table(work: Work, batch: Batch, Z: NDArray[np.float32]) -> Any:
+def _table(work: Work, part: Part, batch: Batch, Z: NDArray[np.float32]) -> Any:
     import pyarrow as pa
 
     made = Embeddings(Z, np.array(batch.ids), None, np.array(batch.splits), (), work.provenance).to_arrow()
     # Names, not numbers: a part does not know the classes of the others.
-    return made.set_column(1, "label", pa.array(batch.labels, pa.string()))
+    table = made.set_column(1, "label", pa.array(batch.labels, pa.string()))
+    return table.replace_schema_metadata({**table.schema.metadata, _CONTENT: part.content.encode()})
+
+
+def _is_made(work: Work, part: Part) -> bool:
+    """Whether the part's file is there and was made of what the part holds now."""
+    import pyarrow.parquet as pq
+
+    file = work.file(part)
+    if not file.exists():
+        return False
+    try:
+        held = (pq.read_schema(file).metadata or {}).get(_CONTENT, b"")
+    except (OSError, ValueError):  # damaged: made anew
+        return False
+    return not part.content or held.decode("ascii", "replace") == part.content
 
 
 @dataclass(frozen=True)
 class BulkSummary:
-    """What :func:`embed_parts` did: parts and vectors made now, parts that were there, unreadable images."""
+    """What :func:`embed_parts` did.
+
+    Attributes:
+        parts, rows: parts and vectors made now. kept: parts that were there. changed: parts among those made now that replace
+            one of other images or labels. gone: parts that were deleted, as their images are no more.
+        skipped, first_skipped: unreadable images.
+    """
 
     parts: int
     rows: int
     kept: int
+    changed: int
+    gone: int
     skipped: int
     first_skipped: str
 
@@ -248,7 +310,7 @@ def check_engine(engine: str) -> None:
 
 
 def embed_parts(job: Job, parts: Sequence[Part], embed: Embed) -> BulkSummary:
-    """Embed the parts that have no file in the folder yet.
+    """Embed the parts that have no file in the folder yet, or one of other images or labels than they hold now.
 
     Args:
         embed: what does it with the engine "local"; workers of a cluster open the run themselves.
@@ -257,11 +319,13 @@ def embed_parts(job: Job, parts: Sequence[Part], embed: Embed) -> BulkSummary:
         DataError: parts that cannot be read, told after all others are done.
     """
     work = job.work
-    if job.rank == 0:
-        _claim(work, parts)
+    gone = _claim(work, parts, job.source) if job.rank == 0 else 0
     _sweep(job)
     mine = parts[job.rank :: job.world]
-    todo = [part for part in mine if not work.file(part).exists()]
+    todo = [part for part in mine if not _is_made(work, part)]
+    changed = [part for part in todo if work.file(part).exists()]
+    for part in changed:  # now: an interruption must not leave them for whole
+        work.file(part).unlink(missing_ok=True)
     working = _embed_on_ray(job, todo) if job.engine == "ray" else _embed_here(job, todo, embed)
     outcomes: list[Outcome] = []
     bad: list[Outcome] = []
@@ -279,6 +343,8 @@ def embed_parts(job: Job, parts: Sequence[Part], embed: Embed) -> BulkSummary:
         len(outcomes),
         sum(item.rows for item in outcomes),
         len(mine) - len(todo),
+        len(changed),
+        gone,
         sum(item.skipped for item in outcomes),
         next((item.first_skipped for item in outcomes if item.skipped), ""),
     )
@@ -290,10 +356,14 @@ def _sweep(job: Job) -> None:
         left.unlink(missing_ok=True)
 
 
-def _claim(work: Work, parts: Sequence[Part]) -> None:
-    """Note what the folder shall hold, so that nobody takes it for whole before it is."""
+def _claim(work: Work, parts: Sequence[Part], source: str) -> int:
+    """Note what the folder shall hold, so that nobody takes it for whole before it is. Returns how many parts were deleted.
+
+    A part that the set of the same name had and has no more goes; parts of other shards stay.
+    """
     path = work.out / PARTS
     names = [part.name for part in parts]
+    gone: list[str] = []
     if path.exists():
         before = read_object(path, parts=list)
         made: dict[str, Any] = before.get("provenance") or {}
@@ -302,8 +372,15 @@ def _claim(work: Work, parts: Sequence[Part]) -> None:
             raise ConfigError(f"{work.out} was begun {how} --compile; go on {how} it, or choose another -o.")
         if made != work.provenance:
             raise ConfigError(f"{work.out} holds vectors of another run, layer or set. Choose another -o.")
-        names = list(dict.fromkeys([*before["parts"], *names]))
-    write_json(path, {"provenance": work.provenance, "parts": names})
+        held = [str(name) for name in before["parts"]]
+        same = "embedded" in work.provenance or before.get("source") == source
+        gone = [name for name in held if name not in set(names)] if same else []
+        for file in work.out.glob("*.parquet"):  # a crafted list may name files elsewhere
+            if file.stem in gone:
+                file.unlink(missing_ok=True)
+        names = list(dict.fromkeys([*(name for name in held if name not in set(gone)), *names]))
+    write_json(path, {"provenance": work.provenance, "source": source, "parts": names})
+    return len(gone)
 
 
 def _embed_here(job: Job, parts: Sequence[Part], embed: Embed) -> Iterator[Outcome]:
@@ -353,12 +430,14 @@ def embed_bulk(
     labels: Path | None,
     subset: int | None,
     strict: bool,
+    read: ReadOptions = AS_FOUND,
     device: str,
     engine: str,
     progress: bool,
     compiled: bool = False,
 ) -> BulkSummary:
-    """Embed a set of any size with a finished run into a folder of Parquet files, a part each; parts that are there stay.
+    """Embed a set of any size with a finished run into a folder of Parquet files, a part each; parts that are there stay,
+    unless their images or labels have changed.
 
     Under torchrun every rank calls this and takes its share.
 
@@ -371,7 +450,10 @@ def embed_bulk(
     place = Path(data).expanduser()
     # Workers of a cluster need not be in this folder.
     where = str(place.absolute()) if not is_shards(data) and place.exists() else data
-    source = Source(where, labels and labels.absolute(), size, strict, subset, progress and here == 0)
+    read = as_trained(read, run.config().read, data)
+    if is_shards(data) and read.value_range is None:
+        read = read.used_for(range_of_shards(list_shards(data), read)[0])
+    source = Source(where, labels and labels.absolute(), size, strict, subset, progress and here == 0, read)
     if is_shards(data) and (labels is not None or subset is not None):
         raise ConfigError(f"--labels and --subset are for sets without shards; {data} brings its own labels.")
     embed = run.open(layer, device=device if engine == "local" else "cpu")
@@ -381,10 +463,11 @@ def embed_bulk(
     identity["weights"] = file_digest(run.weights_file) if run.trained else None
     if not is_shards(data):
         identity |= {"embedded": data, "subset": subset}
+    identity |= {"read": read.given()} if read.given() else {}
     if Run(out).config_file.exists() or Study(out).study_file.exists():
         raise ConfigError(f"{out} is the folder of a run or study; vectors need one of their own. Choose another -o.")
     work = Work(run.folder.resolve(), out.resolve(), embed.layer, size, identity, strict)
-    job = Job(work, device, engine, here, ranks.launched(), progress, compiled)
+    job = Job(work, device, engine, here, ranks.launched(), progress, compiled, data)
     if compiled and engine == "local":
         embed.method.compile_embedding(embed.layer)
     with exclusive(out) if here == 0 else nullcontext():  # the other ranks' parts are their own

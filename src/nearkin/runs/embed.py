@@ -13,9 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nearkin.data import ImageSet, Skipped, Splits
-from nearkin.data.decode import to_square
+from nearkin.data import ImageSet, ReadOptions, Skipped, Splits
+from nearkin.data.decode import AS_FOUND, to_square
 from nearkin.data.folder import Watch, read_images
+from nearkin.data.sources import as_trained
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import claim
@@ -65,6 +66,7 @@ def embed_run(
     labels: Path | None,
     subset: int | None,
     strict: bool,
+    read: ReadOptions = AS_FOUND,
     device: str,
     progress: bool,
     compiled: bool = False,
@@ -77,13 +79,15 @@ def embed_run(
         # Not where images are left out after they have been decoded, nor where what is embedded together matters.
         apart = subset is None and isinstance(embed.method, JointEmbedding)
         watch: dict[str, Watch] = {"watch": meanwhile.add} if apart else {}
-        splits = load_splits(data, labels, run.image_size(), strict, subset, progress, say, **watch)
+        read = as_trained(read, run.config().read, data)
+        splits, read = load_splits(data, labels, run.image_size(), strict, subset, progress, say, read=read, **watch)
 
         def by_layer(items: ImageSet) -> dict[str, NDArray[np.float32]]:
             known = meanwhile.vectors(items.ids)
             return {embed.layer: embed(items.images) if known is None else known}
 
         provenance = run.config().to_json() | {"run": run.name} | ({"compiled": True} if compiled else {})
+        provenance |= {"read": read.given()} if read.given() else {}
         made = embed_splits(by_layer, splits, provenance)[embed.layer]
     claim(out.parent)
     made.save(out)
@@ -126,7 +130,7 @@ def embed_files(
                 f"--run {folder} is {config.method} with seed {config.seed}, but the embeddings were made with another "
                 f"{name}: vectors of two runs cannot be compared. Give the run that made them."
             )
-    names, decoded, skipped = read_images(paths)
+    names, decoded, skipped = read_images(paths, ReadOptions.of(config.read).value_range)
     images = np.stack([to_square(image, run.image_size()) for image in decoded])
     embed = run.open(layer, device=device)
     if layer is None and like.get("layer") in embed.method.layers:

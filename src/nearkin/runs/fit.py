@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from nearkin import data as nd
-from nearkin.data import Splits
+from nearkin.data import ReadOptions, Splits
+from nearkin.data.decode import AS_FOUND
 from nearkin.data.folder import Watch
 from nearkin.data.imageset import fingerprint
 from nearkin.errors import ConfigError, unknown
 from nearkin.fileio import exclusive, read_object, write_json
-from nearkin.methods import METHODS, FitContext, Method, create, known_settings
+from nearkin.methods import METHODS, FitContext, Method, create, known_settings, method_info
 from nearkin.runs.run import Run, RunConfig, Study
 from nearkin.train import ranks
 from nearkin.train.device import pick_device
@@ -45,15 +46,19 @@ def load_splits(
     progress: bool,
     say: Say,
     watch: Watch = lambda path, image: None,
-) -> Splits:
-    """Train, validation and test images of a set that can be trained on; ``say`` is told what is remarkable about it."""
-    dataset = nd.load(data, labels=labels, size=size, strict=strict, progress=progress, watch=watch)
+    read: ReadOptions = AS_FOUND,
+) -> tuple[Splits, ReadOptions]:
+    """Train, validation and test images of a set that can be trained on, and ``read`` with the range that was used for it.
+
+    ``say`` is told what is remarkable about the set.
+    """
+    dataset = nd.load(data, labels=labels, size=size, strict=strict, progress=progress, watch=watch, read=read)
     for message in nd.remarks(dataset):
         say(f"note: {message}")
     if subset is not None and subset < len(dataset.train):
         say(f"note: a fixed subset of {subset:,} of {len(dataset.train):,} images is used")
     nd.check_trainable(dataset.train.images, dataset.source)
-    return nd.split(dataset, subset=subset)
+    return nd.split(dataset, subset=subset), read.used_for(dataset.value_range)
 
 
 def fit_in_folder(method: Method, config: RunConfig, context: FitContext, say: Say = lambda text: None) -> None:
@@ -92,6 +97,7 @@ def fit_run(
     labels: Path | None,
     size: int | None,
     strict: bool,
+    read: ReadOptions = AS_FOUND,
     device: str,
     progress: bool,
     say: Say = print,
@@ -111,12 +117,15 @@ def fit_run(
     with ranks.group(pick_device(device)), exclusive(out) if ranks.rank() == 0 else nullcontext():
         with ranks.lead_first():  # images that it decodes and caches
             told: Say = (lambda text: None) if ranks.rank() else say
-            splits = load_splits(data, labels, size, strict, subset, progress and ranks.rank() == 0, told)
+            bars = progress and ranks.rank() == 0
+            splits, read = load_splits(data, labels, size, strict, subset, bars, told, read=read)
         model = create(method, method_settings(method, settings), splits.train.images.shape[1:])
         if Study(out).study_file.exists():
             raise ConfigError(f"{out} is the folder of a study; a run needs one of its own. Choose another -o.")
         trained_on = fingerprint(dataclasses.replace(splits.train, labels=None))
-        config = RunConfig(method, seed, model.settings, splits.train.images.shape[-1], data, trained_on)
+        with_labels = fingerprint(splits.train) if method_info(method).uses_labels else None
+        side, given = splits.train.images.shape[-1], read.given() or None
+        config = RunConfig(method, seed, model.settings, side, data, trained_on, with_labels, given)
         context = FitContext(splits, out, seed, device, progress, title=method, tensorboard=tensorboard)
         fit_in_folder(model, config, context, told)
         if tensorboard and not ranks.rank():

@@ -35,6 +35,8 @@ class RunConfig:
     Attributes:
         image_size: side in pixels of the images; None in old runs of studies, whose data.json has it.
         data, train_fingerprint: name or path of the images and a digest of those trained on. Runs of studies have neither.
+        labels_fingerprint: a digest with the labels, of a method that trains on them.
+        read: what was not read in the usual way, the range of deep gray images included (ReadOptions.given).
     """
 
     method: str
@@ -43,6 +45,8 @@ class RunConfig:
     image_size: int | None = None
     data: str | None = None
     train_fingerprint: str | None = None
+    labels_fingerprint: str | None = None
+    read: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object in config.json: entries that are None are left out, tuples are lists."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class StudyConfig:
     size: int | None = None
     labels: str | None = None
     strict: bool = False
+    read: dict[str, Any] = field(default_factory=dict)
     ood: tuple[str, ...] = ()
     device: str = "auto"
     command: str = ""
@@ -60,10 +61,14 @@ class StudyConfig:
         if not self.methods or not self.seeds:
             raise ConfigError("a study needs at least one method and one seed.")
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it; how the set is read only where it is not the usual way."""
+        return {name: value for name, value in to_json(self).items() if name != "read" or value}
+
     def identity(self) -> dict[str, Any]:
         """The part that decides results: not the methods, seeds and foreign images asked for (more may join), nor the command."""
         skip = ("methods", "seeds", "command", "device", "ood")
-        return {name: value for name, value in to_json(self).items() if name not in skip}
+        return {name: value for name, value in self.to_json().items() if name not in skip}
 
 
 def run_study(
@@ -109,6 +114,7 @@ def _run_study(
         size=config.size,
         strict=config.strict,
         progress=progress,
+        read=nd.ReadOptions.of(config.read),
     )
     nd.check_trainable(dataset.train.images, dataset.source)
     splits = nd.split(dataset, subset=config.subset)
@@ -127,6 +133,7 @@ def _run_study(
         say(f"note: {one_line(message)}")
     if unfit := [name for name in asked if name not in config.methods]:
         say(f"note: left out, as training needs a label for every training image: {', '.join(unfit)}")
+    read = nd.ReadOptions.of(config.read).used_for(dataset.value_range)
     del dataset  # its images were copied into the splits
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):
@@ -143,7 +150,7 @@ def _run_study(
                 tensorboard=tensorboard,
                 runs=needed_runs(name, seed, study.runs_folder),
             )
-            _run(name, config.settings, context, say)
+            _run(name, config.settings, context, read, say)
         if tensorboard:
             write_events(run.folder)
     uses, sets = run_uses(out, splits, config.ood, device, progress, say)
@@ -202,6 +209,12 @@ def _start(
                 f"the images of {dataset.source} have changed since the study in {study.folder} began. "
                 "Choose another -o, or --fresh."
             )
+        classes = read_object(study.data_file).get("classes") if study.data_file.exists() else None
+        if classes is not None and classes != list(dataset.train.classes):
+            raise ConfigError(
+                f"the names of the classes of {dataset.source} have changed since the study in {study.folder} began. "
+                "Choose another -o, or --fresh."
+            )
         runs = study.runs()
         begun = [run.name for run in runs if run.checkpoint_file.exists()]
         say(
@@ -214,18 +227,20 @@ def _start(
     description["study_splits"] = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
     description["subset"] = config.subset if config.subset and config.subset < len(dataset.train) else None
     description["ood"] = foreign
+    read = nd.ReadOptions.of(config.read).used_for(dataset.value_range).given()
+    description |= {"read": read} if read else {}
     write_json(study.data_file, description)
     write_json(
         study.study_file,
-        {"identity": config.identity(), "config": asdict(config), "fingerprint": dataset.fingerprint},
+        {"identity": config.identity(), "config": config.to_json(), "fingerprint": dataset.fingerprint},
     )
 
 
-def _run(name: str, settings: dict[str, Any], context: FitContext, say: Say) -> None:
+def _run(name: str, settings: dict[str, Any], context: FitContext, read: nd.ReadOptions, say: Say) -> None:
     """Train (or continue), embed, evaluate one method with one seed."""
     run, splits, seed = Run(context.folder), context.splits, context.seed
     method = create(name, method_settings(name, settings), splits.train.images.shape[1:])
-    config = RunConfig(name, seed, to_json(method.settings), splits.train.images.shape[-1])
+    config = RunConfig(name, seed, to_json(method.settings), splits.train.images.shape[-1], read=read.given() or None)
     fit_in_folder(method, config, context)
     if method_info(name).trained:
         return_memory()
