@@ -16,8 +16,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Okabe and Ito's colours, which most colour-blind readers can tell apart; grey for what has no group.
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
+# The colours of everything that is drawn: charts, maps, the explorer. Eleven that stay apart for colour-blind readers, on white
+# and on black: the six of Paul Tol's "bright" scheme, and five that keep at least the smallest distance of those six under
+# simulated colour blindness (tests/test_format.py).
+PALETTE = (
+    "#4477AA",
+    "#EE6677",
+    "#228833",
+    "#CCBB44",
+    "#66CCEE",
+    "#AA3377",
+    "#FFBB88",
+    "#99CCBB",
+    "#AA88FF",
+    "#7733CC",
+    "#5500FF",
+)
 _GREY = "#888888"
 
 
@@ -36,7 +50,7 @@ def scatter_html(xy: NDArray[np.floating[Any]], groups: Sequence[str | None], si
     low, high = xy.min(axis=0), xy.max(axis=0)
     scaled = 6 + (side - 12) * (xy - low) / ((high - low).max() or 1.0)
     names = sorted({name for name in groups if name is not None})
-    colour = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(names)}
+    colour = {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(names)}
     dots = "".join(
         f"<circle cx='{x:.1f}' cy='{y:.1f}' r='2' fill='{_GREY if name is None else colour[name]}' fill-opacity='.7'>"
         f"<title>{html.escape(name or '')}</title></circle>"
@@ -63,7 +77,7 @@ def curves_html(title: str, curves: Mapping[str, Sequence[tuple[float, float]]],
 
     body = text(left, 12, title, "font-weight='bold'")
     for k, (name, curve) in enumerate(curves.items()):
-        colour = _COLOURS[k % len(_COLOURS)]
+        colour = PALETTE[k % len(PALETTE)]
         body += text(left + 60 * k, 27, name, f"style='fill:{colour}'")
         body += f"<polyline points='{' '.join(place(x, y) for x, y in curve)}' fill='none' stroke='{colour}' stroke-width='1.5'/>"
         body += "".join(

@@ -9,6 +9,7 @@ import pytest
 
 from nearkin.errors import ConfigError, DataError
 from nearkin.evaluate.entanglement import mixing_matrix
+from nearkin.fileio import to_json
 from nearkin.maps.stability import compare_maps, map_stability
 from nearkin.search.exact import knn
 
@@ -81,7 +82,7 @@ def test_tsne_maps() -> None:
     for item in found.starts:
         assert 0.3 < item.overlap <= 1 and item.preservation > 0.4
         assert item.mixing_correlation is not None and item.mixing_correlation > 0.8
-    said = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    said = json.loads(json.dumps(to_json(found), allow_nan=False))
     assert said["seeds"] == [0, 1] and said["starts"][0]["overlap"] == found.starts[0].overlap
 
 

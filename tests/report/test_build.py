@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from nearkin.errors import DataError
+from nearkin.format import PALETTE
 from nearkin.report import build
+from nearkin.report.build import point_maps, run_colours
 from nearkin.report.embed import png_uri
-from nearkin.report.pointmaps import point_maps
 from nearkin.study.study import StudyConfig, run_study
 
 HOSTILE = "<script>alert(1)</script>\"'&\n\x1b[31m</table>"
@@ -227,3 +228,15 @@ def test_no_study_there(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         build(tmp_path)
+
+
+def test_no_two_curves_share_a_colour_and_variants_come_last() -> None:
+    names = [f"m{k}" for k in range(15)]
+    runs = [{"title": n + "*", "method": f"{n}@lr=1", "trained": True} for n in names[:5]]
+    runs += [{"title": n, "method": n, "trained": n != "m3"} for n in names[:8] for _ in range(2)]
+    found = run_colours(runs)
+    assert [name for name, _ in found] == [n for n in names[:8] if n != "m3"] + ["m0*", "m1*", "m2*", "m3*"]
+    assert len({colour for _, colour in found}) == len(PALETTE)
+    for run in runs:  # the study's own before others
+        run["of_study"] = run["title"] in ("m5", "m6")
+    assert [name for name, _ in run_colours(runs)][:3] == ["m5", "m6", "m0"]

@@ -32,12 +32,16 @@ def _number(cell: dict[str, Any] | None) -> str:
 
 def print_results(results: dict[str, Any]) -> None:
     """The study's table and verdict."""
+    from nearkin.evaluate.evaluation import MEASURES
+
     console = Console()
     # 80 columns are what a plain terminal has.
     table = Table(
         title="test accuracy in %, ± half the 95 % interval", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1)
     )
-    for column in ("method", "layer", "linear", "SGD raw", "kNN", "RankMe"):
+    measures = ("linear", "linear_sgd", "knn", "rankme")
+    columns = [MEASURES[name].column.removesuffix(" %") for name in measures]
+    for column in ("method", "layer", *columns):
         words = column in ("method", "layer")  # words may be broken over lines, numbers must not be cut
         least = None if words else 12 if column == "linear" else 7
         table.add_column(

@@ -312,7 +312,7 @@ class ClusterMap:
 
     def save_png(self, path: Path, clustering: Clustering) -> None:
         """Write a picture with numbered centres. Raises OutputError when the disk refuses."""
-        from nearkin.maps.picture import save_clusters
+        from nearkin.maps.draw import save_clusters
 
         title = f"{clustering.algorithm} clusters, {self.kind}"
         save_clusters(self.map.coords, clustering.assigned, self.centres, path, title=title)

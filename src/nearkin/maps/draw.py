@@ -1,4 +1,4 @@
-"""Draw a map of an embedding into a file, and say how honest it is."""
+"""Maps as files: Parquet with coordinates, or a PNG picture by class or by cluster; and how honest they are, in words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearkin.embeddings import Embeddings
-from nearkin.errors import ConfigError, unknown
+from nearkin.errors import ConfigError, OutputError, unknown
 from nearkin.fileio import claim
-from nearkin.maps.maps import K, draw_maps, draw_of_part
+from nearkin.format import PALETTE
+from nearkin.maps.maps import K, Map, draw_maps, draw_of_part
 from nearkin.maps.stability import map_stability
+from nearkin.vectors import sample_rows
+
+_NAMED = 20  # classes that a legend names; more would cover the map
 
 
 def _rows(embeddings: Embeddings, split: str) -> Embeddings:
@@ -33,15 +38,13 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
     part = _rows(embeddings, split)
     whole = len(part)
     if whole > max_images:
-        rows = np.sort(np.random.default_rng(seed).permutation(whole)[:max_images])
+        rows = sample_rows(whole, max_images, seed)
         item = draw_of_part(part.Z, part.labels, rows, kind=kind, seed=seed)
     else:
         item = draw_maps(part.Z, part.labels, seed=seed, kinds=(kind,))[kind]
     if item.skipped:
         raise ConfigError(f"no map: {item.skipped}.")
     claim(out.parent)
-    from nearkin.maps.picture import save_map
-
     save_map(part, item, out, title=kind)
     trust = "-" if item.trustworthiness is None else f"{item.trustworthiness:.3f}"
     fitted = ""
@@ -53,14 +56,66 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
 def agreement_of_maps(embeddings: Embeddings, *, split: str, seeds: Sequence[int]) -> str:
     """How far t-SNE maps of several seeds agree with each other and with the embedding, in words."""
     part = _rows(embeddings, split)
-    found = map_stability(part.Z, part.labels, seeds=seeds, k=min(K, len(part) - 1))
+    stability = map_stability(part.Z, part.labels, seeds=seeds, k=min(K, len(part) - 1))
     lines = [
-        f"t-SNE maps of {len(seeds)} seeds, {found.n:,} images, {found.k} neighbours, by the layout they start from:"
+        f"t-SNE maps of {len(seeds)} seeds, {stability.n:,} images, {stability.k} neighbours, by the layout they start from:"
     ]
-    for item in found.starts:
+    for item in stability.starts:
         line = f"  {item.start}: {100 * item.overlap:.0f} % of an image's neighbours on one map are so on another"
-        line += f" (chance {100 * found.chance:.1f} %), {100 * item.preservation:.0f} % of those in the embedding"
+        line += f" (chance {100 * stability.chance:.1f} %), {100 * item.preservation:.0f} % of those in the embedding"
         if item.mixing_correlation is not None:
             line += f"; mixing of the classes correlates with the embedding's at {item.mixing_correlation:.2f}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def save_map(part: Embeddings, item: Map, out: Path, *, title: str) -> None:
+    """Write ``out`` (.parquet or .png). Raises OutputError when the disk refuses."""
+    names = [None] * len(part) if part.labels is None else [part.classes[k] if k >= 0 else None for k in part.labels]
+    try:
+        if out.suffix == ".parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            columns = {"id": part.ids.tolist(), "label": pa.array(names, pa.string()), "split": part.split.tolist()}
+            pq.write_table(pa.table(columns | {"x": item.coords[:, 0], "y": item.coords[:, 1]}), out)
+            return
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8, 8), layout="constrained")
+        axes = figure.add_subplot(title=title, xticks=[], yticks=[])
+        groups = np.array(["(no label)" if name is None else name for name in names])
+        for k, name in enumerate(dict.fromkeys(sorted(groups.tolist()))):
+            rows = groups == name
+            axes.scatter(item.coords[rows, 0], item.coords[rows, 1], s=3, color=PALETTE[k % len(PALETTE)], label=name)
+        if 1 < len(set(groups.tolist())) <= _NAMED:
+            axes.legend(markerscale=4, frameon=False)
+        figure.savefig(out, dpi=150)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}.") from error
+
+
+def save_clusters(
+    coords: NDArray[np.float32], assigned: NDArray[np.int64], centres: NDArray[np.float32], out: Path, *, title: str
+) -> None:
+    """Write a PNG of a map (N, 2) coloured by cluster, noise (-1) in light gray, with a numbered sign at each centre (K, 2).
+
+    Raises OutputError when the disk refuses.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    axes = figure.add_subplot(title=title, xticks=[], yticks=[])
+    noise = assigned < 0
+    axes.scatter(coords[noise, 0], coords[noise, 1], s=2, color="#DDDDDD")
+    for k, centre in enumerate(centres):
+        rows = assigned == k
+        axes.scatter(coords[rows, 0], coords[rows, 1], s=3, color=PALETTE[k % len(PALETTE)])
+        # White around the sign keeps it readable on its own cluster.
+        axes.scatter(centre[0], centre[1], s=260, marker="o", color="white", edgecolors="black", zorder=3)
+        axes.annotate(str(k), (centre[0], centre[1]), ha="center", va="center", fontsize=9, zorder=4)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out, dpi=150)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}.") from error

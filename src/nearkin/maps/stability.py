@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError
 from nearkin.evaluate.entanglement import mixing_matrix
-from nearkin.maps.maps import K, preservation
+from nearkin.maps.maps import K, preservation, why_no_map
 from nearkin.maps.tsne import tsne
 from nearkin.search.exact import knn
+from nearkin.vectors import sample_rows
 
 STARTS = ("pca", "random")
 MAX_IMAGES = 2000
@@ -59,10 +59,6 @@ class MapStability:
     purity: float | None
     starts: tuple[MapsCompared, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self) | {"seeds": list(self.seeds), "starts": [asdict(item) for item in self.starts]}
-
 
 def map_stability(
     Z: NDArray[np.float32],
@@ -91,12 +87,12 @@ def map_stability(
         raise ConfigError(f"starts are {list(starts)}; legal: {', '.join(STARTS)}.")
     if len(Z) < _FEWEST or Z.shape[1] < 2:
         raise DataError(f"a map needs at least {_FEWEST} images and 2 dimensions; got {len(Z)} x {Z.shape[1]}.")
-    pick = np.sort(np.random.default_rng(seeds[0]).permutation(len(Z))[:max_images])
+    pick = sample_rows(len(Z), max_images, seeds[0])
     part, some = Z[pick], None if labels is None else labels[pick]
     if not np.isfinite(part).all():
         raise DataError("the vectors hold values that are not finite; the run that made them diverged.")
-    if not float(part.std(axis=0, dtype=np.float64).max()) > 1e-6 * max(1e-12, float(np.abs(part).max())):
-        raise DataError("all vectors are the same; there is no map.")
+    if reason := why_no_map(part):
+        raise DataError(f"{reason}; there is no map.")
     shown = min(perplexity, (len(part) - 1) / 4)
     compared = []
     for start in starts:

@@ -6,16 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from nearkin.errors import reading
+from nearkin.evaluate.evaluation import MEASURES, PROBES
 from nearkin.fileio import read_object, write_text
 from nearkin.folders import StudyFolder
 from nearkin.format import three_digits
-
-_SCORES = (
-    ("linear", "linear %"),
-    ("linear_sgd", "SGD raw %"),
-    ("linear_sgd_standardised", "SGD std. %"),
-    ("knn", "kNN %"),
-)
 
 
 def _score(cell: dict[str, Any] | None) -> str:
@@ -43,14 +37,15 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _results(r: dict[str, Any]) -> list[str]:
-    scores = [(key, title) for key, title in _SCORES if any(row[key] for row in r["table"])]
-    header = ["method", "layer", "dim", "seeds", *(title for _, title in scores), "purity", "RankMe", "silhouette"]
+    scores = [name for name in PROBES if any(row[name] for row in r["table"])]
+    numbers = ("purity", "rankme", "silhouette")
+    header = ["method", "layer", "dim", "seeds", *(MEASURES[name].column for name in (*scores, *numbers))]
     rows = []
     for row in r["table"]:
         seeds = next((str(row[key]["n_seeds"]) for key in ("linear", "rankme") if row[key]), "1")
         title = row["title"] + (" (baseline)" if row["baseline"] else "")
-        cells = [title, row["layer"], str(row["dim"]), seeds, *(_score(row[key]) for key, _ in scores)]
-        rows.append(cells + [_number(row[key]) for key in ("purity", "rankme", "silhouette")])
+        cells = [title, row["layer"], str(row["dim"]), seeds, *(_score(row[name]) for name in scores)]
+        rows.append(cells + [_number(row[name]) for name in numbers])
     return _table(header, rows)
 
 

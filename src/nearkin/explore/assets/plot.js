@@ -1,7 +1,7 @@
 "use strict";
 // The map: points in WebGL (regl-scatterplot), rings for the selected image and its neighbours on a canvas above.
 (function (N) {
-  const PALETTE = ["#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE8866", "#44BB99", "#882255", "#999933", "#7766CC", "#BB5500", "#0099BB", "#DD77CC", "#667722", "#996644"];
+  const PALETTE = ["#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#FFBB88", "#99CCBB", "#AA88FF", "#7733CC", "#5500FF", "#882255", "#999933", "#BB5500", "#0099BB", "#667722"];
   const RAMP = ["#440154", "#443983", "#31688E", "#21918C", "#35B779", "#90D743", "#FDE725"], BINS = 48;
   const css = name => { const v = getComputedStyle(document.documentElement).getPropertyValue(name).trim(); return v.length === 4 ? "#" + [...v.slice(1)].map(c => c + c).join("") : v; };
   const rgb = hex => [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16));
