@@ -71,6 +71,10 @@ class StudyFolder:
     thumbnails_file = _Below("thumbnails.npz")
     report_file = _Below("report.html")
 
+    def use_file(self, use: str, run: str = "") -> Path:
+        """What a use has found, of one run where it has a file for each: use_file("clusters", "vicreg-s0")."""
+        return self.uses_folder / use / f"{run}.json" if run else self.uses_folder / f"{use}.json"
+
     def run(self, name: str) -> RunFolder:
         """The folder of the run of that name."""
         return RunFolder(self.runs_folder / name)

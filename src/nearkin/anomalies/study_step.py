@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,11 @@ from nearkin.anomalies.ood_sets import InSet, OodSet
 from nearkin.anomalies.table import AnomalyTable, JudgedRun, compare
 from nearkin.data import Splits
 from nearkin.data.imageset import fingerprint
+from nearkin.embeddings import Embeddings
 from nearkin.errors import DamagedFile
 from nearkin.evaluate.evaluation import MapScores
 from nearkin.fileio import from_json, read_object, to_json, write_json
+from nearkin.folders import StudyFolder
 from nearkin.maps.maps import draw_maps
 from nearkin.methods import method_info
 from nearkin.runs.run import Embed, FinishedRun, first_seed
@@ -41,50 +42,62 @@ _LEAST = 60  # training images below which the scores have too few neighbours
 NO_LEARNING = "no-learning"
 
 
-def anomaly_uses(
-    study: Path,
-    runs: list[FinishedRun],
-    splits: Splits,
-    sets: list[OodSet],
-    device: str,
-    say: Callable[[str], None],
-) -> AnomalyTable | None:
-    """The table of all runs, with "details" of each. What is computed is saved in uses/anomalies."""
-    labelled = splits.test.labels is not None and splits.train.labels is not None
-    if len(splits.train) < _LEAST or not (sets or labelled):
-        return None
-    inside = InSet(splits.train, splits.test)
-    folder = study / "uses" / "anomalies"
-    judged: list[JudgedRun] = []
-    details: dict[str, OodEvaluation] = {}
-    first = first_seed(runs)
+class AnomalyStep:
+    """Evaluate the runs of a study one by one, and then compare them. What is computed is saved in uses/anomalies.
 
-    def saved(name: str, title: str, digest: str, evaluate: Callable[[], OodEvaluation]) -> OodEvaluation:
+    Attributes:
+        runs: those to be evaluated, in the order of the table; none where no set is foreign and labels are missing.
+    """
+
+    def __init__(
+        self,
+        study: StudyFolder,
+        runs: list[FinishedRun],
+        splits: Splits,
+        sets: list[OodSet],
+        device: str,
+        say: Callable[[str], None],
+    ) -> None:
+        labelled = splits.test.labels is not None and splits.train.labels is not None
+        possible = len(splits.train) >= _LEAST and bool(sets or labelled)
+        self._first = first_seed(runs)
+        self.runs = _judged(runs, self._first, bool(sets)) if possible else []
+        self._study, self._sets, self._device, self._say = study, sets, device, say
+        self._inside = InSet(splits.train, splits.test)
+        self._evaluations: dict[str, OodEvaluation] = {}
+
+    def evaluate(self, run: FinishedRun, load: Callable[[], Embeddings]) -> None:
+        """Evaluate one of :attr:`runs`. load: returns its embedding."""
+        drawn = run.method in _MAPPED and run in self._first
+        judge = partial(_judge, run, load, self._inside, self._sets, self._device, drawn)
+        self._evaluations[run.name] = self._saved(run.name, run.title, run.digest, judge)
+
+    def table(self) -> AnomalyTable | None:
+        """The table of all runs, each of which has been evaluated, with "details" of each; None without runs."""
+        if not self.runs:
+            return None
+        trivial = self._saved(
+            NO_LEARNING, "scores that need no learning", "trivial", lambda: evaluate_baselines(self._inside, self._sets)
+        )
+        details = {run.name: self._evaluations[run.name] for run in self.runs}
+        judged = [JudgedRun(run.method, run.seed, details[run.name], run.title, run.accuracy) for run in self.runs]
+        return compare(judged, trivial, self._sets, details=details | {NO_LEARNING: trivial})
+
+    def _saved(self, name: str, title: str, digest: str, evaluate: Callable[[], OodEvaluation]) -> OodEvaluation:
         """Read where it is there for these sets, else computed and written."""
-        path, key = folder / f"{name}.json", _key(digest, sets)
+        path, key = self._study.use_file("anomalies", name), _key(digest, self._sets)
         there = read_object(path, key=str, found=dict) if path.exists() else {"key": None}
         if there["key"] == key:
             try:
                 evaluation = from_json(OodEvaluation, there["found"])
                 # In the order of ``sets``, whatever it was when this was saved.
-                return replace(evaluation, ood={item.name: evaluation.ood[item.name] for item in sets})
+                return replace(evaluation, ood={item.name: evaluation.ood[item.name] for item in self._sets})
             except (KeyError, ValueError) as error:
                 raise DamagedFile(path, str(error)) from error
-        say(f"  anomalies by {title}")
+        self._say(f"  anomalies by {title}")
         evaluation = evaluate()
         write_json(path, {"key": key, "found": to_json(evaluation)})
         return evaluation
-
-    for run in _judged(runs, first, bool(sets)):
-        drawn = run.method in _MAPPED and run in first
-        evaluate = partial(_judge, run, inside, sets, device, drawn)
-        evaluation = saved(run.folder.name, run.title, run.digest, evaluate)
-        details[run.folder.name] = evaluation
-        judged.append(JudgedRun(run.method, run.seed, evaluation, run.title, run.accuracy))
-    if not judged:
-        return None
-    trivial = saved(NO_LEARNING, "scores that need no learning", "trivial", lambda: evaluate_baselines(inside, sets))
-    return compare(judged, trivial, sets, details=details | {NO_LEARNING: trivial})
 
 
 def _key(digest: str, sets: list[OodSet]) -> str:
@@ -100,15 +113,20 @@ def _judged(runs: list[FinishedRun], first: list[FinishedRun], foreign: bool) ->
     return [run for run in asked if not foreign or method_info(run.method).encodes]
 
 
-def _judge(run: FinishedRun, inside: InSet, sets: list[OodSet], device: str, drawn: bool) -> OodEvaluation:
+def _judge(
+    run: FinishedRun,
+    load: Callable[[], Embeddings],
+    inside: InSet,
+    sets: list[OodSet],
+    device: str,
+    drawn: bool,
+) -> OodEvaluation:
     """Evaluate a run's vectors; ``drawn``: with more scores, curves, histograms, a joint map."""
-    made = run.embeddings()
     vectors: Mapping[str, NDArray[np.float32]] = {}
     if sets:
         embed = run.open(run.layer, device=device)
         vectors = _Embedded(sets, embed, keep={item.of for item in sets} if drawn else set())
-    train, test = made.part("train", copy=False), made.part("test", copy=False)
-    del made  # what was copied would be there twice
+    train, test = load().part("train", copy=False), load().part("test", copy=False)
     return_memory()
     neighbors = TrainNeighbors(train.Z)
     # What evaluation and the tables search, too.

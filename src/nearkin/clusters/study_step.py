@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from nearkin.clusters.clusters import AUTO, Clustering, centres, cluster
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
-from nearkin.fileio import read_object, to_json, write_json
-from nearkin.runs.run import FinishedRun, first_seed
+from nearkin.fileio import to_json
+from nearkin.folders import StudyFolder
+from nearkin.runs.run import FinishedRun, saved_result
 
 _METHODS = ("vicreg", "ngn", "raw-pixels")
 _VERSION = 2  # of what is saved
@@ -43,29 +43,29 @@ def cluster_three_ways(part: Embeddings) -> ThreeClusterings:
     )
 
 
-def cluster_uses(study: Path, runs: list[FinishedRun], say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """One JSON-able dictionary for each of VICReg, NGN and raw pixels. Saved in uses/clusters.
+def cluster_use(
+    study: StudyFolder, run: FinishedRun, load: Callable[[], Embeddings], say: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """JSON-able, for VICReg, NGN and raw pixels; None for other runs and few images. Saved in uses/clusters.
 
     "kmeans", and "assigned", the cluster of each test image; "auto" and "hdbscan" as a whole, without each cluster; "map": the
     cluster of every point of the run's t-SNE map and the clusters' centres there; or "note", why there are none (a collapsed
     embedding).
+
+    Args:
+        load: returns the run's embedding.
     """
-    out = []
-    for run in first_seed(runs):
-        if run.method not in _METHODS:
-            continue
-        path, key = study / "uses" / "clusters" / f"{run.folder.name}.json", f"{_VERSION} {run.digest}"
-        saved = read_object(path) if path.exists() else {}
-        if saved.get("key") != key:
-            part = run.embeddings().part("test")
-            if len(part) < _LEAST:
-                continue
-            say(f"  clusters of {run.title}")
-            names = {"key": key, "run": run.folder.name, "method": run.method, "title": run.title, "layer": run.layer}
-            saved = names | _clusters_json(part, run)
-            write_json(path, saved)
-        out.append(saved)
-    return out
+    if run.method not in _METHODS:
+        return None
+
+    def make() -> dict[str, Any] | None:
+        part = load().part("test")
+        if len(part) < _LEAST:
+            return None
+        say(f"  clusters of {run.title}")
+        return run.named() | _clusters_json(part, run)
+
+    return saved_result(study.use_file("clusters", run.name), f"{_VERSION} {run.digest}", make)
 
 
 def _clusters_json(part: Embeddings, run: FinishedRun) -> dict[str, Any]:
@@ -86,15 +86,10 @@ def _clusters_json(part: Embeddings, run: FinishedRun) -> dict[str, Any]:
 
 def _on_map(ids: NDArray[np.str_], assigned: NDArray[np.int64], run: FinishedRun) -> dict[str, Any] | None:
     """Clusters of the points of the t-SNE map that the evaluation drew, and the clusters' mean places; None without one."""
-    path = run.folder / "maps.npz"
-    if not path.exists():
+    on_tsne = run.map(run.layer, "tsne")
+    if on_tsne is None or not np.ptp(on_tsne[1]):  # none was drawn
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        if f"{run.layer}/tsne" not in arrays.files:
-            return None
-        coords, drawn = arrays[f"{run.layer}/tsne"], arrays[f"{run.layer}/ids"]
-    if not np.ptp(coords):  # none was drawn
-        return None
+    drawn, coords = on_tsne
     where = {str(name): k for k, name in enumerate(ids)}
     on_map = assigned[[where[str(name)] for name in drawn]]
     middle = centres(coords, on_map)

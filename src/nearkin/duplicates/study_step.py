@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from nearkin.embeddings import Embeddings
 from nearkin.evaluate.knn import Labelled
 from nearkin.evaluate.linear import linear_probe
 from nearkin.evaluate.stats import wilson
-from nearkin.fileio import read_object, to_json, write_json
-from nearkin.runs.run import FinishedRun, first_seed
+from nearkin.fileio import to_json
+from nearkin.folders import StudyFolder
+from nearkin.runs.run import FinishedRun, saved_result
 from nearkin.search.exact import KnnSearch, Neighbors, merged
 from nearkin.vectors import sample_rows
 
@@ -74,27 +74,31 @@ class StudyDuplicates:
         }
 
 
-def duplicate_uses(
-    study: Path, runs: list[FinishedRun], splits: Splits, say: Callable[[str], None]
-) -> dict[str, Any] | None:
-    """:class:`StudyDuplicates` by one run of the study, as a dict; None where no run or too few images are there.
-
-    Saved in uses/duplicates.json, and read from there while the run is the same.
-    """
-    by_name = {run.method: run for run in first_seed(runs)}
-    run = next((by_name[name] for name in _PREFERRED if name in by_name), None)
-    if run is None or min(len(splits.train), len(splits.test)) < _LEAST:
+def duplicates_run(runs: list[FinishedRun], splits: Splits) -> FinishedRun | None:
+    """The run whose embedding finds candidates, of one per method; None where no run or too few images are there."""
+    by_name = {run.method: run for run in runs}
+    if min(len(splits.train), len(splits.test)) < _LEAST:
         return None
-    path, key = study / "uses" / "duplicates.json", f"{_VERSION} {run.digest}"
-    if path.exists():
-        saved = read_object(path)
-        if saved.get("key") == key:
-            return saved
-    say(f"  near-duplicates by {run.title}")
-    step = study_duplicates(run.embeddings(), splits, run.search, run.accuracy)
-    out = {"key": key, "title": run.title, "layer": run.layer, **step.to_dict()}
-    write_json(path, out)
-    return out
+    return next((by_name[name] for name in _PREFERRED if name in by_name), None)
+
+
+def duplicate_use(
+    study: StudyFolder, run: FinishedRun, load: Callable[[], Embeddings], splits: Splits, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """:class:`StudyDuplicates` by one run of the study, as JSON. Saved in uses/duplicates.json.
+
+    Args:
+        load: returns the run's embedding.
+    """
+
+    def make() -> dict[str, Any]:
+        say(f"  near-duplicates by {run.title}")
+        step = study_duplicates(load(), splits, run.search, run.accuracy)
+        return {"title": run.title, "layer": run.layer, **step.to_dict()}
+
+    saved = saved_result(study.use_file("duplicates"), f"{_VERSION} {run.digest}", make)
+    assert saved is not None
+    return saved
 
 
 def study_duplicates(

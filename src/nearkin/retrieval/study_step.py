@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from nearkin.data import ImageSet
 from nearkin.embeddings import Embeddings
 from nearkin.factors.agreement import FactorAgreement, dominance, neighbor_agreement
 from nearkin.factors.factors import PIXEL_METRIC, Factor, known_factors, pixel_factors, pixel_vectors
-from nearkin.fileio import MERGED, read_object, to_json, write_json
+from nearkin.fileio import MERGED, to_json
+from nearkin.folders import StudyFolder
 from nearkin.retrieval.hubs import CANDIDATES, Hubness, K, hubs
 from nearkin.retrieval.nearest import DEFAULT_K, Retrieval, nearest
 from nearkin.retrieval.precision import Precision, precision_at_k
-from nearkin.runs.run import FinishedRun, first_seed
+from nearkin.runs.run import FinishedRun, saved_result
 from nearkin.search.exact import KnnSearch, knn
 
 _LEAST = 12  # test images below which lists of ten neighbours say nothing
@@ -92,33 +92,29 @@ def summarise_neighbors(
     )
 
 
-def neighbour_uses(
-    study: Path, runs: list[FinishedRun], test: ImageSet, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """One :class:`NeighborSummary` per method as JSON, with the run's name, title and layer. Saved in uses/neighbours."""
+def neighbour_use(
+    study: StudyFolder,
+    run: FinishedRun,
+    load: Callable[[], Embeddings],
+    test: ImageSet,
+    baseline: Callable[[], PixelBaseline],
+    say: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """A :class:`NeighborSummary` as JSON, with the run's name, title and layer; None for few images. Saved in uses/neighbours.
+
+    Args:
+        load: returns the run's embedding. test: the test images. baseline: returns what raw pixels say of them.
+    """
     if len(test) < _LEAST:
-        return []
-    images = np.asarray(test.images)
-    baseline: PixelBaseline | None = None  # made when the first run needs it
-    out = []
-    for run in first_seed(runs):
-        path = study / "uses" / "neighbours" / f"{run.folder.name}.json"
-        saved = read_object(path) if path.exists() else {}
-        if saved.get("key") != _key(run):
-            say(f"  neighbours of {run.title}")
-            part = run.embeddings().part("test")
-            baseline = baseline or pixel_baseline(test, part.labels)
-            raw = run.method == _PIXELS
-            summary = summarise_neighbors(part, images, baseline, is_baseline=raw, search=run.search)
-            names = {"run": run.folder.name, "method": run.method, "title": run.title, "layer": run.layer}
-            saved = {"key": _key(run)} | names | to_json(summary)
-            write_json(path, saved)
-        out.append(saved)
-    return out
+        return None
 
+    def make() -> dict[str, Any]:
+        say(f"  neighbours of {run.title}")
+        part, raw = load().part("test"), run.method == _PIXELS
+        summary = summarise_neighbors(part, np.asarray(test.images), baseline(), is_baseline=raw, search=run.search)
+        return {**run.named(), **to_json(summary)}
 
-def _key(run: FinishedRun) -> str:
-    return f"{_VERSION} {run.digest}"
+    return saved_result(study.use_file("neighbours", run.name), f"{_VERSION} {run.digest}", make)
 
 
 def wanted_ids(uses: list[dict[str, Any]]) -> set[str]:

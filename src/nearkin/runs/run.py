@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DamagedFile, DataError, unknown
-from nearkin.fileio import as_object, read_arrays, read_object, to_json
+from nearkin.fileio import as_object, read_arrays, read_object, to_json, write_json
 from nearkin.folders import CONFIG, RunFolder, StudyFolder
 from nearkin.methods import Method, filled, open_method, rank
 from nearkin.runs.readers import clean
@@ -209,7 +209,7 @@ class FinishedRun(Run):
         evaluation: what evaluation.json says of it. digest: of that; what was made of the run is stale when this changes.
     """
 
-    evaluation: Evaluation
+    evaluation: Evaluation = field(compare=False, repr=False)
     digest: str
 
     @property
@@ -238,9 +238,29 @@ class FinishedRun(Run):
         score = self.evaluation.primary.linear
         return None if score is None else score.accuracy
 
+    def named(self) -> dict[str, str]:
+        """What it is called, as the uses of a study say it."""
+        return {"run": self.name, "method": self.method, "title": self.title, "layer": self.layer}
+
     def embeddings(self, layer: str | None = None) -> Embeddings:
         """The vectors of one layer, by default :attr:`layer`. Raises DataError."""
         return super().embeddings(layer or self.layer)
+
+
+def saved_result(path: Path, key: str, make: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+    """The JSON object in a file, if its "key" is this one; else what ``make`` returns, saved there under the key.
+
+    None is not saved.
+    """
+    before = read_object(path) if path.exists() else {}
+    if before.get("key") == key:
+        return before
+    made = make()
+    if made is None:
+        return None
+    made = {"key": key} | made
+    write_json(path, made)
+    return made
 
 
 def in_order(runs: list[FinishedRun]) -> list[FinishedRun]:

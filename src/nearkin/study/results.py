@@ -8,7 +8,6 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from nearkin import __version__
 from nearkin.evaluate.evaluation import MEASURES, PROBES
 from nearkin.evaluate.stats import STUDENT, Interval, t_interval
 from nearkin.fileio import IF_KNOWN, MERGED, read_json, read_object, to_json
+from nearkin.folders import StudyFolder
 from nearkin.methods import method_info
-from nearkin.runs.run import FinishedRun, Study
+from nearkin.runs.run import FinishedRun
 from nearkin.study.answers import RunResult, answers, signed, without_variance
 from nearkin.study.presets import GROUPS
 from nearkin.study.published import reference_study
@@ -77,11 +77,10 @@ class Remark:
     text: str
 
 
-def collect(folder: Path, command: str) -> dict[str, Any]:
-    """Assemble the results of all finished runs in a study folder. JSON-able."""
-    paths = Study(folder)
-    study, data = read_object(paths.study_file, config=dict), read_object(paths.data_file, study_splits=dict)
-    runs = [run_result(run) for run in paths.finished()]
+def collect(folder: StudyFolder, command: str, finished: list[FinishedRun], uses: dict[str, Any]) -> dict[str, Any]:
+    """Assemble the results of all finished runs of a study. JSON-able. uses: what uses.json holds."""
+    study, data = read_object(folder.study_file, config=dict), read_object(folder.data_file, study_splits=dict)
+    runs = [run_result(run) for run in finished]
     table = over_seeds(runs)
     return {
         "title": f"{data['name']}: what the embeddings are worth",
@@ -99,7 +98,7 @@ def collect(folder: Path, command: str) -> dict[str, Any]:
         "intervals": _intervals(table),
         "ablation": to_json(without_variance(runs)),
         "answers": to_json(answers(runs)),
-        "uses": read_json(paths.uses_file) if paths.uses_file.exists() else {},
+        "uses": uses,
         "verdict": to_json(verdict(runs, table, data)),
     }
 

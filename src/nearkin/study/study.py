@@ -29,7 +29,7 @@ from nearkin.search.exact import KnnSearch, knn
 from nearkin.study.protocol import evaluate
 from nearkin.study.results import collect
 from nearkin.study.thumbnails import write_thumbnails
-from nearkin.study.uses import run_uses, uses_thumbnails
+from nearkin.study.uses import load_ood, run_uses
 from nearkin.system import return_memory
 from nearkin.train.device import pick_device
 from nearkin.train.loop import check_batch
@@ -153,9 +153,12 @@ def _run_study(
             _run(name, config.settings, context, read, say)
         if tensorboard:
             write_events(run.folder)
-    uses, sets = run_uses(out, splits, config.ood, device, progress, say)
-    write_thumbnails(splits, out, *uses_thumbnails(uses, splits, sets))
-    results = collect(out, config.command)
+    say("uses: search, hubs, factors, clusters, near-duplicates, anomalies")
+    sets = load_ood(config.ood, splits, progress)
+    runs = study.finished()
+    uses = run_uses(study, runs, splits, sets, device, say)
+    write_thumbnails(study, runs, splits, uses, sets)
+    results = collect(study, config.command, runs, uses)
     write_json(study.results_file, results)
     return results
 
