@@ -25,12 +25,12 @@ from nearkin.data import ImageSet, Splits, load
 from nearkin.evaluate.knn import knn_accuracy
 from nearkin.evaluate.linear import linear_probe
 from nearkin.methods import FitContext
-from nearkin.methods.vicreg import VICReg
+from nearkin.methods.vicreg import VICRegMethod
 from nearkin.study.presets import get_preset
 from nearkin.train.record import MetricsLog
 
 
-class Averaged(VICReg):
+class Averaged(VICRegMethod):
     """An exponential moving average of weights and statistics, over the last 100 steps or tenth of training, is what embeds."""
 
     def after_step(self, step: int) -> None:
@@ -46,7 +46,7 @@ class Averaged(VICReg):
         self.net.load_state_dict(self.average)
 
 
-class Growing(VICReg):
+class Growing(VICRegMethod):
     """Views of three quarters of the side in the first half of training."""
 
     small = True
@@ -63,7 +63,7 @@ class Growing(VICReg):
         return [nn.functional.interpolate(v, size=(side, side), mode="bilinear", antialias=True) for v in views]
 
 
-class FixedStem(VICReg):
+class FixedStem(VICRegMethod):
     """Kernels of the stem stay what they are at the start."""
 
     def prepare(self, context: FitContext) -> None:
@@ -77,7 +77,7 @@ class Try:
     """Settings that differ from the preset's; epochs: share of the others'."""
 
     settings: dict[str, Any] = field(default_factory=dict)
-    method: type[VICReg] = VICReg
+    method: type[VICRegMethod] = VICRegMethod
     epochs: float = 1.0
 
 
@@ -151,7 +151,7 @@ def main() -> None:
     sizes = (a.images, 2000, 10_000)
     if a.quick:
         a.data, a.epochs, sizes = "shapes", 2, (300, 100, 200)
-        names = names if a.only else [name for name in names if TRIES[name].method is not VICReg]
+        names = names if a.only else [name for name in names if TRIES[name].method is not VICRegMethod]
     use_threads(a.threads)
     data = load(a.data, progress=False)
     splits = splits_of(data.train, sizes)

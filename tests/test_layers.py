@@ -198,3 +198,21 @@ def test_no_pickle() -> None:
     for path in ROOT.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert "torch.load" not in text and "import pickle" not in text and "allow_pickle=True" not in text, path
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """A reader who meets a name in one file must not have to ask which class it means. Estimators and methods differ too."""
+    where: dict[str, list[str]] = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                where.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert not {name: files for name, files in where.items() if len(files) > 1}
+
+
+def test_no_module_imports_a_private_name_of_another() -> None:
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nearkin":
+                private = [a.name for a in node.names if a.name.startswith("_") and not a.name.startswith("__")]
+                assert not private, f"{path.relative_to(ROOT)} imports {private} of {node.module}"

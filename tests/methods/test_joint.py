@@ -14,13 +14,13 @@ from torch import Tensor
 from nearkin.data.imageset import ImageSet
 from nearkin.errors import ConfigError, TrainingError
 from nearkin.methods import FitContext, create
-from nearkin.methods.vicreg import VICReg
+from nearkin.methods.vicreg import VICRegMethod
 from tests.methods.test_contract import TINY, make_splits
 
 SMALL: dict[str, Any] = {k: TINY[k] for k in ("encoder", "projector", "batch_size", "epochs", "precision")}
 
 
-class Spy(VICReg):
+class Spy(VICRegMethod):
     """VICReg that remembers the mean brightness of every held-out image, batch by batch."""
 
     def __init__(self, *args: Any) -> None:
@@ -91,7 +91,7 @@ def test_a_collapse_is_told_once_while_it_happens(
     ]
 
 
-class Overflowing(VICReg):
+class Overflowing(VICRegMethod):
     """Features that are no numbers, from weights that are."""
 
     def embed(self, images: Any, layers: Any = None) -> dict[str, Any]:

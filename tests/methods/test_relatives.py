@@ -12,7 +12,7 @@ import torch
 from nearkin.errors import ConfigError
 from nearkin.methods import FitContext, create
 from nearkin.methods.barlow import barlow_terms
-from nearkin.methods.byol import BYOL, BYOLNet
+from nearkin.methods.byol import BYOLMethod, BYOLNet
 from nearkin.methods.lejepa import epps_pulley, sigreg
 from nearkin.methods.simclr import nt_xent
 from nearkin.methods.simsiam import cosine_distance
@@ -130,7 +130,7 @@ def test_lejepa_adds_its_two_parts_by_lambda() -> None:
 
 def test_byol_target_moves_by_the_schedule() -> None:
     method = create("byol", SMALL | {"epochs": 10, "tau": 0.9}, (3, 32, 32))
-    assert isinstance(method, BYOL) and isinstance(method.net, BYOLNet)
+    assert isinstance(method, BYOLMethod) and isinstance(method.net, BYOLNet)
     method._steps = 100
     assert method.tau(0) == pytest.approx(0.9) and method.tau(50) == pytest.approx(0.95) and method.tau(100) == 1
     net = method.net

@@ -24,7 +24,7 @@ from nearkin.study.answers import (
     neighbours,
     two_by_two,
 )
-from nearkin.study.results import Cell, TableRow, verdict
+from nearkin.study.results import MethodRow, SeedMean, verdict
 from tests.study import made
 from tests.study.made import layer
 
@@ -258,9 +258,9 @@ def test_losses_stand_beside_each_other_with_their_spread() -> None:
 
 
 def test_titles_with_commas_stay_apart_in_the_order() -> None:
-    def row(title: str, mean: float, baseline: bool = False) -> TableRow:
-        cell = Cell(mean, None, None, 1)
-        return TableRow(title, False, title, not baseline, baseline, False, "z", 8, {"linear": cell})
+    def row(title: str, mean: float, baseline: bool = False) -> MethodRow:
+        cell = SeedMean(mean, None, None, 1)
+        return MethodRow(title, False, title, not baseline, baseline, False, "z", 8, {"linear": cell})
 
     table = [row("A", 0.5), row("A, no variance", 0.2), row("B, cosine", 0.4), row("C", 0.3), row("raw", 0.35, True)]
     data = {"classes": ["a", "b"], "skipped": []}

@@ -14,7 +14,7 @@ from nearkin.augment import views as pipeline
 from nearkin.data import load, split
 from nearkin.errors import ConfigError
 from nearkin.methods import FitContext
-from nearkin.methods.vicreg import VICReg
+from nearkin.methods.vicreg import VICRegMethod
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import compile_net
 from nearkin.train.record import MetricsLog
@@ -32,7 +32,7 @@ SETTINGS = {
 def trained(folder: Path, **settings: Any) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
     """The lines of the steps and the weights after two epochs of 512 images."""
     splits = split(load("shapes", progress=False), subset=512)
-    method = VICReg(SETTINGS | {"epochs": 2} | settings, (3, 32, 32))
+    method = VICRegMethod(SETTINGS | {"epochs": 2} | settings, (3, 32, 32))
     method.fit(FitContext(splits, folder, device="cpu", progress=False))
     return MetricsLog(folder / "metrics.jsonl").read(kind="step"), load_tensors(folder / "weights.safetensors")[0]
 

@@ -13,9 +13,9 @@ from rich.table import Table
 from nearkin.anomalies.command import AnomalyReport, ScoreSummary
 from nearkin.anomalies.ood_eval import ClassTables
 from nearkin.anomalies.published import published_means
-from nearkin.anomalies.table import AnomalyTable, TableRow, Who, metrics_row
+from nearkin.anomalies.table import AnomalyTable, ScoreRow, Who, metrics_row
 from nearkin.data import ImageSet
-from nearkin.report.sheet import Cell, Row, Section, write_sheet
+from nearkin.report.sheet import Row, Section, Thumbnail, write_sheet
 
 _SHOWN = 7
 _UNNAMED: Who = ("learned", "", "", None, None)  # one embedding alone needs no name
@@ -77,7 +77,7 @@ def _print_table(table: AnomalyTable) -> None:
         _print(text)
 
 
-def _print_figures(rows: Sequence[TableRow], titles: dict[str, str] | None = None) -> None:
+def _print_figures(rows: Sequence[ScoreRow], titles: dict[str, str] | None = None) -> None:
     for where in dict.fromkeys(row.set for row in rows):
         title = f"against {(titles or {}).get(where, where)}"
         table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
@@ -120,7 +120,7 @@ def write_anomaly_sheet(path: Path, report: AnomalyReport, pictures: ImageSet) -
         rows = []
         for title, images in (("most", summary.most), ("least", summary.least)):
             cells = [
-                Cell(pictures.images[item.row], f"{item.score:.3g}", f"{item.id} {item.label or ''}".strip())
+                Thumbnail(pictures.images[item.row], f"{item.score:.3g}", f"{item.id} {item.label or ''}".strip())
                 for item in images
             ]
             rows.append(Row(f"{title} anomalous", cells))
@@ -134,7 +134,7 @@ def write_anomaly_sheet(path: Path, report: AnomalyReport, pictures: ImageSet) -
                 for item in extremes:
                     out, name = item.set == "out", item.id or ""
                     image = foreign.items.images[item.row] if out else pictures.images[where[name]]
-                    cells.append(Cell(image, f"{item.score:.3g}", name, mark=out))
+                    cells.append(Thumbnail(image, f"{item.score:.3g}", name, mark=out))
                 note = f"{score}, AUROC {metrics.auroc.value:.4f}"
                 rows.append(Row(f"{title} anomalous", cells, note=note))
         sections.append(Section(f"Together with {foreign.name} (framed)", rows))

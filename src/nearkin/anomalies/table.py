@@ -56,7 +56,7 @@ class JudgedRun:
 
 
 @dataclass(frozen=True)
-class TableRow:
+class ScoreRow:
     """One score of one run (kind "learned") or of none ("trivial") on one set, or the mean over classes ("held-out class",
     "one-class"), of which only the AUROC is known.
     """
@@ -155,7 +155,7 @@ class AnomalyTable:
     scores: dict[str, str]
     trivial_scores: dict[str, str]
     sets: tuple[SetDescription, ...]
-    rows: tuple[TableRow, ...]
+    rows: tuple[ScoreRow, ...]
     overlap: OutlierOverlap
     probe: dict[str, ProbeCorrelation]
     verdict: Verdict
@@ -246,10 +246,10 @@ def table_of(
 Who = tuple[str, str, str, int | None, float | None]  # the first five fields of a row
 
 
-def metrics_row(who: Who, score: str, where: str, metrics: OodMetrics) -> TableRow:
+def metrics_row(who: Who, score: str, where: str, metrics: OodMetrics) -> ScoreRow:
     """The row of one score on the set ``where``."""
     area = metrics.auroc
-    return TableRow(
+    return ScoreRow(
         *who,
         score,
         where,
@@ -263,7 +263,7 @@ def metrics_row(who: Who, score: str, where: str, metrics: OodMetrics) -> TableR
     )
 
 
-def _rows(evaluation: OodEvaluation, run: JudgedRun | None) -> list[TableRow]:
+def _rows(evaluation: OodEvaluation, run: JudgedRun | None) -> list[ScoreRow]:
     who: Who = ("trivial", "trivial", "no learning", None, None)
     if run is not None:
         who = ("learned", run.method, run.title or run.method, run.seed, run.accuracy)
@@ -273,7 +273,7 @@ def _rows(evaluation: OodEvaluation, run: JudgedRun | None) -> list[TableRow]:
         for score, metrics in scores.items()
     ]
     for where, tables in ((NEAR, evaluation.near), (ONE_CLASS, evaluation.one_class)):
-        out += [TableRow(*who, score, where, table.mean) for score, table in (tables or {}).items()]
+        out += [ScoreRow(*who, score, where, table.mean) for score, table in (tables or {}).items()]
     return out
 
 
@@ -397,7 +397,7 @@ def _easy(judged: Sequence[MethodVerdict], best: dict[str, BestTrivial], sets: S
 # Does a better probe mean better anomaly detection?
 
 
-def _probe(rows: Sequence[TableRow], primary: str) -> dict[str, ProbeCorrelation]:
+def _probe(rows: Sequence[ScoreRow], primary: str) -> dict[str, ProbeCorrelation]:
     """By set, over methods (means over seeds)."""
     out = {}
     for where in dict.fromkeys(row.set for row in rows):

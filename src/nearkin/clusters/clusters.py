@@ -19,7 +19,7 @@ from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.evaluate.evaluation import ClusterScores
 from nearkin.fileio import LEFT_OUT, MERGED
-from nearkin.report.sheet import Cell, Row, Section, write_sheet
+from nearkin.report.sheet import Row, Section, Thumbnail, write_sheet
 from nearkin.vectors import sample_rows
 
 if TYPE_CHECKING:
@@ -389,9 +389,11 @@ def cluster_sheet(path: Path, title: str, clustering: Clustering, pictures: Imag
     """Write a picture sheet: central and borderline images of each cluster. pictures: of the clustered images, in order."""
     labels = pictures.known_labels()
 
-    def cells(rows: tuple[int, ...]) -> list[Cell]:
+    def cells(rows: tuple[int, ...]) -> list[Thumbnail]:
         names = [pictures.classes[labels[row]] if labels[row] >= 0 else "" for row in rows]
-        return [Cell(pictures.images[row], name, str(pictures.ids[row])) for row, name in zip(rows, names, strict=True)]
+        return [
+            Thumbnail(pictures.images[row], name, str(pictures.ids[row])) for row, name in zip(rows, names, strict=True)
+        ]
 
     sections = []
     for item in clustering.clusters:

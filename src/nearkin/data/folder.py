@@ -41,6 +41,7 @@ from nearkin.data.layout import alike, leave_out, read_layout, split_name, train
 from nearkin.data.store import Cache, DecodedIndex
 from nearkin.errors import DataError, reading
 from nearkin.system import file_bar, prefetch_map
+from nearkin.vectors import sample_rows
 
 _ZIP_TOTAL = 64 * 1024**3
 # Compressed bytes given to a decoder at once. zipfile bounds what DEFLATE makes of them, but not what bzip2 (up to
@@ -472,7 +473,7 @@ def _decode_all(
             return None
 
     if size is None:
-        probe = np.random.default_rng(0).permutation(len(files.paths))[:_PROBE]
+        probe = sample_rows(len(files.paths), _PROBE, shuffled=True)
         sizes = [seen for seen in prefetch_map(measure, [files.paths[i] for i in probe]) if seen is not None]
         size = choose_size(sizes) if sizes else SIZES[0]
     side = size

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError
+from nearkin.vectors import sample_rows
 
 UNLABELLED = -1
 RESIDENT = 256 * 1024**2  # bytes; a choice of rows up to this size is copied into memory, which is faster later
@@ -218,7 +219,7 @@ def _choose(items: ImageSet, n: int, rng: np.random.Generator) -> NDArray[np.boo
     for extra in np.argsort(take - exact, kind="stable")[: n - take.sum()]:
         take[extra] += 1
     for value, amount in zip(values, take, strict=True):
-        mask[rng.permutation(np.flatnonzero(groups == value))[:amount]] = True
+        mask[sample_rows(np.flatnonzero(groups == value), amount, rng)] = True
     return mask
 
 

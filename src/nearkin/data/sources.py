@@ -22,6 +22,7 @@ from nearkin.data.shapes import SIZE, shapes
 from nearkin.data.shards import is_shards
 from nearkin.data.store import is_store, load_shards, load_store
 from nearkin.errors import ConfigError, DataError, unknown
+from nearkin.vectors import sample_rows
 
 
 def names() -> tuple[str, ...]:
@@ -182,7 +183,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         name: [hashlib.md5(np.ascontiguousarray(im).data).digest() for im in s.images] for name, s in sets.items()
     }
     shared = len(set(digests["train"]) & set(digests.get("test", [])))
-    sample = dataset.train.images[np.sort(np.random.default_rng(0).permutation(len(dataset.train))[:5000])] / 255.0
+    sample = dataset.train.images[sample_rows(len(dataset.train), 5000)] / 255.0
     description: dict[str, Any] = {
         "name": dataset.name,
         "source": dataset.source,

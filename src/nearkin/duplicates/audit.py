@@ -31,7 +31,7 @@ from nearkin.embeddings.table import add_columns
 from nearkin.errors import ConfigError, DataError
 from nearkin.evaluate.stats import WILSON, wilson
 from nearkin.fileio import to_json, write_file
-from nearkin.report.sheet import Cell, Row, Section, write_sheet
+from nearkin.report.sheet import Row, Section, Thumbnail, write_sheet
 from nearkin.search.exact import KnnSearch, knn
 
 _SHOWN, _NAMED = 120, 10  # pairs in the picture sheet, and pairs named in the summary
@@ -397,10 +397,10 @@ def _lookalikes_section(result: DuplicateAudit, alike: Lookalikes) -> Section:
     return Section("Alike in pixels, far apart in the embedding", rows, result.explain_lookalikes())
 
 
-def _cell(items: Embeddings, images: Pixels | None, row: int, *, name: bool = True) -> Cell:
+def _cell(items: Embeddings, images: Pixels | None, row: int, *, name: bool = True) -> Thumbnail:
     """An image with its split and, unless ``name`` is False, its file name: what to look for in order to remove a copy."""
     assert images is not None  # a sheet is asked for with images only
     caption = str(items.split[row])
     if name:
         caption += f" {str(items.ids[row]).rsplit('/', 1)[-1]}"
-    return Cell(images[row], caption, str(items.ids[row]))
+    return Thumbnail(images[row], caption, str(items.ids[row]))

@@ -73,7 +73,7 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
-class Evaluation(OperatingPoint):
+class ThresholdEvaluation(OperatingPoint):
     """The chosen threshold on the evaluation half, which holds that many copies, negatives and images."""
 
     copies: int
@@ -110,7 +110,7 @@ class Calibration:
     target: float = field(metadata=named("target_precision"))
     threshold: float
     reached: bool = field(metadata=named("target_reached"))
-    evaluation: Evaluation
+    evaluation: ThresholdEvaluation
     curve: tuple[OperatingPoint, ...]
     reliability: tuple[ReliabilityBin, ...]
     copies: int
@@ -202,7 +202,7 @@ def calibrate(
         target=target,
         threshold=float(_sigmoid(np.array(threshold))),
         reached=reached,
-        evaluation=Evaluation(
+        evaluation=ThresholdEvaluation(
             **vars(at(threshold)), copies=len(judged_p), negatives=len(decoys.odds), images_asked=len(best[1])
         ),
         curve=tuple(at(float(np.log(score / (1 - score)))) for score in _GRID),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearkin.search.exact import unit_rows
+from nearkin.vectors import sample_rows
 
 RANKME_IMAGES = 25_600  # as in the RankMe paper
 UNIFORMITY_IMAGES = 2048
@@ -38,7 +39,7 @@ class Health:
 
 def _sample(Z: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     """At most ``most`` rows, a fixed random choice: sets come sorted by class, so the first rows are no sample."""
-    return Z if len(Z) <= most else Z[np.sort(np.random.default_rng(0).permutation(len(Z))[:most])]
+    return Z if len(Z) <= most else Z[sample_rows(len(Z), most)]
 
 
 def _rank_of(gram: NDArray[np.float64]) -> float:

@@ -19,6 +19,7 @@ from nearkin.maps.maps import draw_maps, pca, why_no_map
 from nearkin.maps.tsne import tsne_of_rows
 from nearkin.retrieval.hubs import occurrence
 from nearkin.search.exact import Neighbors, farthest, knn, unit_rows
+from nearkin.vectors import sample_rows
 
 MOST_TSNE = 10_000  # as 'nearkin map' does
 _JUDGED = 4000  # images up to which the quality of a map is measured at once
@@ -99,7 +100,7 @@ def pca_map(space: Space, *, seed: int = 0) -> PointMap:
 def tsne_map(space: Space, *, seed: int, say: Say) -> PointMap:
     """t-SNE as 'nearkin map' draws it: of at most 10,000 images (a seeded choice), others placed on it; says how long it took."""
     Z = space.embeddings.Z
-    rows = np.sort(np.random.default_rng(seed).permutation(len(Z))[:MOST_TSNE])
+    rows = sample_rows(len(Z), MOST_TSNE, seed)
     say(f"t-SNE of {len(rows):,} images by {space.title}; this takes a while")
     start = time.monotonic()
     if len(rows) <= _JUDGED:

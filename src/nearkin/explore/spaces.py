@@ -13,6 +13,7 @@ from nearkin.embeddings import Embeddings, rows_of
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import as_object, read_object
 from nearkin.runs.run import Run, Study
+from nearkin.vectors import sample_rows
 
 Say = Callable[[str], None]
 
@@ -125,7 +126,7 @@ def align(spaces: list[Space], *, split: str, most: int, seed: int, say: Say) ->
     rows = rows_of(first.split, split)
     if len(rows) > most:
         say(f"note: {most:,} of {len(rows):,} images are shown, a seeded choice; --max-images changes that")
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+        rows = sample_rows(rows, most, seed)
     if len(rows) == len(first):
         return spaces
     return [replace(space, embeddings=space.embeddings.take(rows)) for space in spaces]

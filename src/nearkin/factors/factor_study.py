@@ -19,7 +19,7 @@ from nearkin.factors.agreement import Dominance, FactorAgreement, dominance, nei
 from nearkin.factors.factor_probe import MAX_TRAIN, FactorProbe, factor_probe
 from nearkin.factors.factors import PIXEL_METRIC, class_factor, known_factors, pixel_factors, pixel_vectors
 from nearkin.fileio import LEFT_OUT
-from nearkin.report.sheet import Cell, Row, Section, write_sheet
+from nearkin.report.sheet import Row, Section, Thumbnail, write_sheet
 from nearkin.search.exact import Neighbors, knn
 from nearkin.vectors import sample_rows
 
@@ -172,8 +172,8 @@ def factor_sheet(path: Path, title: str, study: FactorStudy, pictures: ImageSet)
     def name(row: int) -> str:
         return pictures.classes[labels[row]] if labels[row] >= 0 else ""
 
-    def cell(row: int, mark: bool = False) -> Cell:
-        return Cell(pictures.images[row], name(row), str(pictures.ids[row]), mark)
+    def cell(row: int, mark: bool = False) -> Thumbnail:
+        return Thumbnail(pictures.images[row], name(row), str(pictures.ids[row]), mark)
 
     def lines(rows: NDArray[np.int64]) -> list[Row]:
         near = study.neighbors.indices

@@ -53,7 +53,7 @@ def barlow_twins_loss(za: Tensor, zb: Tensor, *, redundancy_weight: float = 0.00
     return on + redundancy_weight * off
 
 
-class BarlowTwins(JointEmbedding):
+class BarlowTwinsMethod(JointEmbedding):
     """Barlow Twins. Settings: those of JointEmbedding and of training, and redundancy_weight (lambda, 0.0051).
 
     loss_scale multiplies the loss (0.1 is usual on CIFAR); with Adam-like optimisers it changes next to nothing.

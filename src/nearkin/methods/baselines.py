@@ -16,15 +16,16 @@ from nearkin.errors import ConfigError
 from nearkin.folders import WEIGHTS
 from nearkin.methods.base import FitContext, Method, resolve
 from nearkin.methods.neighborhood import pixel_features
-from nearkin.methods.vicreg import VICReg
+from nearkin.methods.vicreg import VICRegMethod
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.device import make_fabric
+from nearkin.vectors import sample_rows
 
 _CALIBRATION_IMAGES = 2048
 _COLOR_BINS = 8  # per channel
 
 
-class RawPixels(Method):
+class RawPixelsMethod(Method):
     """Pixels in [0, 1], flattened: the layer "pixels" (N, 3 * H * W)."""
 
     defaults: ClassVar[dict[str, Any]] = {}
@@ -45,7 +46,7 @@ class RawPixels(Method):
         return {"pixels": pixel_features(images)}
 
 
-class PixelPCA(RawPixels):
+class PixelPCAMethod(RawPixelsMethod):
     """Principal components of the training pixels: the layer "components" (N, components), not whitened."""
 
     defaults: ClassVar[dict[str, Any]] = {"components": 128}
@@ -79,7 +80,7 @@ class PixelPCA(RawPixels):
         return {"components": np.concatenate(parts).astype(np.float32)}
 
 
-class HOG(RawPixels):
+class HOGMethod(RawPixelsMethod):
     """Histograms of oriented gradients and colours, what image search used before nets: the layer "hog" (N, F).
 
     Dalal, Triggs: "Histograms of Oriented Gradients for Human Detection", CVPR 2005, by scikit-image (8 x 8 pixel cells, 9
@@ -113,7 +114,7 @@ class HOG(RawPixels):
         return {"hog": np.concatenate([np.stack(gradients), colours], axis=1).astype(np.float32)}
 
 
-class RandomInit(VICReg):
+class RandomInitMethod(VICRegMethod):
     """The encoder with its initial random weights: what the architecture alone gives.
 
     BatchNorm statistics are estimated on training images (no labels, no weight changes), because the initial
@@ -141,7 +142,7 @@ class RandomInit(VICReg):
         for module in norms:
             module.momentum = None  # a plain average over the batches below
         self.net.train()
-        pick = np.random.default_rng(seed).permutation(len(images))[:_CALIBRATION_IMAGES]
+        pick = sample_rows(len(images), _CALIBRATION_IMAGES, seed, shuffled=True)
         for start in range(0, len(pick), 256):
             batch = torch.from_numpy(np.array(images[np.sort(pick[start : start + 256])]))
             if len(batch) > 1:

@@ -68,7 +68,7 @@ class BYOLNet(PredictorNet):
                 b.lerp_(a, 1 - tau)
 
 
-class BYOL(JointEmbedding):
+class BYOLMethod(JointEmbedding):
     """BYOL. Settings: those of JointEmbedding and of training, predictor_hidden, and tau (start, in [0, 1))."""
 
     most_views = 2

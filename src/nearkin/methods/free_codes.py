@@ -31,7 +31,7 @@ from nearkin.fileio import read_json, write_json
 from nearkin.folders import METRICS, WEIGHTS
 from nearkin.methods.base import FitContext, Method, resolve, train_config
 from nearkin.methods.neighborhood import Features, frozen_features, pixel_features, same_class, train_neighbors
-from nearkin.methods.vicreg import VICReg, vicreg_terms
+from nearkin.methods.vicreg import VICRegMethod, vicreg_terms
 from nearkin.search.exact import knn
 from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors
@@ -63,11 +63,11 @@ def sparse_adam(table: nn.Module, lr: float) -> torch.optim.Optimizer:
     return optimizer
 
 
-class FreeCodes(Method):
+class FreeCodesMethod(Method):
     """Settings: code_dim (128), code_lr (0.02), neighbors_from, neighbors_k, neighbors_metric, VICReg's weights."""
 
     defaults: ClassVar[dict[str, Any]] = {
-        name: VICReg.defaults[name]
+        name: VICRegMethod.defaults[name]
         for name in ("invariance_weight", "variance_weight", "covariance_weight", "gamma", "epsilon", "convention")
     } | {
         "code_dim": 128,

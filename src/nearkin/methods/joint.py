@@ -28,6 +28,7 @@ from nearkin.train.loop import ADVICE, train, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.record import MetricsLog
 from nearkin.train.seeding import derive, generator
+from nearkin.vectors import sample_rows
 
 _EVAL_IMAGES = 2048  # held-out images used for losses and health
 _KNN_BANK = 10_000  # training images the monitoring kNN probe looks at
@@ -259,7 +260,7 @@ class JointEmbedding(Method):
         folder = context.folder / SNAPSHOTS
         done = {line["epoch"] for line in record.read(kind="test")}
         # A shuffle as for validation: sets come sorted by class, and a batch of one class is no fair sample.
-        pick = np.random.default_rng(derive(seed, "eval")).permutation(len(test))[:_EVAL_IMAGES]
+        pick = sample_rows(len(test), _EVAL_IMAGES, derive(seed, "eval"), shuffled=True)
         for path in sorted(folder.glob("epoch-*.safetensors")):
             tensors, meta = load_tensors(path)
             if meta["epoch"] not in done:
@@ -285,9 +286,9 @@ class _Monitor:
         self.record = MetricsLog(context.folder / METRICS)
         splits, pick = context.splits, np.random.default_rng(derive(context.seed, "eval"))
         # A shuffle, because sets come sorted by class, and a batch of one class is no fair sample.
-        self.val = splits.val.take(np.sort(pick.permutation(len(splits.val))[:_EVAL_IMAGES]))
+        self.val = splits.val.take(sample_rows(len(splits.val), _EVAL_IMAGES, pick))
         self.order = pick.permutation(len(self.val))
-        self.bank = splits.train.take(np.sort(pick.permutation(len(splits.train))[:_KNN_BANK]))
+        self.bank = splits.train.take(sample_rows(len(splits.train), _KNN_BANK, pick))
 
     def __call__(self, epoch: int, seconds: float) -> None:
         means, projections = self.method.held_out_losses(self.val.images[self.order], self.seed)

@@ -44,6 +44,7 @@ from nearkin.methods.base import FitContext, Method, resolve
 from nearkin.methods.neighborhood import Features, frozen_features
 from nearkin.search.exact import METRICS, knn
 from nearkin.train.checkpoint import load_tensors, save_tensors
+from nearkin.vectors import sample_rows
 
 GRAPH_WEIGHTS = ("heat", "binary")
 
@@ -187,7 +188,7 @@ def smallest(graph: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[np
 
 def choose_nodes(n: int, most: int, seed: int) -> NDArray[np.int64]:
     """Rows of at most ``most`` of n points, ascending int64: the graph's nodes."""
-    return np.sort(np.random.default_rng([seed, 11]).permutation(n)[:most])
+    return sample_rows(n, most, [seed, 11])
 
 
 def eigenmaps(Z: NDArray[np.float32], settings: dict[str, Any], seed: int) -> SpectralEmbedding:
@@ -197,7 +198,7 @@ def eigenmaps(Z: NDArray[np.float32], settings: dict[str, Any], seed: int) -> Sp
     return SpectralEmbedding.fit(Z, dim, k=k, metric=metric, weights=weights, seed=seed)
 
 
-class LaplacianEigenmaps(Method):
+class LaplacianEigenmapsMethod(Method):
     """Settings: features_from, dim (64), graph_k (15), graph_metric, graph_weights ("heat" or "binary"), max_nodes."""
 
     defaults: ClassVar[dict[str, Any]] = {

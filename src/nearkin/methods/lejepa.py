@@ -96,7 +96,7 @@ def lejepa_loss(
     return (1 - sigreg_weight) * terms.prediction + sigreg_weight * terms.sigreg
 
 
-class LeJEPA(JointEmbedding):
+class LeJEPAMethod(JointEmbedding):
     """LeJEPA. Settings: those of JointEmbedding and of training, sigreg_weight (lambda, in [0, 1]), slices (S), out_dim.
 
     ``out_dim`` replaces the projector's last width: random directions cover few dimensions better than many.

@@ -136,7 +136,7 @@ class Distilled(JointEmbedding):
         return loss, {"views_apart": apart.detach()}
 
 
-class LatentOptimization(Method):
+class LatentOptimizationMethod(Method):
     """Settings: code_dim (128), code_lr, code_per ("image" or "view"), decoder_width, reconstruction_weight,
     variance_weight, covariance_weight, invariance_weight (naive form only), infer_steps, infer_lr, distill_epochs (0: no
     distilled encoder), encoder, recipe, and those of training.

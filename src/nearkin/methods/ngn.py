@@ -39,7 +39,7 @@ from nearkin.methods.neighborhood import (
     train_neighbors,
     train_neighbors_in_class,
 )
-from nearkin.methods.vicreg import VICReg
+from nearkin.methods.vicreg import VICRegMethod
 from nearkin.search.exact import METRICS, knn
 from nearkin.train import ranks
 from nearkin.train.batches import Batches
@@ -49,7 +49,7 @@ from nearkin.train.record import MetricsLog
 NEIGHBORS = "neighbors.safetensors"
 
 
-class NGN(VICReg):
+class NGNMethod(VICRegMethod):
     """NGN. Settings: VICReg's, and the following.
 
     neighbors_from: "vicreg" (the study's run), a run folder, "pixels" or "labels". neighbors_k: k (3 in the study).
@@ -58,7 +58,7 @@ class NGN(VICReg):
     """
 
     most_views = 2
-    defaults: ClassVar[dict[str, Any]] = VICReg.defaults | {
+    defaults: ClassVar[dict[str, Any]] = VICRegMethod.defaults | {
         "neighbors_from": "vicreg",
         "neighbors_k": 3,
         "neighbors_metric": "l2",

@@ -52,7 +52,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
         return torch.nn.functional.cross_entropy(similarity, target)
 
 
-class SimCLR(JointEmbedding):
+class SimCLRMethod(JointEmbedding):
     """SimCLR. Settings: those of JointEmbedding and of training, and temperature (above 0)."""
 
     most_views = 2

@@ -62,7 +62,7 @@ class PredictorNet(JointNet):
         self.predictor = predictor(widths[-1], hidden)
 
 
-class SimSiam(JointEmbedding):
+class SimSiamMethod(JointEmbedding):
     """SimSiam. Settings: those of JointEmbedding and of training, and predictor_hidden (a bottleneck)."""
 
     most_views = 2

@@ -21,7 +21,7 @@ from nearkin.methods.joint import JointEmbedding, JointNet
 from nearkin.train.checkpoint import load_tensors
 
 
-class Supervised(JointEmbedding):
+class SupervisedMethod(JointEmbedding):
     """Settings: those of JointEmbedding (the projector is replaced by one linear layer) and of training."""
 
     defaults: ClassVar[dict[str, Any]] = JointEmbedding.defaults

@@ -120,7 +120,7 @@ def vicreg_loss(
     )
 
 
-class VICReg(JointEmbedding):
+class VICRegMethod(JointEmbedding):
     """VICReg on augmented views. Settings: those of JointEmbedding and of training, and the following.
 
     invariance_weight, variance_weight, covariance_weight: 25, 25, 1 in the paper; any may be 0.

@@ -81,7 +81,7 @@ def wmse_loss(
     return _over_partitions(za, zb, w_size, w_iter, generator)
 
 
-class WMSE(JointEmbedding):
+class WMSEMethod(JointEmbedding):
     """W-MSE. Settings: those of JointEmbedding and of training, out_dim, w_size (images per whitening) and w_iter.
 
     ``out_dim`` replaces the projector's last width; it must be below w_size (the paper: 64 and 128 on CIFAR-10).

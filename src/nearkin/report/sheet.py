@@ -18,7 +18,7 @@ _ASSETS = Path(__file__).parent / "assets"
 
 
 @dataclass(frozen=True)
-class Cell:
+class Thumbnail:
     """One thumbnail: image uint8 (3, H, W), a short caption below it, a longer text on hover; ``mark`` frames it."""
 
     image: NDArray[np.uint8]
@@ -32,7 +32,7 @@ class Row:
     """A line of thumbnails. ``title`` and ``note`` stand before it."""
 
     title: str
-    cells: Sequence[Cell]
+    cells: Sequence[Thumbnail]
     note: str = ""
 
 

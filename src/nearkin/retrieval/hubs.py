@@ -25,7 +25,7 @@ from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.evaluate.stats import spearman
 from nearkin.fileio import LEFT_OUT
-from nearkin.report.sheet import Cell, Row, Section, write_sheet
+from nearkin.report.sheet import Row, Section, Thumbnail, write_sheet
 from nearkin.retrieval.hub_remedies import K_LOCAL, REMEDIES, distance_moments, rescale
 from nearkin.retrieval.precision import Precision, precision_at_k
 from nearkin.search.exact import Neighbors, farthest, knn, unit_rows
@@ -350,7 +350,9 @@ def hubness_sheet(path: Path, title: str, hubness: Hubness, pictures: NDArray[np
     """Write a picture sheet: hubs, anti-hubs and farthest images. pictures: uint8 (N, 3, H, W), as the embeddings."""
 
     def section(title: str, text: str, images: Sequence[ExtremeImage]) -> Section:
-        cells = [Cell(pictures[i.row], f"{i.label or ''} {i.count}".strip(), f"{i.id}, {_where(i)}") for i in images]
+        cells = [
+            Thumbnail(pictures[i.row], f"{i.label or ''} {i.count}".strip(), f"{i.id}, {_where(i)}") for i in images
+        ]
         return Section(title, [Row("", cells)] if cells else [], text if cells else "None.")
 
     n, k = hubness.n, hubness.k

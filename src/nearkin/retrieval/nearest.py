@@ -17,7 +17,7 @@ from nearkin.data.sources import images_of
 from nearkin.embeddings import Embeddings, as_embeddings
 from nearkin.embeddings.table import neighbors_column, on_rows
 from nearkin.errors import ConfigError, DataError
-from nearkin.report.sheet import Cell, Row, Section, write_sheet
+from nearkin.report.sheet import Row, Section, Thumbnail, write_sheet
 from nearkin.retrieval.hubs import K, occurrence
 from nearkin.search.exact import KnnSearch, Neighbors, exact_distances, farthest, knn
 from nearkin.vectors import all_equal, sample_rows, zero_rows
@@ -360,7 +360,7 @@ def retrieval_sheet(
     rows = []
     for answer in retrieval.answers:
         query = queries.images[answer.id] if answer.row is None else pictures[answer.id]
-        first = Cell(query, "query", answer.id, mark=True)
+        first = Thumbnail(query, "query", answer.id, mark=True)
         name = answer.label or answer.id.rsplit("/", 1)[-1]
         for kind, places in (("nearest", answer.nearest), ("farthest", answer.farthest)):
             if places:
@@ -369,5 +369,5 @@ def retrieval_sheet(
     write_sheet(path, title, [Section("Nearest and farthest", rows, " ".join([text, *retrieval.notes]))])
 
 
-def _cells(images: Sequence[RankedImage], pictures: Mapping[str, NDArray[np.uint8]]) -> list[Cell]:
-    return [Cell(pictures[i.id], f"{i.label or ''} {i.distance:.3g}".strip(), i.id) for i in images]
+def _cells(images: Sequence[RankedImage], pictures: Mapping[str, NDArray[np.uint8]]) -> list[Thumbnail]:
+    return [Thumbnail(pictures[i.id], f"{i.label or ''} {i.distance:.3g}".strip(), i.id) for i in images]

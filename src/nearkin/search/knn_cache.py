@@ -14,7 +14,6 @@ from nearkin.search.exact import Neighbors, knn
 
 # As long as the longest list that any part of a study asks for: every shorter one is its beginning.
 LENGTHS = {"cosine": 200, "l2": 20}
-NEAREST = "nearest"  # the folder in a run's
 _VERSION = 1
 
 

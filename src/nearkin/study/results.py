@@ -29,7 +29,7 @@ _MOST_SENTENCES = 3  # trained methods that get a sentence each; more are put in
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedMean:
     """A measure of one method over its seeds.
 
     Attributes:
@@ -45,7 +45,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class TableRow:
+class MethodRow:
     """A method in the study's table.
 
     Attributes:
@@ -61,10 +61,10 @@ class TableRow:
     uses_labels: bool
     layer: str
     dim: int
-    measures: dict[str, Cell | None] = field(metadata=MERGED)
+    measures: dict[str, SeedMean | None] = field(metadata=MERGED)
 
     @property
-    def linear(self) -> Cell | None:
+    def linear(self) -> SeedMean | None:
         """The linear probe, by which methods are put in order."""
         return self.measures["linear"]
 
@@ -161,19 +161,19 @@ def _losses(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str
     }
 
 
-def over_seeds(runs: Sequence[RunResult]) -> list[TableRow]:
+def over_seeds(runs: Sequence[RunResult]) -> list[MethodRow]:
     """One row per method: its primary layer, each measure over the seeds."""
     methods = dict.fromkeys(run.method for run in runs)
     return [_row([run for run in runs if run.method == method], methods) for method in methods]
 
 
-def _row(group: list[RunResult], methods: dict[str, None]) -> TableRow:
+def _row(group: list[RunResult], methods: dict[str, None]) -> MethodRow:
     """The row of a method's runs, one per seed."""
     first = group[0]
     base, at, _ = first.method.partition("@")
     primary = first.evaluation.primary_layer
     layers = [run.evaluation.layers[primary] for run in group]
-    measures: dict[str, Cell | None] = {}
+    measures: dict[str, SeedMean | None] = {}
     for name, measure in MEASURES.items():
         values = [value for layer in layers if (value := measure.of(layer)) is not None]
         scores = [score for layer in layers if name in PROBES and (score := layer.probe(name))]
@@ -182,12 +182,12 @@ def _row(group: list[RunResult], methods: dict[str, None]) -> TableRow:
         if not values:
             measures[name] = None
         elif interval is not None:
-            measures[name] = Cell(float(np.mean(values)), interval, STUDENT, len(values), n)
+            measures[name] = SeedMean(float(np.mean(values)), interval, STUDENT, len(values), n)
         elif scores:
-            measures[name] = Cell(values[0], scores[0].interval, scores[0].interval_kind, 1, n)
+            measures[name] = SeedMean(values[0], scores[0].interval, scores[0].interval_kind, 1, n)
         else:
-            measures[name] = Cell(values[0], None, None, 1)
-    return TableRow(
+            measures[name] = SeedMean(values[0], None, None, 1)
+    return MethodRow(
         method=first.method,
         variant=bool(at) and base in methods,
         title=first.title,
@@ -200,7 +200,7 @@ def _row(group: list[RunResult], methods: dict[str, None]) -> TableRow:
     )
 
 
-def _intervals(table: Sequence[TableRow]) -> str:
+def _intervals(table: Sequence[MethodRow]) -> str:
     """What the accuracies of the table stand on: test images, seeds, and the kind of their intervals."""
     cells = [row.linear for row in table if row.linear]
     if not cells:
@@ -245,7 +245,7 @@ def _protocol(data: dict[str, Any], runs: Sequence[RunResult]) -> list[str]:
 # The verdict in plain words: what was trained, how good it is against baselines, what is wrong with it
 
 
-def verdict(runs: Sequence[RunResult], table: Sequence[TableRow], data: dict[str, Any]) -> list[Remark]:
+def verdict(runs: Sequence[RunResult], table: Sequence[MethodRow], data: dict[str, Any]) -> list[Remark]:
     """Sentences, the most important first. ``data``: as data.json describes the images."""
     out = _accuracies(table, data)
     if not data["classes"]:
@@ -267,7 +267,7 @@ def verdict(runs: Sequence[RunResult], table: Sequence[TableRow], data: dict[str
     return out
 
 
-def _accuracies(table: Sequence[TableRow], data: dict[str, Any]) -> list[Remark]:
+def _accuracies(table: Sequence[MethodRow], data: dict[str, Any]) -> list[Remark]:
     scored = [(row, row.linear.mean) for row in table if row.linear]
     learned = [(row, mean) for row, mean in scored if not row.baseline]
     best = max((item for item in scored if item[0].baseline), key=lambda item: item[1], default=None)
@@ -279,7 +279,7 @@ def _accuracies(table: Sequence[TableRow], data: dict[str, Any]) -> list[Remark]
     return [_sentence(*item, best, chance) for item in learned]
 
 
-def _sentence(row: TableRow, accuracy: float, best: tuple[TableRow, float] | None, chance: float) -> Remark:
+def _sentence(row: MethodRow, accuracy: float, best: tuple[MethodRow, float] | None, chance: float) -> Remark:
     """One method beside the ``best`` baseline, with its accuracy. ``chance``: in percent."""
     labels = " Its training reads labels: no competitor." if row.uses_labels else ""
     text = f"{row.title}: {100 * accuracy:.1f} % linear probe (layer {row.layer}, {row.dim} dimensions), chance {chance:.1f} %"
@@ -291,7 +291,7 @@ def _sentence(row: TableRow, accuracy: float, best: tuple[TableRow, float] | Non
     return Remark(level, text + labels)
 
 
-def _order(learned: list[tuple[TableRow, float]], best: tuple[TableRow, float] | None) -> list[Remark]:
+def _order(learned: list[tuple[MethodRow, float]], best: tuple[MethodRow, float] | None) -> list[Remark]:
     """All methods in one line, best first, and those that do not beat the best baseline in another.
 
     Variants of a setting (NAME@...) are left to the table where NAME itself was run. Semicolons, because titles hold commas.

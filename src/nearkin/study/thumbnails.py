@@ -14,6 +14,7 @@ from nearkin.fileio import write_npz
 from nearkin.folders import StudyFolder
 from nearkin.retrieval.study_step import wanted_ids
 from nearkin.runs.run import FinishedRun
+from nearkin.vectors import sample_rows
 
 _SAMPLES_PER_CLASS = 8
 
@@ -35,21 +36,23 @@ def write_thumbnails(
     test = splits.test
     rng = np.random.default_rng(0)
     groups = test.labels if test.labels is not None else np.zeros(len(test), dtype=np.int64)
-    samples = [rng.permutation(np.flatnonzero(groups == k))[:_SAMPLES_PER_CLASS] for k in np.unique(groups)]
+    samples = [
+        sample_rows(np.flatnonzero(groups == k), _SAMPLES_PER_CLASS, rng, shuffled=True) for k in np.unique(groups)
+    ]
     rows = np.unique(np.concatenate([*samples, np.flatnonzero(np.isin(test.ids, list(wanted)))]).astype(np.int64))
     known = {str(name): test.images[row] for name, row in zip(test.ids[rows], rows, strict=True)}
     for part in (splits.train, splits.val):
         shown = np.flatnonzero(np.isin(part.ids, list(wanted)))
         known |= {str(name): part.images[row] for name, row in zip(part.ids[shown], shown, strict=True)}
     known |= foreign
-    sample_rows = np.concatenate(samples)
+    drawn = np.concatenate(samples)
     write_npz(
         study.thumbnails_file,
         {
             "ids": np.array(list(known), dtype=np.str_),
             "images": np.stack(list(known.values())),
-            "sample_ids": test.ids[sample_rows],
-            "sample_labels": groups[sample_rows],
+            "sample_ids": test.ids[drawn],
+            "sample_labels": groups[drawn],
         },
     )
 

@@ -24,6 +24,7 @@ from nearkin.retrieval.hubs import K, occurrence
 from nearkin.retrieval.study_step import PixelBaseline, neighbour_use, pixel_baseline
 from nearkin.runs.run import FinishedRun, Study, first_seed
 from nearkin.system import return_memory
+from nearkin.vectors import sample_rows
 
 _BACKGROUNDS = 5000
 _TABLE_VERSION = 1
@@ -37,7 +38,7 @@ def load_ood(sources: Sequence[str], splits: Splits, progress: bool) -> list[Ood
     Raises:
         DataError: what :func:`nearkin.data.load` raises.
     """
-    pick = np.sort(np.random.default_rng(0).permutation(len(splits.train))[:_BACKGROUNDS])
+    pick = sample_rows(len(splits.train), _BACKGROUNDS)
     size, backgrounds = int(splits.train.images.shape[-1]), splits.train.images[pick]
     return foreign_sets(sources, size, backgrounds=backgrounds, unseen=splits.val.images, progress=progress)
 
