@@ -39,7 +39,7 @@ class DamagedFile(DataError):
     """
 
     def __init__(self, path: object, reason: str, missing: bool = False) -> None:
-        super().__init__(path, reason, missing)  # these are what pickle hands back to __init__
+        super().__init__(path, reason, missing)  # pickle passes these to __init__
         self.path, self.reason, self.missing = path, one_line(reason), missing
 
     def __str__(self) -> str:
@@ -67,10 +67,10 @@ def one_line(text: object) -> str:
 
 @contextmanager
 def reading(what: object, fix: str = "") -> Iterator[None]:
-    """Everything that goes wrong inside, in the parsing of a foreign file, becomes a DataError that names ``what``.
+    """Turn any error of the block, which parses a foreign file, into a DataError that names ``what``.
 
     Hostile content makes parsers raise nearly anything (struct.error, zlib.error, KeyError, MemoryError, ...), and all of
-    it means the same to the user. To be put around parsers only: it would hide mistakes of our own.
+    it means the same to the user. Use it around parsers only: it would hide our own bugs.
     """
     try:
         yield

@@ -56,7 +56,7 @@ def write_file(
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Rename once the content is on the disk. Else a power cut could leave the new name with nothing in it."""
+    """Flush to disk, then rename. Otherwise a power cut could leave an empty file under the new name."""
     with open(temporary, "rb+") as handle:
         os.fsync(handle.fileno())
     os.replace(temporary, path)
@@ -103,7 +103,7 @@ def read_parquet(path: Path, missing: str, fix: str = "") -> Any:
         for file in files:
             check_parquet(file, pq.read_metadata(regular(file)), file.stat().st_size)
         table = _read_table(path) if path.is_file() else pq.read_table(files)
-        table.validate(full=True)  # text that is not UTF-8 and offsets that lead nowhere would fail much later
+        table.validate(full=True)  # text that is not UTF-8 and invalid offsets would fail much later
         return table
 
 
@@ -124,7 +124,7 @@ def _read_table(file: Path) -> Any:
 
 
 def regular(path: Path) -> Path:
-    """``path``, unless it is a pipe or a device: opening one may wait for ever. Raises ValueError."""
+    """``path`` if it is no pipe or device, because opening those may block for ever. Raises ValueError."""
     if path.exists() and not path.is_file():
         raise ValueError("not a regular file")
     return path
@@ -226,11 +226,11 @@ def read_object(path: Path, **needed: type) -> dict[str, Any]:
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """``value`` if it is a JSON object, else an empty one: to look into what foreign files nest."""
+    """``value`` if it is a JSON object, else {}. For nested values of foreign files."""
     return value if isinstance(value, dict) else {}
 
 
-# How a dataclass field stands in JSON, where not under its own name: ``field(metadata=LEFT_OUT)``.
+# How :func:`to_json` writes a dataclass field, if not under its own name: ``field(metadata=LEFT_OUT)``.
 LEFT_OUT: dict[str, str | None] = {"json": None}  # not at all
 MERGED: dict[str, str | None] = {"json": "**"}  # the entries of its dict or dataclass stand among the object's own
 IF_KNOWN: dict[str, str | None] = {"json_none": None}  # under its own name, and not at all where it is None
@@ -245,7 +245,7 @@ def named(name: str) -> dict[str, str | None]:
 
 
 def to_json(value: Any) -> Any:
-    """``value`` as what :mod:`json` reads back equal: dicts with text as keys, lists, str, int, float, bool and None.
+    """``value`` as JSON types, which :mod:`json` reads back equal: dict with str keys, list, str, int, float, bool and None.
 
     Dataclasses become dicts of their fields (see ``LEFT_OUT``, ``MERGED``, ``IF_KNOWN``, ``IF_ANY`` and :func:`named`), tuples and
     arrays lists, numpy scalars numbers, paths text. Floats stay as they are: NaN is refused when it is written.
@@ -358,7 +358,7 @@ def claim(folder: Path) -> None:
 
 
 def claim_files(*files: Path | None, source: Path | None = None) -> None:
-    """Make sure, before anything is computed, that files can be written. None: one that was not asked for.
+    """Check, before anything is computed, that files can be written. None stands for a file that was not asked for.
 
     Args:
         source: the file that is read, which none of them may replace.

@@ -1,6 +1,6 @@
-"""Where everything lies in the folder of a run and in that of a study. The names of the files stand here and nowhere else.
+"""The layout of the folders of a run and of a study. File names are defined here and nowhere else.
 
-:class:`nearkin.runs.run.Run` and :class:`nearkin.runs.run.Study` read what lies there; code below them asks for paths only.
+:class:`nearkin.runs.run.Run` and :class:`nearkin.runs.run.Study` read the files; code below them uses the paths only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Below:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths in the folder of a run; whether they exist is another question."""
+    """The paths in the folder of a run. The files need not exist."""
 
     folder: Path
 
@@ -40,7 +40,7 @@ class RunFolder:
     weights_file = _Below(WEIGHTS)
     snapshots_folder = _Below(SNAPSHOTS)  # weights of some epochs, until the test losses are computed
     embeddings_folder = _Below("embeddings")
-    nearest_folder = _Below("nearest")  # lists of neighbours that were found before
+    nearest_folder = _Below("nearest")  # cached lists of neighbours
     maps_file = _Below("maps.npz")
     evaluation_file = _Below("evaluation.json")
     done_file = _Below("done.json")  # the last one: a digest of the evaluation
@@ -64,7 +64,7 @@ class StudyFolder:
     study_file = _Below("study.json")  # what was asked for
     data_file = _Below("data.json")  # what the images are
     runs_folder = _Below("runs")
-    uses_folder = _Below("uses")  # what each use of an embedding has found, a file per run
+    uses_folder = _Below("uses")  # the result of each use of an embedding, one file per run
     uses_file = _Below("uses.json")
     results_file = _Below("results.json")
     markdown_file = _Below("results.md")
@@ -72,7 +72,7 @@ class StudyFolder:
     report_file = _Below("report.html")
 
     def use_file(self, use: str, run: str = "") -> Path:
-        """What a use has found, of one run where it has a file for each: use_file("clusters", "vicreg-s0")."""
+        """The file of a use's result, or of one run's where it has a file for each: use_file("clusters", "vicreg-s0")."""
         return self.uses_folder / use / f"{run}.json" if run else self.uses_folder / f"{use}.json"
 
     def run(self, name: str) -> RunFolder:

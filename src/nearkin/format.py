@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 
 def three_digits(value: float, sign: str = "") -> str:
-    """0.0123, 12.3, 1,234: three digits that count, and whole numbers from 1,000 on. ``sign``: "+" to show that one, too."""
+    """Three significant digits, and whole numbers from 1,000 on: 0.0123, 12.3, 1,234. ``sign``: "+" to show plus signs."""
     return f"{value:{sign},.0f}" if abs(value) >= 999.5 else f"{value:{sign}.3g}"
 
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# The colours of everything that is drawn: charts, maps, the explorer. Eleven that stay apart for colour-blind readers, on white
+# The colours of charts, maps and the explorer. Eleven that stay apart for colour-blind readers, on white
 # and on black: the six of Paul Tol's "bright" scheme, and five that keep at least the smallest distance of those six under
 # simulated colour blindness (tests/test_format.py).
 PALETTE = (

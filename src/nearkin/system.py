@@ -23,9 +23,9 @@ def available_cores() -> int:
 
 
 def return_memory() -> None:
-    """Give freed memory back to the system. glibc keeps it otherwise: half a gigabyte after a training."""
+    """Return freed memory to the system. glibc would keep it: half a gigabyte after a training."""
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl lacks malloc_trim
         if trim is not None:
             trim(0)
 
@@ -36,7 +36,7 @@ _AHEAD = 256
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """Yield the items in order. A thread makes the next one while the present one is used."""
+    """Yield the items in order. A thread produces the next one while the current one is used."""
     end = object()
     source = iter(items)
     with ThreadPoolExecutor(1) as pool:
@@ -82,7 +82,7 @@ def file_bar(title: str, total: int, *, enabled: bool = True, least: int = _FEW_
         yield lambda: bars.update(task, advance=1)
 
 
-_RETRIES = 5  # of a task whose worker died; a task that always kills its worker must come to an end
+_RETRIES = 5  # of a task whose worker died; bounded, because a task may always kill its worker
 
 
 def check_ray(flag: str) -> None:
@@ -97,13 +97,13 @@ def check_ray(flag: str) -> None:
 def connected() -> Iterator[Any]:
     """Connect to a Ray cluster and yield the module ``ray``.
 
-    The cluster is the one that RAY_ADDRESS names, or that this machine belongs to. Where there is none, Ray starts on this
-    machine's cores and stops with the block.
+    It connects to the cluster at RAY_ADDRESS, or the one that this machine belongs to. Without a cluster, Ray starts on
+    this machine's cores and stops with the block.
 
     Raises:
         OutputError: no such cluster answers, or Ray gave up.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports usage statistics by default
     import ray
 
     started = not ray.is_initialized()
@@ -146,5 +146,5 @@ def spread(
 
 
 def _short(error: Exception) -> str:
-    """The end of a message, on one line: Ray puts the reason last."""
+    """The end of a message on one line. Ray puts the reason last."""
     return " ".join(str(error).split())[-300:]

@@ -1,4 +1,4 @@
-"""Rows of arrays: a fixed random choice of them, the one check for vectors that say nothing, and their standardisation."""
+"""Rows of arrays: seeded samples, checks for degenerate vectors, and standardisation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sample_rows(
     *,
     shuffled: bool = False,
 ) -> NDArray[np.int64]:
-    """At most ``most`` rows, drawn without replacement: sets come sorted by class, so the first rows are no sample.
+    """Draw at most ``most`` rows without replacement. Sets come sorted by class, so the first rows are no sample.
 
     Args:
         rows: a number n, for 0 to n - 1, or the rows (n,) to choose from.

@@ -74,7 +74,7 @@ def _central(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, 
 
 
 def whole(n: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Return int64 (n, 4) boxes that take the whole image."""
+    """Return int64 (n, 4): boxes of the whole image."""
     boxes = torch.zeros(n, 4, dtype=torch.int64, device=device)
     boxes[:, 2] = height
     boxes[:, 3] = width

@@ -38,8 +38,8 @@ from nearkin.augment.crop import crop_matrices, sample_crop, sample_flip, separa
 from nearkin.augment.recipes import Recipe
 from nearkin.errors import ConfigError
 
-# Pixels per chunk on CPU: large enough to hide the cost of about 130 calls, small enough that a chunk's temporaries
-# are not handed back to the system and faulted in again each time. Of 8 to 256 images of 32 x 32, 128 were 10 % faster
+# Pixels per chunk on CPU: large enough to hide the cost of about 130 calls, small enough that the allocator keeps a
+# chunk's temporaries instead of faulting them in again each time. Of 8 to 256 images of 32 x 32, 128 were 10 % faster
 # than 64 in a process with large allocations and up to twice as slow in a fresh one.
 _CHUNK_PIXELS = 64 * 1024
 
@@ -180,7 +180,7 @@ def render(
     memory_format: torch.memory_format = torch.contiguous_format,
     compiled: bool = False,
 ) -> Tensor:
-    """The view that ``parameters`` (of :func:`sample_view`) describe: uint8 (B, 3, H, W) -> (B, 3, S, S), normalised."""
+    """Return the view that ``parameters`` describe: uint8 (B, 3, H, W) -> (B, 3, S, S), normalised."""
     b, _, height, width = images.shape
     shape = (height, width) if size is None else (size, size)
     out = torch.empty((b, 3, *shape), dtype=dtype, device=images.device, memory_format=memory_format)
@@ -199,7 +199,7 @@ def render(
 
 @functools.cache
 def _compiled() -> Callable[..., Tensor]:
-    """What :func:`_augment` computes, in compiled code; made anew for each recipe and size of a batch."""
+    """Return :func:`_augment` compiled; it compiles anew for each recipe and batch size."""
     return torch.compile(_augment, dynamic=False)
 
 

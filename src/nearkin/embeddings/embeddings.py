@@ -127,7 +127,7 @@ class Embeddings:
     def save(self, path: Path) -> None:
         """Write Parquet by atomic rename. Raises OutputError when the folder cannot be written."""
         table = self.to_arrow()
-        # A group of rows is encoded as a whole, in memory.
+        # Arrow encodes a whole row group in memory.
         rows = max(1, _GROUP_BYTES // max(1, self.Z[:1].nbytes))
         write_file(path, lambda handle: pq.write_table(table, handle, row_group_size=rows))
 
@@ -248,7 +248,7 @@ class Embeddings:
                     f"{path} lacks {len(absent)} of its {len(wanted)} parts, first {absent[0][:100]}. "
                     "Run the same 'nearkin embed' again to finish it."
                 )
-        # Handed over, not kept: the table's vectors are let go while they are copied.
+        # The only reference is handed over, so that the table's vectors can be freed while they are copied.
         return _from_table(read_parquet(path, missing, "Embeddings are read from .parquet, .npy and .npz."), str(path))
 
 
@@ -338,12 +338,12 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], path: str) -> Embeddings:
 
 
 def _words(values: NDArray[Any], path: str) -> NDArray[np.str_]:
-    with reading(f"{path}: a column of text"):  # bytes that are no text, records
+    with reading(f"{path}: a column of text"):  # bytes that are no text, or records
         return values.astype(np.str_)
 
 
 def _column(arrays: dict[str, NDArray[Any]], path: str, n: int, *names: str) -> NDArray[Any] | None:
-    """The first of the named arrays that is there. Raises DataError when it is not one value per row."""
+    """The first of the named arrays that exists. Raises DataError unless it has one value per row."""
     for name in names:
         if name in arrays:
             if arrays[name].shape != (n,):
@@ -355,7 +355,7 @@ def _column(arrays: dict[str, NDArray[Any]], path: str, n: int, *names: str) -> 
 def drain(chunks: list[Any], kind: Any, path: str) -> NDArray[np.float32]:
     """The chunks of a list column of Arrow type ``kind`` -> float32 (N, D).
 
-    ``chunks`` is emptied: each is let go once it is copied, so that both do not lie in memory whole.
+    ``chunks`` is emptied: each chunk is freed once it is copied, so that the vectors are not twice in memory.
 
     Raises:
         DataError: anything but equally long vectors of numbers.
@@ -377,12 +377,12 @@ def drain(chunks: list[Any], kind: Any, path: str) -> NDArray[np.float32]:
             out[done : done + len(chunk)] = part
         done += len(chunk)
         del chunk, part
-        pa.default_memory_pool().release_unused()  # or it keeps what is free
+        pa.default_memory_pool().release_unused()  # Arrow's pool keeps freed memory otherwise
     return _checked(out, path)
 
 
 def finite(values: NDArray[Any], path: str) -> NDArray[np.float32]:
-    """In float32. Raises DataError for what is not finite then."""
+    """``Z`` as float32. Raises DataError for values that are not finite in float32."""
     with np.errstate(over="ignore"):
         return _checked(values.astype(np.float32), path)
 

@@ -43,7 +43,7 @@ def neighbors_column(found: Neighbors, rows: NDArray[np.int64] | None = None, n:
 
 
 def on_rows(values: NDArray[Any], rows: NDArray[np.int64], n: int) -> pa.Array:
-    """Values of some of a table's ``n`` rows as a column; the others are null."""
+    """A column of a table of ``n`` rows with values in some of them and null in the others."""
     whole = np.zeros(n, dtype=values.dtype)
     missing = np.ones(n, dtype=bool)
     whole[rows], missing[rows] = values, False
@@ -51,7 +51,7 @@ def on_rows(values: NDArray[Any], rows: NDArray[np.int64], n: int) -> pa.Array:
 
 
 def check_table(path: Path, embeddings: Embeddings) -> None:
-    """Refuse a table of other images; commands call it before they compute for minutes. No file is fine.
+    """Raise DataError for a table of other images; a missing file is fine. Commands call it before a long computation.
 
     Raises DataError as :func:`add_columns` does.
     """

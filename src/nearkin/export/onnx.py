@@ -21,11 +21,11 @@ from nearkin.methods.joint import JointEmbedding
 from nearkin.runs.run import Run
 
 FORMATS = (".onnx", ".pt2")
-_TOLERANCE = 1e-3  # of the vectors' largest value; other kernels round differently
+_TOLERANCE = 1e-3  # relative to the largest value of the vectors: other kernels round differently
 
 
 def open_encoder(run: Path, *, layer: str | None = None) -> tuple[JointEmbedding, str]:
-    """A finished run's method on the CPU in float32, whatever precision it was trained in, and the layer asked for.
+    """Open a finished run on the CPU in float32, whatever its training precision. Return its method and the layer to export.
 
     Raises:
         ConfigError: an unknown layer, or a method without an encoder. DataError: no finished run there.
@@ -37,14 +37,14 @@ def open_encoder(run: Path, *, layer: str | None = None) -> tuple[JointEmbedding
         raise ConfigError(
             f"method '{name}' in {run} has no encoder to export; its vectors are in the run's embeddings."
         )
-    # A file's vectors are compared with the run's, and bfloat16 differs from float32 by more than a wrong file might.
+    # The exported file is checked against these vectors; bfloat16 rounds by more than the tolerance.
     method.config = dataclasses.replace(method.config, precision="fp32")
     method.load(run, "cpu")
     return method, chosen
 
 
 def random_images(method: JointEmbedding) -> NDArray[np.uint8]:
-    """Images uint8 (5, 3, S, S) of noise to compare an exported file with the run on."""
+    """Noise images uint8 (5, 3, S, S), on which an exported file is compared with the run."""
     size = (5, 3, method.image_size, method.image_size)
     return np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
 
@@ -53,7 +53,7 @@ def difference(found: NDArray[np.float32], method: JointEmbedding, layer: str, w
     """The largest difference of vectors of :func:`random_images` from the run's, as a share of the largest value.
 
     Raises:
-        DataError: more than rounding explains; ``what`` says whose vectors these are.
+        DataError: the difference exceeds rounding. ``what`` names the source of the vectors in the message.
     """
     wanted = method.embed(random_images(method), (layer,))[layer]
     worst = float(np.abs(found - wanted).max() / max(1e-12, float(np.abs(wanted).max())))
@@ -70,7 +70,7 @@ class _Pixels(nn.Module):
 
     def __init__(self, method: JointEmbedding, layer: str) -> None:
         super().__init__()
-        # Archives hold plain arrays: weights laid out channels-last would be written as slices of something larger.
+        # Archives hold plain arrays: channels-last weights would be written as slices of larger arrays.
         self.net = method.joint.to(memory_format=torch.contiguous_format)
         self.layer = layer
         self.register_buffer("mean", torch.tensor(method.recipe.mean).view(1, 3, 1, 1))

@@ -1,6 +1,6 @@
 """A finished run's encoder as a folder that ``timm.create_model`` loads: weights, and a config with the preprocessing.
 
-The layout is the one that timm writes and reads itself (timm/models/_hub.py, save_for_hf and load_model_config_from_path):
+The layout is timm's own (timm/models/_hub.py, save_for_hf and load_model_config_from_path):
 config.json with architecture, model_args and pretrained_cfg, beside model.safetensors.
 """
 
@@ -23,11 +23,11 @@ from nearkin.nets.encoder import SMALL_IMAGE
 from nearkin.runs.run import Run
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-LAYER = "backbone"  # timm's nets end there; heads and projectors are nearkin's
+LAYER = "backbone"  # timm's nets end at the backbone; heads and projectors are nearkin's
 
 
 def export_timm(run: Path, out: Path) -> float:
-    """Write the backbone of a finished run into the folder ``out`` and compare what timm makes of it with the run.
+    """Write the backbone of a finished run into the folder ``out`` and compare timm's vectors with the run's.
 
     ``timm.create_model("local-dir:OUT", pretrained=True)`` gives float32 (B, F) of float32 (B, 3, S, S), pixels in [0, 1]
     less the config's mean and divided by its std; ``timm.create_model(NAME, checkpoint_path=..., **model_args)`` does the
@@ -42,7 +42,7 @@ def export_timm(run: Path, out: Path) -> float:
     """
     if out.suffix in (".onnx", ".pt2", ".safetensors"):
         raise ConfigError(f"-o {out}: --timm writes a folder; give a name without '{out.suffix}'.")
-    if (out / CONFIG).exists() and "architecture" not in read_json(out / CONFIG):  # a run's own, for one
+    if (out / CONFIG).exists() and "architecture" not in read_json(out / CONFIG):  # for example a run's config
         raise ConfigError(f"-o {out} holds another config.json, which would be overwritten. Choose another folder.")
     method, _ = open_encoder(run, layer=LAYER)
     encoder = method.joint.encoder
@@ -67,7 +67,7 @@ def export_timm(run: Path, out: Path) -> float:
 def _config(
     run: Path, method: JointEmbedding, net: Any, architecture: str, arguments: dict[str, Any]
 ) -> dict[str, Any]:
-    """What timm reads, and under "nearkin", which it leaves alone, where the weights come from."""
+    """The config that timm reads. Its entry "nearkin", which timm ignores, says where the weights come from."""
     made = Run(run).config()
     side, own = method.image_size, net.pretrained_cfg
     return {
@@ -78,7 +78,7 @@ def _config(
         "pretrained_cfg": {
             "input_size": [3, side, side],
             "fixed_input_size": bool(own.get("fixed_input_size")),
-            # The short side to S, the middle cut out: as nearkin reads files.
+            # Resize the short side to S, then crop the centre, as nearkin does with files.
             "interpolation": "bicubic",
             "crop_pct": 1.0,
             "crop_mode": "center",

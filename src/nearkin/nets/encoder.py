@@ -107,8 +107,8 @@ class FastNet(nn.Module):
         positions: P, about the side of the first stage's maps: the stem's stride is S / P, rounded.
         features: F, feature width. Where it exceeds the last stage's, 1x1 convolutions of at most 1,024 channels widen the last
             map before pooling: a wide feature vector helps linear rules and costs far less than a wide stage. One convolution
-            for all of 4,096 channels is slower: its maps do not fit in any cache, and the system takes memory of
-            more than 32 MB away and hands it out anew, page by page, in each step.
+            for all of 4,096 channels is slower: its maps do not fit in any cache, and the system
+            reclaims blocks of more than 32 MB and maps them again, page by page, in each step.
     Shapes: (B, 3, S, S) -> (B, F).
     """
 
@@ -148,7 +148,7 @@ def _resnet18(image_size: int) -> tuple[nn.Module, int]:
 
 
 def _timm_resnet18(image_size: int) -> tuple[str, dict[str, Any]] | None:
-    """torchvision's ResNet-18 is timm's; no argument of timm's gives it the small images' stem."""
+    """timm's equivalent of torchvision's ResNet-18. timm has no argument for the stem of small images."""
     return None if image_size <= SMALL_IMAGE else ("resnet18", {"num_classes": 0})
 
 

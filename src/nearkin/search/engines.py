@@ -23,14 +23,14 @@ from nearkin.search.ray_search import RaySearch
 from nearkin.vectors import sample_rows
 
 _EXACT = ("faiss", "ray")
-# Milvus wants parameters of building and of searching apart; these belong to the search, by its documentation of indexes.
+# Milvus takes the parameters of building and of searching apart. Its documentation of indexes lists these under searching.
 _OF_SEARCH = ("ef", "nprobe", "search_list", "reorder_k", "refine_k")
 SAMPLE = 100  # queries that are also searched exactly
 
 
 @dataclass(frozen=True)
 class IndexRecall:
-    """What an index of some vectors misses: its recall@k of :func:`recall`, on so many queries."""
+    """The recall@k of an index (see :func:`recall`), measured on some queries."""
 
     vectors: int
     metric: str
@@ -54,7 +54,7 @@ class SearchEngine:
 
     @property
     def exact(self) -> bool:
-        """Whether it finds every neighbour."""
+        """Whether the engine finds every neighbour."""
         return self.engine in _EXACT
 
     @property
@@ -100,7 +100,7 @@ def open_engine(engine: str = "faiss") -> Iterator[SearchEngine]:
 
 
 def with_kind(engine: str) -> tuple[str, dict[str, Any]]:
-    """A server's address without what stands behind it, and that as arguments of :class:`MilvusIndex`.
+    """Split "ADDRESS KIND NAME=INTEGER ..." into the address and arguments of :class:`MilvusIndex`.
 
     Raises:
         ConfigError: a parameter that is no NAME=INTEGER.
@@ -156,7 +156,7 @@ class _ByIndex:
         return Neighbors(distances, rows)
 
     def _index_of(self, base: NDArray[np.float32], metric: str) -> tuple[VectorIndex, bool]:
-        """The index of a base, built where it is not yet whole; and whether it was not used before."""
+        """The index of a base, built if it is missing or incomplete, and whether this is its first use."""
         uri, kind = with_kind(self._uri)
         digest = hashlib.blake2b(np.ascontiguousarray(base).tobytes(), digest_size=16)
         digest.update(f"{base.shape} {metric}{kind.get('kind', '')}{kind.get('build_params', '')}".encode())
@@ -169,7 +169,7 @@ class _ByIndex:
         else:
             index = MilvusIndex(uri, name=name, metric=metric, **kind)
         self._stack.callback(index.close)
-        if len(index) != len(base):  # upsert: another process may be filling it, or a build was cut off
+        if len(index) != len(base):  # upsert, because another process may be filling it, or a build was cut off
             index.upsert([str(row) for row in range(len(base))], base)
         self._open[name] = index
         return index, True

@@ -71,7 +71,7 @@ def unit_rows(Z: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _fill_unit(out: NDArray[np.float32], Z: NDArray[np.float32]) -> None:
-    for start in range(0, len(Z), CHUNK):  # by chunks: what is in between would be several arrays as large
+    for start in range(0, len(Z), CHUNK):  # by chunks: the intermediate arrays would be several times as large as Z
         part, to = Z[start : start + CHUNK], out[start : start + CHUNK]
         # Dividing by the largest entry first keeps the squares of very small or large rows inside float32.
         top = np.abs(part).max(axis=1, keepdims=True, initial=0)
@@ -92,7 +92,7 @@ class Index:
         _check_base(base, metric)
         self.metric, self._width = metric, base.shape[1]
         directions = _directions(base) if metric == "cosine" else np.array(base, order="C")
-        # Distances do not change when everything moves, but |a|^2 + |b|^2 - 2ab in float32 loses small distances
+        # Moving all vectors changes no distance, but |a|^2 + |b|^2 - 2ab in float32 loses small distances
         # between long vectors: a collapsed embedding is a tiny cloud far from 0.
         self._centre = np.asarray(directions.mean(axis=0, dtype=np.float64), dtype=np.float32)
         if directions.dtype == np.float32:
@@ -115,7 +115,7 @@ class Index:
         return out
 
     def prepare(self, queries: int) -> None:
-        """Compute now what the first search of that many queries would compute."""
+        """Prepare now for a search of that many queries; else the first search does."""
         if self._short is None and pays(queries, *self._base.shape):
             self._short = Shortlist(self._base)
 
@@ -247,7 +247,7 @@ def exact_distances(
 def check_search(
     queries: NDArray[np.float32], base: NDArray[np.float32], k: int, metric: str, own: NDArray[np.int64] | None
 ) -> None:
-    """Refuse what :func:`knn` cannot search. Raises ConfigError and DataError."""
+    """Raise ConfigError or DataError for arguments that :func:`knn` cannot search."""
     _check_base(base, metric)
     _check_queries(queries, base.shape[1])
     _check_numbers(len(queries), len(base), k, own)
@@ -303,7 +303,7 @@ def drop_own(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Neighbours (M, k + 1) -> (M, k) without each query's own row (M,): distances and indices.
 
-    Where it is none, or duplicates pushed it out, the last entry goes instead.
+    A query without a row, or whose row duplicates pushed off the list, loses the last entry instead.
     """
     drop = i == own[:, None]
     drop[~drop.any(axis=1), -1] = True

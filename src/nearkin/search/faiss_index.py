@@ -73,7 +73,7 @@ class FaissIndex:
         return hits
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file or connection is open."""
 
     def _approximately(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         Z = self._Z
@@ -95,7 +95,7 @@ class FaissIndex:
         wide = min(len(Z), k * (_WIDER if "PQ" in self._kind else 1))
         found = np.asarray(self._approximate.search(asked, wide)[1], dtype=np.int64)
         short = np.flatnonzero((found < 0).any(axis=1))
-        if len(short):  # the lists that were looked into hold fewer than k vectors
+        if len(short):  # the lists searched hold fewer than k vectors
             found[short] = knn(queries[short], Z, wide, metric=self.metric).indices
         distances = exact_distances(queries, Z, found, self.metric).astype(np.float32)
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]

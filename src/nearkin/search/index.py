@@ -1,4 +1,4 @@
-"""What an index of vectors can do, and what it refuses before anything is stored."""
+"""The interface of an index of vectors, and the checks before anything is stored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Hits:
 
     @classmethod
     def none(cls, m: int, k: int) -> Hits:
-        """Hits (m, k) of nothing, to be filled."""
+        """Empty hits (m, k), to be filled."""
         ids: NDArray[Any] = np.full((m, k), "", dtype=object)
         return cls(ids, np.full((m, k), np.inf, dtype=np.float32))
 
@@ -66,7 +66,7 @@ class VectorIndex(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
 
 def checked_rows(ids: Sequence[str], Z: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float32]]:

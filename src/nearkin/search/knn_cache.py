@@ -1,4 +1,4 @@
-"""A search that keeps its lists in a folder: parts of a study that need the same neighbours search for them once."""
+"""A search with a cache on disk: parts of a study that need the same neighbours search for them once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nearkin.fileio import write_file
 from nearkin.search.exact import Neighbors, knn
 
-# As long as the longest list that any part of a study asks for: every shorter one is its beginning.
+# Neighbours per list: the most that any part of a study asks for. A shorter list is the beginning of the longer one.
 LENGTHS = {"cosine": 200, "l2": 20}
 _VERSION = 1
 
@@ -20,8 +20,8 @@ _VERSION = 1
 class KnnCache:
     """:func:`nearkin.search.exact.knn` with a cache on disk: one file for each pair of queries and base.
 
-    A file's name is a digest of the vectors themselves, of the metric and of whether queries drop themselves. So no file is
-    ever out of date. A file that cannot be read is made anew.
+    A file's name is a digest of the vectors, the metric and whether queries drop themselves, so a file is never out of
+    date. A file that cannot be read is written anew.
 
     Args:
         folder: of the files; it is made when the first one is written.
@@ -40,7 +40,7 @@ class KnnCache:
         exclude_self: bool = False,
         own: NDArray[np.int64] | None = None,
     ) -> Neighbors:
-        """Arguments, result and errors as of ``knn``; searches with ``own`` are not kept."""
+        """Arguments, result and errors as of ``knn``. Searches with ``own`` are not cached."""
         if own is not None or metric not in LENGTHS:
             return knn(queries, base, k, metric=metric, exclude_self=exclude_self, own=own)
         path = self.folder / f"{_digest(queries, base, metric, exclude_self)}.npz"
@@ -66,7 +66,7 @@ def _write(path: Path, found: Neighbors) -> None:
 
 
 def _read(path: Path, queries: int, base: int) -> Neighbors | None:
-    """The lists in a file, or None where there are none that can be used."""
+    """The lists in a file, or None if it is missing, damaged or of another shape."""
     try:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             distances, indices = arrays["distances"], arrays["indices"].astype(np.int64)

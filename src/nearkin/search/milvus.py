@@ -138,7 +138,7 @@ class MilvusIndex:
                 server_manager_instance.release_server(self._uri)
 
     def _true(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Milvus returns squared lengths for L2, and the cosine itself; infinity stands for nothing found."""
+        """Distances as Hits holds them. Milvus returns squared lengths for L2 and the cosine itself; infinity: no neighbour."""
         missing = np.isinf(found)
         true = np.sqrt(np.maximum(found, 0)) if self.metric == "l2" else np.clip(1 - found, 0, 2)
         return np.where(missing, np.inf, true).astype(np.float32)
@@ -160,7 +160,7 @@ class MilvusIndex:
             self._client.upsert(self._name, records, timeout=_CALL)
 
     def _ready(self) -> None:
-        """Flush, index and load; what is done already is not done again."""
+        """Flush, index and load, as far as not done yet."""
         self._client.flush(self._name)
         if not self._client.list_indexes(self._name, field_name="vector"):
             params = self._client.prepare_index_params()
@@ -171,7 +171,7 @@ class MilvusIndex:
         self._client.load_collection(self._name)
 
     def _read(self) -> None:
-        """Width of the collection that is there, which is made ready (a build may have been cut off)."""
+        """Make an existing collection ready (a build may have been cut off) and return its width."""
         fields = {field["name"]: field for field in self._client.describe_collection(self._name)["fields"]}
         if not {"id", "vector"} <= set(fields):
             raise ConfigError(
@@ -198,7 +198,7 @@ def _connect(uri: str) -> Any:
             raise ConfigError(f"index {uri}: there is no folder {Path(uri).parent}.")
     else:
         parts = urlsplit(uri)
-        if "@" in parts.netloc:  # it would stand in the list of processes and in what is written
+        if "@" in parts.netloc:  # the list of processes and written files would show it
             raise ConfigError(f"index: no credentials in the address of {parts.hostname}; put the token into {TOKEN}.")
         if parts.scheme not in ("http", "https") or not parts.hostname or not _port_is_legal(uri):
             raise ConfigError(f"index {uri}: a server is named as http://HOST:PORT or https://HOST:PORT.")
@@ -206,7 +206,7 @@ def _connect(uri: str) -> Any:
         from pymilvus import MilvusClient
     except ImportError as error:
         raise ConfigError("Milvus needs its client: pip install 'nearkin[milvus]'.") from error
-    for name in ("pymilvus", "milvus_lite"):  # their tracebacks would stand on stderr above the one line of ours
+    for name in ("pymilvus", "milvus_lite"):  # they print tracebacks on stderr above our one line
         logging.getLogger(name).addHandler(logging.NullHandler())
     with _told(uri):
         return MilvusClient(uri, token="" if is_file(uri) else os.environ.get(TOKEN, ""), timeout=_WAIT)

@@ -1,10 +1,10 @@
-"""Exact nearest neighbours with most of the work left out: a lower bound in few dimensions, then distances of a short list.
+"""Exact nearest neighbours for less work: a lower bound in few dimensions, then exact distances of a short list.
 
 An orthonormal basis splits each vector into m coordinates and a rest. By the triangle inequality in the rest, |q - b|^2 is at
 least the squared distance of the coordinates plus the squared difference of the rests' lengths: the squared distance of
 vectors of m + 1 dimensions (coordinates, length of the rest). A search there gives a short list; its distances are computed
 in full; and the k nearest on the list are the k nearest of all if the k-th is not above the bound of the list's last entry.
-Queries for which it is are left to the caller. Any basis is right; principal components make the lists short. After Hwang,
+The caller searches the other queries in full. Any basis gives the right answer; principal components make the lists short. After Hwang,
 Han and Ahn, "A Fast Nearest Neighbor Search Algorithm by Nonlinear Embedding", CVPR 2012, whose basis are block means.
 """
 
@@ -27,8 +27,8 @@ _CHUNK = 4096
 # Costs in multiply-adds, measured: reading a bound, putting an entry on the list, and one dimension of a distance whose
 # vector has to be fetched.
 _READING, _LISTING, _FETCHING = 10, 2500, 4
-_WORTH = 0.7  # share of the plain search's cost above which the detour is not taken
-_ROUNDING = 1e-5  # of the squared lengths involved: what float32 may add to a bound
+_WORTH = 0.7  # largest cost, as a share of the plain search's, at which a short list is used
+_ROUNDING = 1e-5  # error of a bound in float32, relative to the squared lengths
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Shortlist:
         return out
 
     def plan(self, queries: NDArray[np.float32], k: int) -> Plan | None:
-        """What is cheapest for such queries (M, D), judged by a few of them; None where a plain search is."""
+        """The cheapest plan for such queries (M, D), judged by a few of them; None where a plain search costs less."""
         n, d = self._base.shape
         few = queries[sample_rows(len(queries), max(16, min(_PILOT, 2**24 // n)), shuffled=True)]
         found, _ = faiss.knn(few, self._base, k)
@@ -72,7 +72,7 @@ class Shortlist:
             needed = np.sort((apart < found[:, -1:]).sum(axis=1))
             for missed, length in zip(range(len(needed) - 1, -1, -1), needed.tolist(), strict=True):
                 length = min(n, max(length, k) + k // 4 + 8)
-                # In random order about this many bounds are among the best so far when they are read.
+                # Read in random order, about this many bounds are among the best so far.
                 listed = length * (1 + np.log(n / length))
                 cost = n * (width + _READING) + listed * _LISTING + length * d * _FETCHING
                 cost += n * d * missed / len(needed)
@@ -83,7 +83,7 @@ class Shortlist:
     def search(
         self, queries: NDArray[np.float32], k: int, plan: Plan
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-        """Squared distances and rows (M, k) of queries (M, D), nearest first, and bool (M,): which are certain."""
+        """Squared distances and rows (M, k) for queries (M, D), nearest first, and bool (M,): which queries are certain."""
         base = _bounds(self._coordinates[:, : plan.width], self._others[plan.width])
         longest = float(np.sqrt(self._squares.max()))
         squared = np.empty((len(queries), k), dtype=np.float32)
@@ -92,7 +92,7 @@ class Shortlist:
         for start in range(0, len(queries), _CHUNK):
             part = slice(start, start + _CHUNK)
             asked = np.ascontiguousarray(queries[part])
-            coordinates, rest = self._split(asked, plan.width)  # the coordinates beyond would only be summed again
+            coordinates, rest = self._split(asked, plan.width)  # the bound does not use the coordinates beyond
             bounds, listed = faiss.knn(_bounds(coordinates, rest), base, plan.length)
             squared[part], rows[part] = nearest_of(asked, self._base, listed, k)
             size = np.sqrt(_squares(coordinates, rest)) + longest
@@ -101,7 +101,7 @@ class Shortlist:
         return squared, rows, certain
 
     def _split(self, Z: NDArray[np.float32], width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The first coordinates (n, width) and the length of what they leave (n,), by subtraction: a difference of squares is rough."""
+        """The first coordinates (n, width) and the length of the rest (n,). A difference of squares would lose digits."""
         basis = self._basis[:, :width]
         coordinates = np.asarray(Z @ basis)
         rest = np.empty(len(Z), dtype=np.float32)
@@ -111,7 +111,7 @@ class Shortlist:
         return coordinates, rest
 
     def _beyond(self, coordinates: NDArray[np.float32], rest: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
-        """The length (n,) of everything beyond the first coordinates, for each number of them that a plan may choose."""
+        """For each width that a plan may choose: the length (n,) of the rest."""
         widths = [width for width in _WIDTHS if width <= self._basis.shape[1]]
         return {width: np.sqrt(_squares(coordinates[:, width:], rest)) for width in widths}
 
@@ -122,12 +122,12 @@ def _squares(coordinates: NDArray[np.float32], rest: NDArray[np.float32]) -> NDA
 
 
 def _bounds(coordinates: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, width + 1): coordinates, and the length of everything else."""
+    """(n, width + 1): the coordinates, then the length of the rest."""
     return np.ascontiguousarray(np.concatenate([coordinates, others[:, None]], axis=1), dtype=np.float32)
 
 
 def pays(queries: int, n: int, d: int) -> bool:
-    """Whether a plan is worth making for ``queries`` queries among n vectors of d dimensions."""
+    """Whether a search of n vectors of d dimensions by ``queries`` queries is large enough to plan."""
     return d >= _LEAST_DIMENSIONS and queries >= _LEAST_QUERIES and float(queries) * n * d >= LEAST_WORK
 
 

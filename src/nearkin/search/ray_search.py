@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nearkin.search.exact import CHUNK, Index, Neighbors, check_search, knn
 from nearkin.system import check_ray, connected, spread
 
-QUERIES = CHUNK  # of a task: what knn gives to faiss at a time, so that both compute the same
+QUERIES = CHUNK  # per task: as many as knn gives faiss at a time, so that both compute the same numbers
 
 
 @dataclass(frozen=True)

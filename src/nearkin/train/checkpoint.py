@@ -18,7 +18,7 @@ from nearkin.fileio import as_object, write_file
 def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write ``tensors`` with ``meta`` (JSON-able) in the header. Raises OutputError when the disk refuses."""
     payload = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    # safetensors' own writing to files goes through a name of its choice, which a kill would leave behind.
+    # safetensors' save_file writes a temporary file of its own naming, which a kill would leave behind.
     try:
         content = save(payload, {"nearkin": json.dumps(meta)})
     except SafetensorError as error:

@@ -38,11 +38,11 @@ def native_bf16(device: str) -> bool:
 def make_fabric(device: str, precision: str) -> Fabric:
     """A Lightning Fabric on one device of the given kind. ``precision`` as in TrainConfig."""
     device = pick_device(device)
-    # It would announce its precision on stderr once per run; the run's config says it already.
+    # Fabric would print its precision on stderr; the run's config records it already.
     for name in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     use_bf16 = precision == "bf16" or (precision == "auto" and native_bf16(device))
-    # Under torchrun each process has its own GPU; without, the first.
+    # Under torchrun each process has its own GPU; otherwise use the first.
     devices: int | list[int] = [torch.cuda.current_device()] if device == "cuda" and launched() > 1 else 1
     return Fabric(accelerator=device, devices=devices, precision="bf16-mixed" if use_bf16 else "32-true")
 
@@ -53,11 +53,11 @@ def compile_net(net: nn.Module, device: str) -> None:
     On a GPU the kernels of a pass are recorded once and replayed (CUDA graphs), so that Python does not hold the GPU up.
 
     Raises:
-        ConfigError: nothing can be compiled here; on a CPU that takes a C++ compiler.
+        ConfigError: compilation fails here; on a CPU it needs a C++ compiler.
     """
     try:
-        torch.compile(torch.neg, dynamic=False)(torch.zeros(1, device=device))  # now, not inside the first step
-    except Exception as error:  # whatever a compiler may raise
+        torch.compile(torch.neg, dynamic=False)(torch.zeros(1, device=device))  # fail now, not inside the first step
+    except Exception as error:  # compilers raise errors of any type
         raise ConfigError(
             f"compile=true failed ({one_line(error)[:200]}). On a CPU it needs a C++ compiler; compile=false does without."
         ) from error

@@ -7,8 +7,8 @@ from typing import Any
 
 COLLAPSE_RATIO = 0.05  # std of the projections, relative to the variance term's target
 RANK_SHARE = 0.05  # RankMe relative to the number of dimensions
-# Steps after which BatchNorm's running statistics (momentum 0.1) have all but forgotten where they began: 0.9^50 = 0.5 %.
-# Before, held-out projections, which are computed with them, are nearly equal whatever the net does.
+# Steps after which the start has a weight of 0.9^50 = 0.5 % in BatchNorm's running statistics (momentum 0.1). Held-out
+# projections use these statistics: earlier they are nearly equal whatever the net does.
 SETTLED = 50
 MIN_DROP = 0.01  # relative drop of the held-out loss since the first evaluation that counts as learning
 

@@ -195,7 +195,7 @@ def train(
                     log.flush()
                     bar(step, float(loss.detach()))
                     follow()
-                # Not after an epoch's last step: a kill before its evaluation is logged would lose that for good.
+                # Not after an epoch's last step: a kill before the evaluation is logged would lose that evaluation.
                 if step % per_epoch and time.monotonic() - saved_at > config.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
@@ -215,7 +215,7 @@ def train(
 
 
 def trained(run_dir: Path) -> bool:
-    """Whether training is over, that is, the weights are there. Deletes a checkpoint that a kill left beside them."""
+    """Whether training is finished: the weights exist. Deletes a checkpoint that a kill left beside them."""
     over = (run_dir / WEIGHTS).exists()
     if over:
         (run_dir / CHECKPOINT).unlink(missing_ok=True)

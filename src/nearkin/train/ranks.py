@@ -28,12 +28,12 @@ def launched() -> int:
 
 
 def number() -> int:
-    """This process's number as torchrun gave it, also before the processes have found each other; 0 without torchrun."""
+    """The rank that torchrun gave this process, known before the group is formed; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
 def joined() -> bool:
-    """Whether this process is one of several that have found each other."""
+    """Whether the process group is formed and has several ranks."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
@@ -43,13 +43,13 @@ def world() -> int:
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """This process's rank, from 0."""
     return dist.get_rank() if joined() else 0
 
 
 @contextmanager
 def group(device: str) -> Iterator[None]:
-    """Find the other ranks that torchrun started (gloo on "cpu", NCCL on "cuda"), and leave them at the end."""
+    """Join the process group that torchrun started (gloo on "cpu", NCCL on "cuda"), and leave it at the end."""
     if launched() == 1:
         yield
         return
@@ -68,14 +68,14 @@ def group(device: str) -> Iterator[None]:
 
 
 def wait() -> None:
-    """Wait until every rank has come here."""
+    """Wait until every rank calls this."""
     if joined():
         dist.barrier()
 
 
 @contextmanager
 def lead_first() -> Iterator[None]:
-    """Rank 0 runs the body before the others, who then find what it left on disk."""
+    """Rank 0 runs the body first; the other ranks then find its files on disk."""
     if rank():
         wait()
     yield
@@ -84,7 +84,7 @@ def lead_first() -> Iterator[None]:
 
 
 def from_lead(value: Any) -> Any:
-    """Rank 0's value, on every rank."""
+    """Return rank 0's value on every rank."""
     if not joined():
         return value
     box = [value if rank() == 0 else None]
@@ -111,7 +111,7 @@ def collect(mine: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def _device() -> str:
-    """Where the group's messages live."""
+    """The device of the group's messages."""
     return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
@@ -158,7 +158,7 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     (B, C) or (B, C, H, W) -> the same, normalised per channel over the B of all ranks together (equal parts).
 
-    Mean first, then the mean square of what is left: the difference of two large numbers would lose what is small.
+    The variance is the mean square after centring: E[x^2] - E[x]^2 would cancel where the mean is large.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -188,7 +188,7 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def globalise(net: nn.Module, device: torch.device) -> None:
-    """Let every BatchNorm of ``net`` see the batch of all ranks, in place. Nothing changes for one process.
+    """Make every BatchNorm of ``net`` use the batch of all ranks, in place. Does nothing for one process.
 
     torch's SyncBatchNorm refuses CPU tensors, so a CPU gets :class:`GlobalBatchNorm` (two all-reduces per layer and pass), a
     GPU timm's conversion to torch's fused one. Names in state dictionaries stay the same.

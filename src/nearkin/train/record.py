@@ -14,7 +14,7 @@ from typing import IO, Any
 from nearkin.errors import ConfigError, DataError, OutputError, reading
 from nearkin.folders import METRICS
 
-_SUFFIX = ".nearkin"  # ours among event files: only these are replaced
+_SUFFIX = ".nearkin"  # marks our event files: only these are replaced
 _AXES = ("kind", "step", "epoch", "split", "seconds")
 _FLUSH_SECONDS = 5
 
@@ -30,7 +30,7 @@ class MetricsLog:
         self.path = path
 
     def append(self, *lines: dict[str, Any]) -> None:
-        """Write lines at the end and flush, in place of what a kill left unfinished there.
+        """Write lines at the end and flush. They replace an unfinished last line, which a kill may leave.
 
         Raises OutputError when the disk refuses.
         """
@@ -62,7 +62,7 @@ class MetricsLog:
     def read(self, **match: Any) -> list[dict[str, Any]]:
         """All lines whose fields equal ``match``, e.g. ``read(kind="epoch", split="val")``.
 
-        A last line without an end, as a kill leaves it, is none. Raises DataError for other damage.
+        A last line without a line end, which a kill may leave, is ignored. Raises DataError for other damage.
         """
         if not self.path.exists():
             return []
@@ -78,12 +78,12 @@ def _last_byte(file: IO[bytes]) -> bytes:
 
 
 def _whole_lines(path: Path) -> int:
-    """Bytes up to the last line's end."""
+    """Number of bytes up to the last line end."""
     return path.read_bytes().rfind(b"\n") + 1
 
 
 class UnwrittenLog(MetricsLog):
-    """The record on ranks other than 0: the file is rank 0's, nothing is written."""
+    """The record on ranks other than 0: it writes nothing, because rank 0 writes the file."""
 
     def append(self, *lines: dict[str, Any]) -> None:
         """Do nothing."""
@@ -99,7 +99,7 @@ def need_tensorboard() -> None:
 
 
 class _EventWriter:
-    """Reads metrics.jsonl on from where it was and writes its numbers as scalars, all on the axis of optimiser steps."""
+    """Reads the new lines of metrics.jsonl and writes their numbers as scalars over optimiser steps."""
 
     def __init__(self, run_dir: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -138,10 +138,10 @@ class _EventWriter:
 
 @contextmanager
 def event_files(run_dir: Path, *, enabled: bool = True) -> Iterator[Callable[[], None]]:
-    """TensorBoard's event files of a run: a copy of metrics.jsonl, beside it, made anew at every start.
+    """Write TensorBoard's event files of a run: a copy of metrics.jsonl, beside it, written anew at every start.
 
-    Yield ``follow()``, which writes what metrics.jsonl has got since; at the end it is called once more. There is one file
-    per run and start, so that a killed and continued run shows the steps that it kept and no others.
+    Yield ``follow()``, which copies the new lines; it runs once more at the end. Each start has a file of its own, so that
+    a killed and continued run shows only the steps that it kept.
 
     Tags are KIND/NAME: step/loss, step/lr, train/loss, val/knn, test/loss. Does nothing when not ``enabled``.
 
@@ -160,7 +160,7 @@ def event_files(run_dir: Path, *, enabled: bool = True) -> Iterator[Callable[[],
 
 
 def write_events(folder: Path) -> None:
-    """Event files of a run that is there already, and of the runs inside it. Raises OutputError: the disk refuses."""
+    """Write event files of an existing run and of the runs inside it. Raises OutputError when the disk refuses."""
     for path in sorted(folder.rglob(METRICS)):
         with event_files(path.parent):
             pass
