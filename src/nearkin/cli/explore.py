@@ -58,13 +58,13 @@ def explore(
     else:
         check_export(export, 0)
         claim_files(export)
-    found = collect(
+    collection = collect(
         embeddings, images=images, tables=table or [], run=run, split=split, most=max_images, seed=seed, say=typer.echo
     )
-    count = "1 embedding" if len(found.spaces) == 1 else f"{len(found.spaces)} embeddings"
-    typer.echo(f"{len(found):,} images, {count}")
+    count = "1 embedding" if len(collection.spaces) == 1 else f"{len(collection.spaces)} embeddings"
+    typer.echo(f"{len(collection):,} images, {count}")
     if export is not None:
-        write(found, export)
+        write(collection, export)
         typer.echo(f"page: {export}")
         return
-    serve(found, port=port, browser=browser, device=device, say=typer.echo)
+    serve(collection, port=port, browser=browser, device=device, say=typer.echo)

@@ -91,26 +91,30 @@ def print_evaluation(evaluation: LayerEvaluation) -> None:
         tell(f"map {kind:20s} trustworthiness {item.trustworthiness}, preservation {item.preservation}")
 
 
-def print_data(found: dict[str, Any]) -> None:
+def print_data(description: dict[str, Any]) -> None:
     """A data set's description."""
     console = Console()
-    shape = " x ".join(str(n) for n in found["image_shape"])
-    console.print(escape(f"{found['name']}: images {shape}, fingerprint {found['fingerprint']}"), highlight=False)
-    for split, part in found["splits"].items():
+    shape = " x ".join(str(n) for n in description["image_shape"])
+    console.print(
+        escape(f"{description['name']}: images {shape}, fingerprint {description['fingerprint']}"), highlight=False
+    )
+    for split, part in description["splits"].items():
         console.print(
             f"{split}: {part['images']:,} images, {part['exact_duplicates']} exact duplicates", highlight=False
         )
         if part["per_class"]:
             counts = ", ".join(f"{name} {n:,}" for name, n in list(part["per_class"].items())[:20])
             console.print(escape(f"  {counts}"), highlight=False)
-    if not found["classes"]:
+    if not description["classes"]:
         console.print("no labels: probes and entanglement need some (--labels FILE)", highlight=False)
-    if len(found["splits"]) > 1:
-        console.print(f"in both splits: {found['exact_duplicates_across_splits']} exact duplicates", highlight=False)
-    for note in found["notes"]:
+    if len(description["splits"]) > 1:
+        console.print(
+            f"in both splits: {description['exact_duplicates_across_splits']} exact duplicates", highlight=False
+        )
+    for note in description["notes"]:
         console.print(escape(one_line(f"note: {note}")), highlight=False)
-    for item in found.get("left_out", ()):
+    for item in description.get("left_out", ()):
         text = f"left out: {item['count']:,} {item['reason']}, e.g. {item['example']}"
         console.print(escape(one_line(text)), highlight=False)
-    for item in found["skipped"]:
+    for item in description["skipped"]:
         console.print(escape(one_line(f"skipped {item['path']}: {item['reason']}")), highlight=False)

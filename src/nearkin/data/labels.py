@@ -169,13 +169,18 @@ def _coco(value: dict[str, Any]) -> Records:
         if item["image_id"] in of:
             of[item["image_id"]].add(names.get(item["category_id"]))
     files = {item["id"]: str(item["file_name"]) for item in value["images"]}
-    several, none = sum(len(found) > 1 for found in of.values()), sum(not found for found in of.values())
+    several, none = (
+        sum(len(categories) > 1 for categories in of.values()),
+        sum(not categories for categories in of.values()),
+    )
     notes = []
     if several or none:
         notes.append(
             f"COCO annotations: of {len(of):,} images {several:,} show several categories and {none:,} none; they have no label"
         )
-    return [(files[key], next(iter(found)) if len(found) == 1 else None, None) for key, found in of.items()], notes
+    return [
+        (files[key], next(iter(categories)) if len(categories) == 1 else None, None) for key, categories in of.items()
+    ], notes
 
 
 def _composed(path: str) -> str:

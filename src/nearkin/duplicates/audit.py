@@ -273,20 +273,20 @@ def _by_split(result: DuplicateAudit, search: SplitSearch) -> Iterator[tuple[str
 def summary(result: DuplicateAudit) -> Iterator[str]:
     """Lines on every search, and on the sets."""
     for search in result.searches:
-        found = search.duplicates
+        near = search.duplicates
         yield f"{search.title}: {_share_with_duplicate(search)}"
-        exact = f", {int(found.pairs.exact.sum()):,} of them the same in every pixel" if found.verified else ""
-        yield f"  {len(found.pairs):,} pairs of {found.n_candidates:,} candidates{exact}"
-        if not found.verified:
-            yield f"  unverified: distance at most {found.threshold:g}, no pixels compared (give --images)"
-        elif found.calibration is None:
+        exact = f", {int(near.pairs.exact.sum()):,} of them the same in every pixel" if near.verified else ""
+        yield f"  {len(near.pairs):,} pairs of {near.n_candidates:,} candidates{exact}"
+        if not near.verified:
+            yield f"  unverified: distance at most {near.threshold:g}, no pixels compared (give --images)"
+        elif near.calibration is None:
             yield "  nothing to calibrate on: only images that are the same in every pixel are reported"
         else:
-            yield f"  {_how(found.calibration, found.threshold, 'where planted copies begin')}"
-        if found.turned is not None and found.turned.calibration is not None:
+            yield f"  {_how(near.calibration, near.threshold, 'where planted copies begin')}"
+        if near.turned is not None and near.turned.calibration is not None:
             few = "where less than one mistake is expected"
-            how = f", {_how(found.turned.calibration, found.turned.threshold, few)}" if found.turned.pairs else ""
-            yield f"  turned or inverted: {found.turned.pairs:,} of the pairs{how}"
+            how = f", {_how(near.turned.calibration, near.turned.threshold, few)}" if near.turned.pairs else ""
+            yield f"  turned or inverted: {near.turned.pairs:,} of the pairs{how}"
         for title, share in _by_split(result, search):
             yield f"  {title}: {share}"
         yield from _surest(result, search)

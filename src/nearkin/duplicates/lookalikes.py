@@ -157,16 +157,16 @@ def _listed(
     )
 
 
-def explain(found: Lookalikes, labels: NDArray[np.int64] | None) -> str:
+def explain(lookalikes: Lookalikes, labels: NDArray[np.int64] | None) -> str:
     """Why the pairs listed are alike in pixels and apart in the embedding, in words. labels: int64 (N,), -1 unknown."""
-    if not found.alike:
-        return f"None of {found.asked:,} images has another one that looks alike in pixels."
+    if not lookalikes.alike:
+        return f"None of {lookalikes.asked:,} images has another one that looks alike in pixels."
     text = (
-        f"{found.alike:,} of {found.asked:,} images have another one alike in pixels. The embedding puts "
-        f"{100 * (found.beyond_tenth or 0):.1f} % of these beyond its nearest tenth and {100 * (found.beyond_half or 0):.1f} % "
+        f"{lookalikes.alike:,} of {lookalikes.asked:,} images have another one alike in pixels. The embedding puts "
+        f"{100 * (lookalikes.beyond_tenth or 0):.1f} % of these beyond its nearest tenth and {100 * (lookalikes.beyond_half or 0):.1f} % "
         "beyond half; one that knew nothing of pixels, 90 and 50 %."
     )
-    n, copies = len(found.a), int((found.detail >= _COPY).sum())
+    n, copies = len(lookalikes.a), int((lookalikes.detail >= _COPY).sum())
     if not n:
         return text
     text += (
@@ -174,8 +174,8 @@ def explain(found: Lookalikes, labels: NDArray[np.int64] | None) -> str:
         f"The other {n - copies} share light and layout only."
     )
     if labels is not None:
-        rest = found.detail < _COPY
-        a, b = labels[found.a[rest]], labels[found.b[rest]]
+        rest = lookalikes.detail < _COPY
+        a, b = labels[lookalikes.a[rest]], labels[lookalikes.b[rest]]
         known = (a >= 0) & (b >= 0)
         if known.any():
             text += f" {int((a != b)[known].sum())} of these {int(known.sum())} are of two classes, which content should part."

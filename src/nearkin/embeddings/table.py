@@ -23,22 +23,22 @@ from nearkin.search.exact import Neighbors
 COLUMNS = ("path", "split", "label", "x", "y", "cluster", "anomaly_score", "near_duplicate_set", "neighbors")
 
 
-def neighbors_column(found: Neighbors, rows: NDArray[np.int64] | None = None, n: int | None = None) -> pa.Array:
+def neighbors_column(neighbors: Neighbors, rows: NDArray[np.int64] | None = None, n: int | None = None) -> pa.Array:
     """Neighbours (N, k) as a struct column {"ids": list of int64, "distances": list of float32}.
 
     Args:
         rows: int64 (N,), ascending: the table's row of each image, where only some of its ``n`` rows were searched;
             ids are then rows of the table, and the others get empty lists.
     """
-    count, k = found.indices.shape
+    count, k = neighbors.indices.shape
     lengths = np.full(count, k)
-    ids: NDArray[np.int64] = found.indices
+    ids: NDArray[np.int64] = neighbors.indices
     if rows is not None and n is not None:
-        lengths, ids = np.zeros(n, dtype=np.int64), rows[found.indices]
+        lengths, ids = np.zeros(n, dtype=np.int64), rows[neighbors.indices]
         lengths[rows] = k
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     lists = pa.ListArray.from_arrays(offsets, pa.array(ids.ravel()))
-    distances = pa.ListArray.from_arrays(offsets, pa.array(found.distances.ravel()))
+    distances = pa.ListArray.from_arrays(offsets, pa.array(neighbors.distances.ravel()))
     return pa.StructArray.from_arrays([lists, distances], ["ids", "distances"])
 
 

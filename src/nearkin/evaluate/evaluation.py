@@ -138,7 +138,7 @@ def read_evaluation(path: Path) -> Evaluation:
         raise DamagedFile(path, str(error)) from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measure:
     """A number of a layer's evaluation that tables and comparisons show.
 
@@ -151,7 +151,7 @@ class Measure:
     path: tuple[str, str]
     title: str
     column: str
-    percent: bool
+    percent: bool = False
     higher_is_better: bool | None = True
 
     def of(self, layer: LayerEvaluation) -> float | None:
@@ -161,15 +161,20 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "linear": Measure(("linear", "accuracy"), "linear probe", "linear %", True),
-    "knn": Measure(("knn", "accuracy"), "kNN probe", "kNN %", True),
-    "linear_sgd": Measure(("linear_sgd", "accuracy"), "SGD probe, raw", "SGD raw %", True),
+    "linear": Measure(path=("linear", "accuracy"), title="linear probe", column="linear %", percent=True),
+    "knn": Measure(path=("knn", "accuracy"), title="kNN probe", column="kNN %", percent=True),
+    "linear_sgd": Measure(path=("linear_sgd", "accuracy"), title="SGD probe, raw", column="SGD raw %", percent=True),
     "linear_sgd_standardised": Measure(
-        ("linear_sgd_standardised", "accuracy"), "SGD probe, standardised", "SGD std. %", True
+        path=("linear_sgd_standardised", "accuracy"),
+        title="SGD probe, standardised",
+        column="SGD std. %",
+        percent=True,
     ),
-    "purity": Measure(("entanglement", "purity"), "neighbour purity", "purity", True),
-    "silhouette": Measure(("clusters", "silhouette"), "silhouette", "silhouette", False, None),
-    "rankme": Measure(("health", "rankme"), "RankMe", "RankMe", False, None),
+    "purity": Measure(path=("entanglement", "purity"), title="neighbour purity", column="purity", percent=True),
+    "silhouette": Measure(
+        path=("clusters", "silhouette"), title="silhouette", column="silhouette", higher_is_better=None
+    ),
+    "rankme": Measure(path=("health", "rankme"), title="RankMe", column="RankMe", higher_is_better=None),
 }
-# The accuracies among them, in the order of tables. The first is the one that the study speaks of.
+# The accuracies among them, in the order of tables. A study ranks methods by the first.
 PROBES = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")

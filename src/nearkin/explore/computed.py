@@ -85,12 +85,12 @@ def pca_map(space: Space, *, seed: int = 0) -> PointMap:
     """PCA of all images; an embedding without one (collapsed, too few images) gets a line of points and a note."""
     Z = space.embeddings.Z
     if len(Z) <= _JUDGED:
-        found = draw_maps(Z, None, seed=seed, kinds=("pca",))["pca"]
-        if found.skipped:
-            return _no_map(len(Z), found.skipped)
-        share = 100 * sum(found.explained or ())
-        words = _quality(found.trustworthiness, found.preservation)
-        return PointMap(fitted(found.coords), f"{share:.0f} % of the variance; {words}".rstrip("; "))
+        pca_map = draw_maps(Z, None, seed=seed, kinds=("pca",))["pca"]
+        if pca_map.skipped:
+            return _no_map(len(Z), pca_map.skipped)
+        share = 100 * sum(pca_map.explained or ())
+        words = _quality(pca_map.trustworthiness, pca_map.preservation)
+        return PointMap(fitted(pca_map.coords), f"{share:.0f} % of the variance; {words}".rstrip("; "))
     if reason := why_no_map(Z):
         return _no_map(len(Z), reason)
     coords, explained = pca(Z, seed=seed)
@@ -104,10 +104,10 @@ def tsne_map(space: Space, *, seed: int, say: Say) -> PointMap:
     say(f"t-SNE of {len(rows):,} images by {space.title}; this takes a while")
     start = time.monotonic()
     if len(rows) <= _JUDGED:
-        found = draw_maps(Z[rows], None, seed=seed, kinds=("tsne",))["tsne"]
-        if found.skipped:
-            return _no_map(len(Z), found.skipped)
-        drawn, words = found.coords, _quality(found.trustworthiness, found.preservation)
+        drawing = draw_maps(Z[rows], None, seed=seed, kinds=("tsne",))["tsne"]
+        if drawing.skipped:
+            return _no_map(len(Z), drawing.skipped)
+        drawn, words = drawing.coords, _quality(drawing.trustworthiness, drawing.preservation)
     elif reason := why_no_map(Z[rows]):
         return _no_map(len(Z), reason)
     else:
@@ -175,8 +175,8 @@ class Finder:
 def all_neighbours(Z: NDArray[np.float32], near: int, far: int) -> tuple[Neighbors, Neighbors]:
     """Nearest and farthest images of every row, by cosine distance; fewer where there are fewer images."""
     most = len(Z) - 1
-    found = knn(Z, Z, min(near, most), exclude_self=True)
-    return found, farthest(Z, Z, min(far, most), exclude_self=True)
+    nearest = knn(Z, Z, min(near, most), exclude_self=True)
+    return nearest, farthest(Z, Z, min(far, most), exclude_self=True)
 
 
 K = 10
@@ -207,8 +207,8 @@ def _neighbour_score(name: str, Z: NDArray[np.float32]) -> Column:
     if name == "hubness":
         lists = knn(Z, Z, min(K, len(Z) - 1), exclude_self=True).indices
         return Column(name, occurrence(lists, len(Z)).astype(np.float32))
-    found = knn(Z, Z, 2, metric="l2", exclude_self=True)
-    return Column(name, mean_distance(found, 2).astype(np.float32))
+    neighbors = knn(Z, Z, 2, metric="l2", exclude_self=True)
+    return Column(name, mean_distance(neighbors, 2).astype(np.float32))
 
 
 def _cluster(space: Space) -> Column:

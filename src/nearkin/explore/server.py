@@ -109,20 +109,20 @@ def _add_reads(app: FastAPI, collection: Collection) -> None:
 
     @app.get("/api/map/{space}/{kind}")
     def point_map(space: int, kind: str) -> Response:
-        found = collection.map(_space(collection, space), kind)
-        return JSONResponse({"note": found.note, "coords": _base64(found.coords)})
+        drawn = collection.map(_space(collection, space), kind)
+        return JSONResponse({"note": drawn.note, "coords": _base64(drawn.coords)})
 
     @app.get("/api/score/{space}/{name}")
     def score(space: int, name: str) -> Response:
-        found = collection.score(_space(collection, space), name)
-        return JSONResponse({"groups": list(found.groups), "values": _base64(found.values)})
+        column = collection.score(_space(collection, space), name)
+        return JSONResponse({"groups": list(column.groups), "values": _base64(column.values)})
 
     @app.get("/api/neighbours/{space}/{row}")
     def neighbours(space: int, row: int, near: int = 8, far: int = 4) -> Response:
         if not 0 <= row < len(collection):
             raise DataError(f"no image {row}; there are {len(collection):,}.")
-        found = collection.finder(_space(collection, space)).of_row(row, _count(near), _count(far))
-        return JSONResponse(found.to_dict())
+        nearest = collection.finder(_space(collection, space)).of_row(row, _count(near), _count(far))
+        return JSONResponse(nearest.to_dict())
 
     @app.get("/api/sheet/{number}")
     def sheet(number: int) -> Response:

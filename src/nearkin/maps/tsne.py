@@ -81,8 +81,8 @@ def _fitted(
         """Neighbours found already, and a search for those of new points."""
 
         def query(self, query: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-            found = knn(query.astype(np.float32), scaled, k, metric="l2")
-            return found.indices, found.distances.astype(np.float64)
+            neighbors = knn(query.astype(np.float32), scaled, k, metric="l2")
+            return neighbors.indices, neighbors.distances.astype(np.float64)
 
     # openTSNE would count the machine's cores, and more threads than cores wait for each other.
     jobs = available_cores() if n_jobs < 0 else n_jobs

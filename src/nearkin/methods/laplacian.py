@@ -65,12 +65,12 @@ def knn_graph(
     """
     if weights not in GRAPH_WEIGHTS:
         raise unknown("graph weights", weights, GRAPH_WEIGHTS)
-    found = knn(Z, Z, k, metric=metric, exclude_self=True)
-    scale = float(np.median(found.distances[:, -1])) or 1.0
+    neighbors = knn(Z, Z, k, metric=metric, exclude_self=True)
+    scale = float(np.median(neighbors.distances[:, -1])) or 1.0
     n = len(Z)
-    values = _weights(found.distances, weights, scale).ravel()
+    values = _weights(neighbors.distances, weights, scale).ravel()
     rows = np.repeat(np.arange(n), k)
-    directed = sparse.csr_array((values, (rows, found.indices.ravel())), shape=(n, n))
+    directed = sparse.csr_array((values, (rows, neighbors.indices.ravel())), shape=(n, n))
     return directed.maximum(directed.T).tocsr(), scale
 
 
@@ -88,9 +88,9 @@ def _join(graph: sparse.csr_array, labels: NDArray[np.int64], Z: NDArray[np.floa
     members = [np.flatnonzero(labels == c) for c in range(count)]
     for a in range(count):
         others = np.flatnonzero(labels != a)
-        found = knn(Z[members[a]], Z[others], 1, metric=metric)
+        nearest = knn(Z[members[a]], Z[others], 1, metric=metric)
         # The shortest edge from a to each other component that is some member's nearest foreign node.
-        for i, (distance, j) in enumerate(zip(found.distances[:, 0], found.indices[:, 0], strict=True)):
+        for i, (distance, j) in enumerate(zip(nearest.distances[:, 0], nearest.indices[:, 0], strict=True)):
             b = int(labels[others[j]])
             pair = (min(a, b), max(a, b))
             value = float(distance) + 1e-12
@@ -151,12 +151,12 @@ class SpectralEmbedding:
 
     def transform(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
         """Nystrom: points (M, D) -> (M, d)."""
-        found = knn(Z, self.nodes, self.k, metric=self.metric)
-        w = _weights(found.distances, self.weights, self.scale)
+        neighbors = knn(Z, self.nodes, self.k, metric=self.metric)
+        w = _weights(neighbors.distances, self.weights, self.scale)
         # Far away all heat weights underflow; the nearest nodes then count alike.
         w = np.where(w.sum(axis=1, keepdims=True) > 1e-300, w, 1.0)
         w /= w.sum(axis=1, keepdims=True)
-        mean = np.einsum("mk,mkd->md", w, self.vectors[found.indices])
+        mean = np.einsum("mk,mkd->md", w, self.vectors[neighbors.indices])
         factor = 1 - self.eigenvalues  # negative for the last eigenvectors of a small graph
         out: NDArray[np.float64] = mean / np.where(np.abs(factor) > 1e-6, factor, 1e-6)
         return out
@@ -232,20 +232,20 @@ class LaplacianEigenmapsMethod(Method):
             seed = 0 if self.settings["features_from"] == "pixels" else context.seed
             pick = choose_nodes(len(train), self.settings["max_nodes"], seed)
             Z = self._source(context.device, context.runs)(train.images[pick])
-            found = eigenmaps(Z, self.settings, seed)
+            embedding = eigenmaps(Z, self.settings, seed)
             tensors = {
-                "nodes": torch.from_numpy(found.nodes),
-                "vectors": torch.from_numpy(found.vectors),
-                "eigenvalues": torch.from_numpy(found.eigenvalues),
+                "nodes": torch.from_numpy(embedding.nodes),
+                "vectors": torch.from_numpy(embedding.vectors),
+                "eigenvalues": torch.from_numpy(embedding.eigenvalues),
             }
-            meta = {"n_components": found.n_components, "k": found.k, "scale": found.scale}
-            note = _connection(found.n_components)
-            if found.n_components > 1:
+            meta = {"n_components": embedding.n_components, "k": embedding.k, "scale": embedding.scale}
+            note = _connection(embedding.n_components)
+            if embedding.n_components > 1:
                 print(f"note: {context.title or 'eigenmaps'}: {note}.", file=sys.stderr)
             write_json(
                 folder / "graph.json",
                 meta
-                | {"nodes": len(Z), "dim": len(found.eigenvalues), "eigenvalues": found.eigenvalues.tolist()}
+                | {"nodes": len(Z), "dim": len(embedding.eigenvalues), "eigenvalues": embedding.eigenvalues.tolist()}
                 | {"note": note},
             )
             save_tensors(folder / WEIGHTS, tensors, meta)  # last: where weights are, the run is trained

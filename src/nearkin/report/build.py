@@ -126,9 +126,9 @@ def _render(study: Path, results: dict[str, Any]) -> str:
     mixed: list[dict[str, Any]] = []
     for run in sorted(first_seed, key=shown_first):
         layer = run["evaluation"]["primary_layer"]
-        found = run["evaluation"]["layers"][layer]["entanglement"]
-        if found and run["trained"] and "@" not in run["method"]:
-            mixed.append({"title": run["title"], "layer": layer, "pictures": len(mixed) < _SHOWN} | found)
+        entanglement = run["evaluation"]["layers"][layer]["entanglement"]
+        if entanglement and run["trained"] and "@" not in run["method"]:
+            mixed.append({"title": run["title"], "layer": layer, "pictures": len(mixed) < _SHOWN} | entanglement)
     scored = any(row["linear"] for row in results["table"])
     best = {key: max((row[key]["mean"] for row in results["table"] if row[key]), default=None) for key in PROBES}
     tested = [row for row in results["table"] if row["linear"]]
@@ -223,10 +223,10 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _points(lines: list[dict[str, Any]], key: str, most: int | None = None) -> list[list[float | None]]:
-    found = [line for line in lines if key in line]
-    if most and len(found) > most:
-        found = found[:: -(-len(found) // most)]
-    return [[round(line["epoch"], 3), _finite(line[key])] for line in found]
+    points = [line for line in lines if key in line]
+    if most and len(points) > most:
+        points = points[:: -(-len(points) // most)]
+    return [[round(line["epoch"], 3), _finite(line[key])] for line in points]
 
 
 def _finite(value: float) -> float | None:
@@ -280,15 +280,15 @@ def _payload(coords: NDArray[np.float32], labels: NDArray[np.int64], **more: Any
     return {"xy": base64_uint16(_quantise(coords).ravel()), "labels": base64_uint16(labels)} | more
 
 
-def joint_maps(found: dict[str, Any] | None, start: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def joint_maps(anomalies: dict[str, Any] | None, start: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Maps of test and foreign images together, of the runs that have one: (what the page says, coordinates).
 
     Args:
-        found: the study's anomalies. start: index of the first of them among the page's maps.
+        anomalies: the study's anomalies. start: index of the first of them among the page's maps.
     """
     shown: list[dict[str, Any]] = []
     payload: list[dict[str, Any]] = []
-    for run, details in (found or {}).get("details", {}).items():
+    for run, details in (anomalies or {}).get("details", {}).items():
         made = details.get("map")
         for kind, numbers in made["maps"].items() if made else ():
             if numbers["skipped"]:
@@ -302,11 +302,13 @@ def joint_maps(found: dict[str, Any] | None, start: int) -> tuple[list[dict[str,
     return shown, payload
 
 
-def cluster_maps(study: Path, found: list[dict[str, Any]], start: int) -> tuple[dict[str, int], list[dict[str, Any]]]:
+def cluster_maps(
+    study: Path, clusterings: list[dict[str, Any]], start: int
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """The t-SNE maps coloured by cluster, with the clusters' numbered centres: (index by run, coordinates)."""
     index: dict[str, int] = {}
     payload: list[dict[str, Any]] = []
-    for item in found:
+    for item in clusterings:
         drawn: dict[str, Any] = item.get("map") or {}
         key = f"{item['layer']}/tsne"
         arrays = load_arrays(StudyFolder(study).run(item["run"]).maps_file) if drawn else {}

@@ -288,7 +288,7 @@ def _remedies(
         first = lists.first(k)
         precision = None
         if embeddings.labels is not None:
-            precision = precision_at_k(first, embeddings.labels, embeddings.labels, embeddings.classes, True)
+            precision = precision_at_k(first, embeddings.labels, embeddings.labels, embeddings.classes, own=True)
         return RemedyResult(summarise(occurrence(first.indices, n), k), precision)
 
     out = {"none": result(candidates)}

@@ -208,15 +208,15 @@ def as_queries(
         return Queries(others.Z, tuple(others.ids.tolist()), tuple(others.names()), np.full(len(others), -1))
     named = [queries] if isinstance(queries, str | int | np.integer) else list(queries)
     rows_of_text = {text: find_row(embeddings, text) for text in named if isinstance(text, str)}
-    found = []
+    row_numbers = []
     for query in named:
         row = rows_of_text[query] if isinstance(query, str) else int(query)
         if row is None:
             raise _no_such_query(embeddings, str(query))
         if not 0 <= row < len(embeddings):
             raise ConfigError(f"query {row}: rows go from 0 to {len(embeddings) - 1}.")
-        found.append(row)
-    return queries_of(embeddings, np.array(found, dtype=np.int64))
+        row_numbers.append(row)
+    return queries_of(embeddings, np.array(row_numbers, dtype=np.int64))
 
 
 def queries_of(embeddings: Embeddings, rows: NDArray[np.int64]) -> Queries:

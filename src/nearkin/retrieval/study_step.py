@@ -83,7 +83,7 @@ def summarise_neighbors(
     against = None if is_baseline else baseline.agreement
     precision = None
     if part.labels is not None and part.labelled:
-        precision = precision_at_k(near, part.labels, part.labels, part.classes, True)
+        precision = precision_at_k(near, part.labels, part.labels, part.classes, own=True)
     return NeighborSummary(
         retrieval=nearest(part, n_neighbors=min(DEFAULT_K, len(part) - 1), with_farthest=True),
         precision=precision,

@@ -93,13 +93,13 @@ class FaissIndex:
         # Between unit vectors L2 and cosine give the same order.
         asked = unit_rows(queries) if self.metric == "cosine" else np.ascontiguousarray(queries, dtype=np.float32)
         wide = min(len(Z), k * (_WIDER if "PQ" in self._kind else 1))
-        found = np.asarray(self._approximate.search(asked, wide)[1], dtype=np.int64)
-        short = np.flatnonzero((found < 0).any(axis=1))
+        candidates = np.asarray(self._approximate.search(asked, wide)[1], dtype=np.int64)
+        short = np.flatnonzero((candidates < 0).any(axis=1))
         if len(short):  # the lists searched hold fewer than k vectors
-            found[short] = knn(queries[short], Z, wide, metric=self.metric).indices
-        distances = exact_distances(queries, Z, found, self.metric).astype(np.float32)
+            candidates[short] = knn(queries[short], Z, wide, metric=self.metric).indices
+        distances = exact_distances(queries, Z, candidates, self.metric).astype(np.float32)
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(found, order, axis=1), np.take_along_axis(distances, order, axis=1)
+        return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
     def _train(self) -> Any:
         Z = unit_rows(self._Z) if self.metric == "cosine" else self._Z

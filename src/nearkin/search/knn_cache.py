@@ -44,12 +44,12 @@ class KnnCache:
         if own is not None or metric not in LENGTHS:
             return knn(queries, base, k, metric=metric, exclude_self=exclude_self, own=own)
         path = self.folder / f"{_digest(queries, base, metric, exclude_self)}.npz"
-        found = _read(path, len(queries), len(base))
-        if found is None or found.indices.shape[1] < k:
+        neighbors = _read(path, len(queries), len(base))
+        if neighbors is None or neighbors.indices.shape[1] < k:
             longest = min(LENGTHS[metric], len(base) - int(exclude_self))
-            found = knn(queries, base, max(k, longest), metric=metric, exclude_self=exclude_self)
-            _write(path, found)
-        return found.first(k)
+            neighbors = knn(queries, base, max(k, longest), metric=metric, exclude_self=exclude_self)
+            _write(path, neighbors)
+        return neighbors.first(k)
 
 
 def _digest(queries: NDArray[np.float32], base: NDArray[np.float32], metric: str, exclude_self: bool) -> str:
@@ -60,8 +60,8 @@ def _digest(queries: NDArray[np.float32], base: NDArray[np.float32], metric: str
     return made.hexdigest()
 
 
-def _write(path: Path, found: Neighbors) -> None:
-    arrays = {"distances": found.distances, "indices": found.indices.astype(np.int32)}
+def _write(path: Path, neighbors: Neighbors) -> None:
+    arrays = {"distances": neighbors.distances, "indices": neighbors.indices.astype(np.int32)}
     write_file(path, lambda handle: np.savez(handle, allow_pickle=False, **arrays))
 
 

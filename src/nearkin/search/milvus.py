@@ -78,8 +78,8 @@ class MilvusIndex:
         if not self._width:
             return 0
         with _told(self._uri):
-            found = self._client.query(self._name, filter="", output_fields=["count(*)"], timeout=_CALL)
-            return int(found[0]["count(*)"])
+            counted = self._client.query(self._name, filter="", output_fields=["count(*)"], timeout=_CALL)
+            return int(counted[0]["count(*)"])
 
     def build(self, ids: Sequence[str], Z: NDArray[np.float32]) -> None:
         """See :class:`nearkin.search.index.VectorIndex`."""
@@ -137,10 +137,10 @@ class MilvusIndex:
 
                 server_manager_instance.release_server(self._uri)
 
-    def _true(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _true(self, returned: NDArray[np.float32]) -> NDArray[np.float32]:
         """Distances as Hits holds them. Milvus returns squared lengths for L2 and the cosine itself; infinity: no neighbour."""
-        missing = np.isinf(found)
-        true = np.sqrt(np.maximum(found, 0)) if self.metric == "l2" else np.clip(1 - found, 0, 2)
+        missing = np.isinf(returned)
+        true = np.sqrt(np.maximum(returned, 0)) if self.metric == "l2" else np.clip(1 - returned, 0, 2)
         return np.where(missing, np.inf, true).astype(np.float32)
 
     def _create(self, width: int) -> None:

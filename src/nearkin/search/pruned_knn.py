@@ -60,7 +60,7 @@ class Shortlist:
         """The cheapest plan for such queries (M, D), judged by a few of them; None where a plain search costs less."""
         n, d = self._base.shape
         few = queries[sample_rows(len(queries), max(16, min(_PILOT, 2**24 // n)), shuffled=True)]
-        found, _ = faiss.knn(few, self._base, k)
+        nearest, _ = faiss.knn(few, self._base, k)
         coordinates, rest = self._split(few, self._basis.shape[1])
         others, squares = self._beyond(coordinates, rest), _squares(coordinates, rest)
         products, done = np.zeros((len(few), n), dtype=np.float32), 0
@@ -69,7 +69,7 @@ class Shortlist:
             products += coordinates[:, done:width] @ self._coordinates[:, done:width].T
             done = width
             apart = squares[:, None] + self._squares - 2 * (products + others[width][:, None] * lengths)
-            needed = np.sort((apart < found[:, -1:]).sum(axis=1))
+            needed = np.sort((apart < nearest[:, -1:]).sum(axis=1))
             for missed, length in zip(range(len(needed) - 1, -1, -1), needed.tolist(), strict=True):
                 length = min(n, max(length, k) + k // 4 + 8)
                 # Read in random order, about this many bounds are among the best so far.

@@ -81,7 +81,7 @@ def _task(row: dict[str, Any], held: Any, k: int, size: int) -> dict[str, Any]:
     part = slice(row["item"], row["item"] + size)
     own = None if whole.own is None else whole.own[part]
     if whole.queries is None:
-        found = whole.index.search_own(part, k, own=own)
+        neighbors = whole.index.search_own(part, k, own=own)
     else:
-        found = whole.index.search(whole.queries[part], k, own=own)
-    return {"start": row["item"], "distances": found.distances, "indices": found.indices}
+        neighbors = whole.index.search(whole.queries[part], k, own=own)
+    return {"start": row["item"], "distances": neighbors.distances, "indices": neighbors.indices}

@@ -119,9 +119,9 @@ def mean_score(
     scores = {}
     for run in runs:
         name = layer or run.evaluation.primary_layer
-        found = run.evaluation.layers[name].probe(probe) if name in run.evaluation.layers else None
-        if run.method == method and found is not None:
-            scores[run.seed] = (run, name, found)
+        probed = run.evaluation.layers[name].probe(probe) if name in run.evaluation.layers else None
+        if run.method == method and probed is not None:
+            scores[run.seed] = (run, name, probed)
     if not scores:
         return None
     first, name, single = next(iter(scores.values()))
@@ -194,23 +194,23 @@ def ablations(runs: Sequence[RunResult]) -> Answer | None:
         "variance": mean_score(runs, "vicreg-novar"),
         "covariance": mean_score(runs, "vicreg-nocov"),
     }
-    found = {name: cell for name, cell in parts.items() if cell}
-    if full is None or not found:
+    ablations = {name: cell for name, cell in parts.items() if cell}
+    if full is None or not ablations:
         return None
     # In the table's order, which runs come in.
     variants = dict.fromkeys(
         run.method for run in runs if run.method.startswith("vicreg@") and "_weight=" in run.method
     )
-    rows = [full, *found.values(), *(cell for v in variants if (cell := mean_score(runs, v)))]
-    text = "; ".join(f"without {name} {points(cell.mean)} % ({gap(cell, full)})" for name, cell in found.items())
+    rows = [full, *ablations.values(), *(cell for v in variants if (cell := mean_score(runs, v)))]
+    text = "; ".join(f"without {name} {points(cell.mean)} % ({gap(cell, full)})" for name, cell in ablations.items())
     statement = f"VICReg reads {points(full.mean)} %; {text}."
-    if len(found) > 1:
-        worst, *others = sorted(found, key=lambda name: found[name].mean)
-        close = [name for name in others if not above(found[name], found[worst])]
-        if not above(full, found[worst]):
+    if len(ablations) > 1:
+        worst, *others = sorted(ablations, key=lambda name: ablations[name].mean)
+        close = [name for name in others if not above(ablations[name], ablations[worst])]
+        if not above(full, ablations[worst]):
             statement += " Leaving out one of them costs nothing beyond chance."
         elif close:
-            told = "; ".join(f"against {name} {gap(found[worst], found[name])}" for name in close)
+            told = "; ".join(f"against {name} {gap(ablations[worst], ablations[name])}" for name in close)
             statement += f" Which term it can least do without is not decided: {worst} {told}."
         else:
             statement += f" The term it can least do without here is {worst}."

@@ -66,7 +66,7 @@ def load_sides(paths: Sequence[Path]) -> list[Side]:
         groups.setdefault((folder.parent, run.method, settings), []).append(run)
     every = list(runs.values())
     if len(groups) == 1 and len(every) > 1:
-        return [Side(f"{run.title}, seed {run.seed}", {run.seed: run}, True) for run in every]
+        return [Side(f"{run.title}, seed {run.seed}", {run.seed: run}, seeded=True) for run in every]
     if len(groups) < 2:
         raise ConfigError(f"{len(groups)} run is nothing to compare; give at least two runs, or a study of several.")
     titles = [members[0].title for members in groups.values()]
@@ -280,14 +280,14 @@ def _compare(reference: Side, other: Side, images: PerImage) -> Comparison:
         if not known or len(known) != len(values):
             continue
         a, b = (float(np.mean(column)) for column in zip(*known, strict=True))
-        found = MeasuredDifference(metric, a, b, b - a)
+        difference = MeasuredDifference(metric, a, b, b - a)
         if why_not:
-            found = replace(found, why_not=why_not)
+            difference = replace(difference, why_not=why_not)
         elif not single:
-            found = _over_seeds(found, known)
+            difference = _over_seeds(difference, known)
         else:
-            found = _over_images(found, pairs[0], images)
-        differences.append(found)
+            difference = _over_images(difference, pairs[0], images)
+        differences.append(difference)
     return Comparison(reference.name, other.name, seeds, tuple(differences))
 
 
@@ -313,24 +313,24 @@ def _unlike(pairs: Sequence[tuple[FinishedRun, FinishedRun]], images: PerImage) 
     return ""
 
 
-def _over_seeds(found: MeasuredDifference, values: Sequence[tuple[float, float]]) -> MeasuredDifference:
+def _over_seeds(difference: MeasuredDifference, values: Sequence[tuple[float, float]]) -> MeasuredDifference:
     paired = paired_difference(*zip(*values, strict=True))
     if paired.p is None:
-        return replace(found, why_not="the same difference in every seed leaves no spread to judge by")
-    return replace(found, interval=paired.interval, p=paired.p, test=f"paired t over {len(values)} seeds")
+        return replace(difference, why_not="the same difference in every seed leaves no spread to judge by")
+    return replace(difference, interval=paired.interval, p=paired.p, test=f"paired t over {len(values)} seeds")
 
 
 def _over_images(
-    found: MeasuredDifference, pair: tuple[FinishedRun, FinishedRun], images: PerImage
+    difference: MeasuredDifference, pair: tuple[FinishedRun, FinishedRun], images: PerImage
 ) -> MeasuredDifference:
-    if found.metric not in PROBES:
-        return replace(found, why_not="one pair of runs, and no result per image")
+    if difference.metric not in PROBES:
+        return replace(difference, why_not="one pair of runs, and no result per image")
     try:
-        a, b = (images.right(run, found.metric) for run in pair)
+        a, b = (images.right(run, difference.metric) for run in pair)
     except CannotTell as reason:
-        return replace(found, why_not=str(reason))
+        return replace(difference, why_not=str(reason))
     test = f"McNemar's exact test over {len(a):,} test images"
-    return replace(found, interval=bootstrap_difference(b, a), p=mcnemar(b, a), test=test)
+    return replace(difference, interval=bootstrap_difference(b, a), p=mcnemar(b, a), test=test)
 
 
 def _try(images: PerImage, run: FinishedRun, probe: str) -> None:
