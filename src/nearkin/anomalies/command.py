@@ -104,7 +104,7 @@ def find_anomalies(
     seed: int = 0,
     find: KnnSearch = knn,
 ) -> AnomalyReport:
-    """Everything that ``nearkin anomalies`` is asked for.
+    """Run ``nearkin anomalies``: the scores, rankings and figures asked for.
 
     Args:
         scores: of :data:`nearkin.anomalies.detectors.SCORES`; None: all, but those that need more training vectors than there are.

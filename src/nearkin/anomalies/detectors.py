@@ -23,7 +23,7 @@ K_LOF = 20  # scikit-learn's default
 TREES = 100  # scikit-learn's and the paper's number; 256 rows per tree
 OWN = "train"  # the name under which the training rows' own scores and neighbours stand
 _LARGE = 2**28  # bytes of training vectors
-_CHUNK = 2048  # rows in float64 at a time: of raw pixels 50 MB; smaller pieces would lie in a heap that does not shrink
+_CHUNK = 2048  # rows in float64 at a time: 50 MB of raw pixels; smaller blocks would come from the heap, which does not shrink
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TrainNeighbors:
 
     @property
     def exact(self) -> bool:
-        """Whether the search is exact, so that exact lists from elsewhere may stand for its own."""
+        """Whether the search is exact, so that exact lists from elsewhere can replace its own."""
         return self._find is knn
 
     def index(self, metric: str) -> Index:
@@ -325,7 +325,7 @@ class Scorer:
         return self._scores(OWN, None)
 
     def _scores(self, where: str, Z: NDArray[np.float32] | None) -> dict[str, NDArray[np.float64]]:
-        # First those whose index is there: where only one fits into memory, it is made once per set.
+        # Scores whose index exists go first: if memory holds only one, it is built once per set.
         order = sorted(self._names, key=lambda name: not self._neighbors.has_index(SCORES[name].metric))
         scores = {name: self._score(name, where, Z) for name in order}
         return {name: scores[name] for name in self._names}

@@ -12,7 +12,7 @@ from nearkin.errors import DataError
 from nearkin.evaluate.stats import spearman
 from nearkin.vectors import sample_rows
 
-_CHUNK = 2048  # rows in float64 at a time: of raw pixels 50 MB; smaller pieces would lie in a heap that does not shrink
+_CHUNK = 2048  # rows in float64 at a time: 50 MB of raw pixels; smaller blocks would come from the heap, which does not shrink
 
 
 # Does an encoder collapse foreign images to a point? Their variance along the in-distribution principal components
@@ -65,7 +65,7 @@ class SetMoments:
 
 @dataclass(frozen=True)
 class PrincipalAxes:
-    """What a set is compared with: :class:`SetMoments` along its principal components, in far less memory.
+    """:class:`SetMoments` along the principal components of a set, in far less memory.
 
     Attributes:
         mean: float64 (D,). length: mean length of the vectors. rank: effective rank, None for a constant set.

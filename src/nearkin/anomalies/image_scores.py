@@ -26,7 +26,7 @@ def anomaly_scores(
     train_split: str = "train",
     random_state: int = 0,
 ) -> NDArray[np.float64]:
-    """How unlike the training vectors each vector is: higher = more anomalous.
+    """Score how unlike the training vectors each vector is: higher = more anomalous.
 
     scikit-learn's detectors have the opposite sign (``score_samples``: lower = more abnormal).
 

@@ -177,7 +177,7 @@ def _evaluation(
     curves: bool,
     **more: Any,
 ) -> OodEvaluation:
-    most = min(TOP, max(1, len(inside.test) // 10))  # lists of all images share everything, and say nothing
+    most = min(TOP, max(1, len(inside.test) // 10))  # the lists of all images would be equal
     ids = inside.test.ids
     near = one_class = None
     if inside.labels:

@@ -1,4 +1,4 @@
-"""What ``nearkin anomalies`` prints and draws."""
+"""The output of ``nearkin anomalies``: lines, tables, files and sheets."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _judge(
     train, test = load().part("train", copy=False), load().part("test", copy=False)
     return_memory()
     neighbors = TrainNeighbors(train.Z)
-    # What evaluation and the tables search, too.
+    # The evaluation and the tables search the same lists.
     neighbors.add("l2", TEST, run.search(test.Z, train.Z, K_LOF, metric="l2"))
     neighbors.add("cosine", TEST, run.search(test.Z, train.Z, K_NORM))
     scores: tuple[str, ...] = SCORES
@@ -148,7 +148,7 @@ def _judge(
 
 
 class _Embedded(Mapping[str, NDArray[np.float32]]):
-    """Vectors of foreign sets by name, embedded when they are asked for: pixels of all sets would be a gigabyte.
+    """Vectors of foreign sets by name, embedded on request: the pixels of all sets would take a gigabyte.
 
     keep: sets whose vectors are asked for again.
     """

@@ -89,7 +89,7 @@ def main() -> None:
 
 
 class _Unread(io.FileIO):
-    """A stream whose reader may go away, as ``| head`` does: what nobody reads is dropped, and the command goes on."""
+    """A stream whose reader may go away, as ``| head`` does: later output is dropped, and the command continues."""
 
     def write(self, data: Any) -> int:
         try:

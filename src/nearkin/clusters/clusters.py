@@ -34,12 +34,12 @@ NO_STRUCTURE = 0.25
 _SILHOUETTE_IMAGES = 5000
 _CHUNK = 4096
 _SHOWN_CLASSES = 3
-_FLAT = 0.005  # silhouettes this close to the best one are called alike
+_FLAT = 0.005  # silhouettes this close to the best one count as equal
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Who is in a cluster.
+    """One cluster and its members.
 
     Attributes:
         cluster: its number. size: its images. share: of all images, noise included, in [0, 1].
@@ -320,7 +320,7 @@ class ClusterMap:
 
 def cluster_map(embeddings: Embeddings, clustering: Clustering, kind: str, *, seed: int = 0) -> ClusterMap:
     """Draw a map of the vectors as they were clustered. Raises DataError where they have none."""
-    from nearkin.maps.maps import draw_maps  # slow to import, and most callers draw none
+    from nearkin.maps.maps import draw_maps  # slow to import, and most callers draw no map
 
     drawn = draw_maps(checked(embeddings.Z, clustering.metric), embeddings.labels, seed=seed, kinds=(kind,))[kind]
     if drawn.skipped:
@@ -329,7 +329,7 @@ def cluster_map(embeddings: Embeddings, clustering: Clustering, kind: str, *, se
 
 
 def headline(clustering: Clustering) -> list[str]:
-    """The clusters as a whole, in sentences."""
+    """Describe the clustering as a whole, in sentences."""
     scores = clustering.scores
     text = [f"{clustering.n:,} images, {clustering.algorithm}, {clustering.metric}: {scores.k} clusters."]
     if clustering.algorithm == "hdbscan":
@@ -364,7 +364,7 @@ def _choice(chosen: ChosenK) -> str:
 
 
 def print_clustering(clustering: Clustering) -> None:
-    """The whole and every cluster."""
+    """Print the clustering as a whole, then every cluster."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for line in headline(clustering):
         console.print(line)

@@ -34,7 +34,7 @@ class ChosenK:
 
 
 def checked(Z: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
-    """Z (N, D) as it is clustered: as given for "l2", rows of length 1 for "cosine" (spherical k-means).
+    """Check and prepare Z (N, D): as given for "l2", rows of length 1 for "cosine" (spherical k-means).
 
     Raises:
         ConfigError: unknown metric.
@@ -75,14 +75,14 @@ def kmeans(Z: NDArray[np.float32], k: int, *, seed: int = 0, starts: int = START
 
 
 def raw_kmeans(Z: NDArray[np.float32], k: int, *, seed: int, starts: int = STARTS) -> NDArray[np.int64]:
-    """As :func:`kmeans`, k in 1..N, numbers as scikit-learn gives them."""
+    """As :func:`kmeans`, with k in 1..N and scikit-learn's numbering."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         # Fewer distinct points than clusters, as in a collapsed embedding.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        # Elkan's bounds leave distances out that cannot matter: the same clusters as Lloyd's, in less time.
+        # Elkan's bounds skip distances that cannot matter: the same clusters as Lloyd's, in less time.
         model = KMeans(k, n_init=starts, random_state=seed, algorithm="elkan" if k > 1 else "lloyd")
         assigned: NDArray[np.int64] = model.fit_predict(Z).astype(np.int64)
     return assigned
@@ -115,7 +115,7 @@ def choose_k(Z: NDArray[np.float32], *, grid: Sequence[int] = GRID, seed: int = 
     legal = [k for k in sorted(set(grid)) if 2 <= k < len(part)]
     if not legal:
         raise ConfigError(f"k cannot be chosen among {len(Z)} images; give --k between 2 and {len(Z)}.")
-    # Moving everything changes no distance, but keeps float32 from losing small ones far from 0.
+    # Centring changes no distance, but far from 0 float32 would lose small ones.
     distances = pairwise_distances(part - part.mean(axis=0))
     np.fill_diagonal(distances, 0)
     scores: dict[int, float | None] = {}

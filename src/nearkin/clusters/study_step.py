@@ -87,7 +87,7 @@ def _clusters_json(part: Embeddings, run: FinishedRun) -> dict[str, Any]:
 def _on_map(ids: NDArray[np.str_], assigned: NDArray[np.int64], run: FinishedRun) -> dict[str, Any] | None:
     """Clusters of the points of the t-SNE map that the evaluation drew, and the clusters' mean places; None without one."""
     on_tsne = run.map(run.layer, "tsne")
-    if on_tsne is None or not np.ptp(on_tsne[1]):  # none was drawn
+    if on_tsne is None or not np.ptp(on_tsne[1]):  # no map was drawn
         return None
     drawn, coords = on_tsne
     where = {str(name): k for k, name in enumerate(ids)}

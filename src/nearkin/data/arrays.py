@@ -136,12 +136,12 @@ def parse_idx(data: bytes, where: str) -> NDArray[np.uint8]:
         raise DataError(
             f"{where}: the header promises {' x '.join(map(str, shape))} values, the file holds {len(data) - header}."
         )
-    with reading(where):  # no values, and sizes whose product overflows
+    with reading(where):  # no values, or sizes whose product overflows
         return np.frombuffer(data, np.uint8, expected, header).reshape(shape)
 
 
 def _read(path: Path) -> bytes:
-    """The bytes that the header promises, and some more if there are more. Raises DataError: unreadable, or a bomb."""
+    """Read the bytes that the header promises, and a few more if there are more. Raises DataError: unreadable, or a bomb."""
     with reading(path):
         if not path.is_file():  # opening a pipe would wait for ever
             raise ValueError("not a regular file")

@@ -36,7 +36,7 @@ EXTENSIONS = (
     ".jpe",
 )
 
-# Images that people have and that are not decoded here. They are counted, so that nobody misses them late.
+# Common image formats that are not decoded here. They are counted, so that users learn of them early.
 FOREIGN = (
     *(".heic", ".heif", ".avif", ".jxl", ".psd", ".svg"),
     *(".jp2", ".j2k", ".jpf", ".jpx", ".jpm"),
@@ -53,11 +53,11 @@ ValueRange = tuple[float, float]  # what becomes black, what becomes white
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a set is read, where the usual way is not meant; None: the usual way.
+    """Options for reading a set; None for the default.
 
     Attributes:
-        image_column, label_column: columns of Parquet files (:func:`nearkin.data.parquet.choose_columns`); ``label_column`` also
-            that of a label file. "none" for the label: none.
+        image_column, label_column: columns of Parquet files (:func:`nearkin.data.parquet.choose_columns`). ``label_column`` is
+            also the column of a label file; "none" reads no labels.
         value_range: (LOW, HIGH), what is black and what is white in gray images deeper than 8 bits, and in arrays.
     """
 
@@ -66,7 +66,7 @@ class ReadOptions:
     value_range: ValueRange | None = None
 
     def given(self) -> dict[str, Any]:
-        """What was asked for, JSON-able; empty where nothing was."""
+        """The options given, JSON-able; {} without any."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items() if v is not None}
 
     def used_for(self, value_range: ValueRange | None) -> ReadOptions:
@@ -75,7 +75,7 @@ class ReadOptions:
 
     @classmethod
     def of(cls, record: Any) -> ReadOptions:
-        """The inverse of :meth:`given`, for what a file holds; what is none of it is passed over."""
+        """The inverse of :meth:`given`, for values of a file. Other entries are ignored."""
         record = record if isinstance(record, dict) else {}
         given = record.get("value_range")
         pair = isinstance(given, list) and len(given) == 2 and all(isinstance(v, (int, float)) for v in given)
@@ -112,7 +112,7 @@ def sniff(head: bytes) -> str:
 
 @dataclass(frozen=True)
 class GrayLevels:
-    """What one gray image of more than 8 bits holds: its smallest and largest value, whether they are whole numbers, and the
+    """The values of one gray image of more than 8 bits: its smallest and largest value, whether they are whole numbers, and the
     largest that its header allows (None: it does not say)."""
 
     low: float
@@ -192,14 +192,14 @@ def range_note(used: ValueRange, levels: Sequence[GrayLevels], *, given: bool) -
 
 
 def check_value_range(value_range: ValueRange) -> None:
-    """Raises ConfigError for a range that is none."""
+    """Raises ConfigError for an illegal range."""
     low, high = value_range
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ConfigError(f"the value range is {low:g},{high:g}; LOW must be smaller than HIGH, and both finite.")
 
 
 def scaled(values: NDArray[np.generic], value_range: ValueRange) -> NDArray[np.uint8]:
-    """Values of any shape -> uint8, LOW as 0 and HIGH as 255; what lies outside is cut off."""
+    """Values of any shape -> uint8, LOW as 0 and HIGH as 255; other values are clipped."""
     low, high = value_range
     return (np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 

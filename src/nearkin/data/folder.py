@@ -47,7 +47,7 @@ _ZIP_TOTAL = 64 * 1024**3
 # Compressed bytes given to a decoder at once. zipfile bounds what DEFLATE makes of them, but not what bzip2 (up to
 # 80 MB of 4 KiB) and LZMA do.
 _ZIP_PIECE = 4096
-# Files that nobody takes for images, and that are not opened to see.
+# Files that are surely no images; they are not opened.
 _OTHER = frozenset(
     (
         *(
@@ -112,7 +112,7 @@ Watch = Callable[[str, NDArray[np.uint8]], object]
 
 
 class Unread(ValueError):
-    """A file that could not be read this time: gone, locked, a network's fault. What it holds is not known."""
+    """A file that could not be read this time (gone, locked, a network error). Its contents are unknown."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class _Sorter:
         self._gone.append((reason, path))
 
     def left_out(self) -> tuple[LeftOut, ...]:
-        """What was counted, with the first example of each in the order of names."""
+        """The counts, with the first example of each in the order of names."""
         counter = LeftOutCounter()
         for reason, path in sorted(self._gone):
             counter.add(reason, printable(path))
@@ -343,7 +343,7 @@ def load_files(
     if not files.paths:
         raise DataError(_nothing(source, files, foreign))
     label_file = read_labels(labels, read.label_column) if labels is not None else None
-    # What the user names is no mistake.
+    # A file that the user names is no mistake.
     paths, beside = leave_out(files.paths, keep=set(keep) | set(label_file.rows if label_file is not None else ()))
     stamp, settings = files.stamp, repr(size)
     if len(paths) < len(files.paths):
@@ -417,7 +417,7 @@ def _foreign(files: ImageFiles) -> list[str]:
 
 
 def _nothing(source: Path, files: ImageFiles, foreign: list[str]) -> str:
-    """What a user should know of a folder without images."""
+    """The message on a folder without images."""
     text = f"no images in {source}. Looked for .png, .jpg, .webp, .bmp, .gif, .tif and .ppm files, in sub-folders too."
     text += "".join(f" There are {note}." for note in foreign)
     if files.left_out and not foreign:

@@ -157,7 +157,7 @@ class LeftOutCounter:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What ``nearkin.data.load`` returns.
+    """A data set, as ``nearkin.data.load`` returns it.
 
     Attributes:
         name: short name for titles ("cifar10", "shapes", the folder's name).

@@ -36,7 +36,7 @@ class LabelFile:
 
 
 def read_labels(file: Path, label_column: str | None = None) -> LabelFile:
-    """The rows of a label file. A validation split joins train where there is a test split.
+    """Read the rows of a label file. A validation split joins train if there is a test split.
 
     Args:
         label_column: which column is the label; default: label, class, category or target.

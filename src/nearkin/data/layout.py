@@ -18,7 +18,7 @@ _TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation", "dev
 _UNLABELLED = ("unlabeled", "unlabelled")
 SPLITS = dict.fromkeys((*_TRAIN, *_UNLABELLED), "train") | dict.fromkeys((*_TEST, *_VAL), "test")
 LEGAL_SPLITS = tuple(SPLITS)
-# Words that say nothing, as in train_images and train2017.
+# Words without meaning for a split, as in train_images and train2017.
 _EMPTY_WORDS = {"images", "image", "imgs", "img", "data", "dataset", "set", "split"}
 _IMAGE_FOLDERS = {"images", "image", "imgs", "img", "jpegimages", "rgb", "photos", "pictures", "leftimg8bit"}
 _SIDE_FOLDERS = {
@@ -62,7 +62,7 @@ def split_name(folder: str) -> str | None:
 
 
 def train_or_test(names: Iterable[str]) -> dict[str, str]:
-    """What each split name (a key of SPLITS) serves as: "train" or "test".
+    """Map each split name (a key of SPLITS) to "train" or "test".
 
     A validation split is the test set only where there is no other; beside a test split it joins train, of which
     validation is held out. "dev" and "eval" are validation.
@@ -131,7 +131,7 @@ def _splits_in(folder: _Folder) -> dict[str, str]:
     splits = {name: split for name in inside if (split := split_name(name))}
     kinds = set(splits.values())
     if len(inside) == 1 and not folder.images and not kinds & set(_TRAIN):
-        return {}  # a lone test folder is all there is
+        return {}  # there is only a test folder
     if kinds <= set(_UNLABELLED):
         return {}
     others = [name for name in inside if name not in splits and name.lower() not in _SIDE_FOLDERS]
@@ -152,7 +152,7 @@ def _splits_below(folder: _Folder) -> bool:
 
 
 def leave_out(paths: Sequence[str], keep: Collection[str] = ()) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
-    """The paths of images, and what beside them is none: masks and annotations, and what lies beside splits and is no split.
+    """The paths of images, and notes on the files left out: masks, annotations, and folders beside the splits.
 
     Paths in ``keep`` are images wherever they lie.
     """

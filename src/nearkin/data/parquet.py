@@ -32,7 +32,7 @@ from nearkin.errors import DataError, reading
 from nearkin.fileio import as_object, check_parquet, label_text, regular
 
 _ROWS = 64
-_PROBED = 8  # rows by which a column without a feature is told to hold images
+_PROBED = 8  # rows checked for images in a column without a feature
 _LABELS = ("label", "labels", "class")
 _IMAGES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "pixel_values")
 NO_LABEL = "none"  # asked for in a label column's stead
@@ -88,7 +88,7 @@ def choose_columns(
 
 
 def _features(file: Any) -> dict[str, Any]:
-    """Hugging Face's description of the columns, by name; empty where there is none."""
+    """Hugging Face's description of the columns, by name; {} without one."""
     try:
         meta = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])
         return as_object(as_object(as_object(meta).get("info")).get("features"))

@@ -132,7 +132,7 @@ def _place(where: str, name: str) -> str:
 def _sample(
     tar: tarfile.TarFile, where: str, key: str, files: Iterator[tuple[str, tarfile.TarInfo]], counter: LeftOutCounter
 ) -> EncodedImage | None:
-    """One sample of its files; None without an image. The first image counts, where there are several."""
+    """A sample from its files; None without an image. The first of several images counts."""
     data: bytes | None = None
     problem, label = "", None
     first: str | None = None
@@ -235,7 +235,7 @@ def list_shards(source: str) -> tuple[Shard, ...]:
 
 
 def _is_glob(spec: str) -> bool:
-    """Whether there is a pattern in it. In a URL only "*" counts: "?" begins a query, "[" an address."""
+    """Whether it contains a pattern. In a URL only "*" counts: "?" begins a query, "[" an address."""
     return "*" in spec or ("://" not in spec and any(c in spec for c in "?[") and not Path(spec).expanduser().exists())
 
 
@@ -277,7 +277,7 @@ def read_records(
 
 
 def shard_notes(shard: Shard, read: ReadOptions = AS_FOUND) -> tuple[str, ...]:
-    """What was chosen of the columns of a Parquet shard."""
+    """Notes on the columns chosen in a Parquet shard."""
     if shard.url.endswith(TARS):
         return ()
     with shard.file.open() as file:

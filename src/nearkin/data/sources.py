@@ -48,14 +48,14 @@ def _holds_encoded_images(source: str) -> tuple[bool, bool]:
 
 
 def as_trained(read: ReadOptions, trained: Any, source: str) -> ReadOptions:
-    """``read`` with the range of a run's training images (its config's ``read``), where the source may hold deep gray images and
-    none was asked for: what is as bright must become the same number."""
+    """``read`` with the range of a run's training images (its config's ``read``), if the source may hold deep gray images and
+    no range was given, so that equal brightness becomes equal numbers."""
     own = ReadOptions.of(trained).value_range
     return read if read.value_range is not None or not any(_holds_encoded_images(source)) else read.used_for(own)
 
 
 def _check_read(source: str, labels: Path | None, read: ReadOptions) -> None:
-    """Refuse options that the source has no use for: they would be passed over without a word."""
+    """Refuse options that do not apply to the source; otherwise they would be ignored silently."""
     parquet, files = _holds_encoded_images(source)
     if read.image_column is not None and not parquet:
         raise ConfigError(f"--image-column is for Parquet files; {source} has no columns.")
@@ -165,7 +165,7 @@ def _counts(items: ImageSet) -> dict[str, int] | None:
 
 
 def remarks(dataset: Dataset) -> list[str]:
-    """What a user should be told before anything is computed: how the set was read, and the first skipped files."""
+    """Notes for the user before anything is computed: how the set was read, and the first skipped files."""
     out = [
         *dataset.notes,
         *map(str, dataset.left_out),

@@ -35,7 +35,7 @@ from nearkin.system import file_bar
 
 _META = "store.json"
 _STORE_VERSION = 1
-_PROBE = 200  # images whose size decides the common one
+_PROBE = 200  # images whose sizes decide the common size
 _CACHE_VERSION = 2
 _KEY_LENGTH = 32
 _STAMPS = ("size", "mtime", "ETag", "LastModified", "last_modified", "md5Hash")
@@ -87,7 +87,7 @@ def default_root() -> Path:
 
 @dataclass(frozen=True)
 class DecodedIndex:
-    """What belongs to decoded images: their paths, unreadable files, notes, and the range of gray deeper than 8 bits."""
+    """The record of decoded images: their paths, unreadable files, notes, and the range of gray deeper than 8 bits."""
 
     paths: list[str]
     skipped: list[Skipped]
@@ -136,7 +136,7 @@ class Cache:
         return _digest(f"{_CACHE_VERSION}\n{contents}\n{settings}")
 
     def load(self, key: str) -> Decoded | None:
-        """The cached set, or None where there is none or it is damaged."""
+        """The cached set, or None if it is missing or damaged."""
         folder = self.root / "decoded" / key
         try:
             index = json.loads((folder / "index.json").read_text(encoding="utf-8"))

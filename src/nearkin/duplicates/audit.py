@@ -40,7 +40,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """What is searched and how; the command's flags of the same names explain them.
+    """The settings of an audit; the command's flags of the same names explain them.
 
     ``run`` is the folder of the run that made the embeddings: then distances are calibrated, too.
     """
@@ -207,7 +207,7 @@ def _parts(
 
 
 def _embed_by(run: Path | None, layer: str | None, device: str) -> Embed | None:
-    """What embeds the planted copies; messages call it by its flag."""
+    """The function that embeds the planted copies. Its name, which messages show, is the flag."""
     if run is None:
         return None
     from nearkin.runs.embed import embed_images  # imports torch
@@ -315,7 +315,7 @@ def _how(calibration: Calibration, threshold: float, otherwise: str) -> str:
 
 
 def _surest(result: DuplicateAudit, search: SplitSearch) -> Iterator[str]:
-    """The surest pairs by name; --pairs and --html have them all."""
+    """Name the pairs with the highest scores. --pairs and --html list all pairs."""
     pairs = search.duplicates.pairs
     other, _, b = result.partners(search)
     for i in range(min(_NAMED, len(pairs))):
@@ -350,7 +350,7 @@ def write_pairs(path: Path, result: DuplicateAudit) -> None:
 def write_table(path: Path, result: DuplicateAudit) -> None:
     """Add near_duplicate_set (connected components) and near_duplicate_set_complete (complete linkage)."""
     if result.sets is None:
-        # Against another file: an image's set is the image of that file which it is like best.
+        # Against another file, an image's set is the image of that file that it resembles most.
         column = np.full(len(result.embeddings), -1, dtype=np.int64)
         pairs = result.searches[0].duplicates.pairs
         column[result.searches[0].rows[pairs.a][::-1]] = pairs.b[::-1]
@@ -398,8 +398,8 @@ def _lookalikes_section(result: DuplicateAudit, alike: Lookalikes) -> Section:
 
 
 def _cell(items: Embeddings, images: Pixels | None, row: int, *, name: bool = True) -> Thumbnail:
-    """An image with its split and, unless ``name`` is False, its file name: what to look for in order to remove a copy."""
-    assert images is not None  # a sheet is asked for with images only
+    """An image with its split and, unless ``name`` is False, its file name, by which a user finds a copy to remove."""
+    assert images is not None  # a sheet requires images
     caption = str(items.split[row])
     if name:
         caption += f" {str(items.ids[row]).rsplit('/', 1)[-1]}"

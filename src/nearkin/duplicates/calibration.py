@@ -34,13 +34,13 @@ from nearkin.duplicates.registration import PairTable
 from nearkin.fileio import named
 
 PRECISION = 0.95
-# Percentiles of the planted copies: from where on a pair is suspect, and where copies begin for certain.
+# Percentiles of the planted copies: above the first a pair is suspect, above the second it is surely a copy.
 _SUSPECT, _LIKE_A_COPY = 1.0, 5.0
 _REGULARISED = 0.1
 _ALLOWED = 0.5  # images expected to be wrong, in either half
 _GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 _BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
-_FEW = 20  # values below which no tail is fitted and no calibration is made
+_FEW = 20  # minimum number of values for a tail or a calibration
 _TAIL, _FAIRLY_HIGH = 0.01, 0.005
 
 Odds = NDArray[np.float64]  # log-odds
@@ -56,7 +56,7 @@ class PairFeatures(PairTable):
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold on the score gives on the evaluation half.
+    """Recall and precision of a threshold on the score, on the evaluation half.
 
     Attributes:
         score: the threshold. recall, recall_by_kind: shares of the planted copies at or above it. false_alarms: negatives
@@ -155,7 +155,7 @@ def calibrate(
     Returns:
         None when fewer than 20 copies could be compared: then only exact copies can be told.
     """
-    # Copies come in turns of their kinds. Halves are made by turn, so that each has all kinds alike.
+    # The copies of each kind go to the two halves in turn, so that both halves have equally many of them.
     half_p = np.asarray(_turns(kind) % 2 == 0)
     fitted = copies[half_p]
     if min(fitted.compared.sum(), copies.compared.sum() - fitted.compared.sum()) < _FEW // 2:
@@ -165,7 +165,7 @@ def calibrate(
     suspect = np.unique(candidate_rows[_odds(candidates, weights, offset) >= doubt])
     kept = np.asarray(~np.isin(negative_rows, suspect).any(axis=1))
     clean = negatives[kept]
-    # By image: two pairs of one image are no independent evidence.
+    # Halves by image, because two pairs of one image are not independent.
     half_n, half_c = negative_rows[kept, 0] % 2 == 0, candidate_rows[:, 0] % 2 == 0
     weights, offset = _fit(fitted, clean[half_n])
     odds_p = np.where(proposed, _odds(copies, weights, offset), -np.inf)
@@ -247,11 +247,11 @@ class Decoys:
             return np.full(np.shape(at), 0.5 / (n + 1))
         beyond = highest - highest[0]
         mean, spread = max(float(beyond.mean()), 1e-9), max(float(beyond.var()), 1e-18)
-        # No heavier than exponential: that would say more than a hundred values can.
+        # No heavier than exponential: a hundred values cannot show more.
         shape = min(-1e-6, 0.5 * (1 - mean * mean / spread))
         above = np.maximum(0, at - highest[0])
         left = np.maximum(0, 1 + shape * above / (mean * (1 - shape))) ** (-1 / shape)
-        # A fitted tail may end, which few values cannot show. An exponential one goes on, up to half a decoy.
+        # A fitted tail may end, but few values cannot show that. An exponential tail continues, up to half a decoy.
         unseen = np.minimum(0.5 / n, many / n * np.exp(-above / mean))
         return np.asarray(np.maximum(many / n * left, unseen))
 
@@ -309,7 +309,7 @@ def lowest(
 
 
 def _turns(kind: NDArray[np.str_]) -> NDArray[np.int64]:
-    """How often each entry's kind came before."""
+    """For each entry: how many earlier entries are of its kind."""
     out = np.zeros(len(kind), dtype=np.int64)
     for name in np.unique(kind):
         rows = kind == name
@@ -330,7 +330,7 @@ def _fit(copies: PairFeatures, negatives: PairFeatures) -> tuple[NDArray[np.floa
     x = np.concatenate([copies.features[copies.compared], negatives.features[usable]]).astype(np.float64)
     y = np.arange(len(x)) < copies.compared.sum()
     if y.all():
-        # There are no other pairs: one that correlates with nothing stands for them.
+        # Without other pairs, one that correlates with nothing represents them.
         x, y = np.concatenate([x, np.zeros((1, x.shape[1]))]), np.append(y, False)
     scaler = StandardScaler().fit(x)
     model = LogisticRegression(C=_REGULARISED, class_weight="balanced", max_iter=1000).fit(scaler.transform(x), y)

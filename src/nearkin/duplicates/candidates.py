@@ -15,7 +15,7 @@ from nearkin.duplicates.registration import PairTable
 from nearkin.search.exact import KnnSearch, knn, unit_rows
 from nearkin.vectors import sample_rows
 
-_BEYOND = 40_000  # pairs beyond the k nearest that are kept, at most
+_BEYOND = 40_000  # maximum number of pairs beyond the k nearest
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from nearkin.search.exact import KnnSearch, knn, unit_rows
 
 N_NEIGHBORS = 5
 PIXEL_FEATURES = ("correlation", "detail", "local", "extent")
-LARGEST = 200  # images in a set up to which all of its pairs are compared
-_SAME = 0.98  # cosine from which a vector made again counts as the given one (other devices round differently)
+LARGEST = 200  # largest set of which all pairs are compared
+_SAME = 0.98  # lowest cosine at which a recomputed vector equals the given one (other devices round differently)
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -277,7 +277,7 @@ class _Comparison:
             relative, proposed = _copies_as_neighbors(planted, planted_Z, self.target, candidates, self.metric, search)
             copies = _features(self._aligned(planted.images, planted.rows), relative, names)
             beyond, images = candidates.beyond, self.pixels
-            if not len(beyond):  # a handful of images, all of them candidates: a copy of one beside another one
+            if not len(beyond):  # a handful of images, all of them candidates: compare a copy of one with another one
                 beyond = _strangers(planted, planted_Z, self.target, self.metric, candidates.typical)
                 images = planted.images
             negatives = _features(self._aligned(images, beyond.rows), beyond.relative, names)
@@ -315,7 +315,7 @@ class _Comparison:
             )  # fmt: skip
         score = np.zeros(len(near)) if calibration is None else calibration.score(features)
         bar = self._threshold(calibration)
-        some = self.threshold is not None or bar < 1  # else no threshold is high enough
+        some = self.threshold is not None or bar < 1  # otherwise no threshold is high enough
         good = np.flatnonzero((score >= bar) & some)
         near, apart = near[good], distances(self.Z[near.a[good]], self.target[near.b[good]], self.metric)
         relative = relative_distances(apart, np.full(len(apart), typical, dtype=np.float32), typical)
@@ -334,7 +334,7 @@ class _Comparison:
         return 1.0 if calibration is None else calibration.threshold
 
     def _numbered(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of pairs (P, 2) as numbers of images: those of another set are counted after the set asked about."""
+        """Rows of pairs (P, 2) as numbers of images; the images of another set follow those of the set asked about."""
         return np.asarray(rows + [0, 0 if self.within else len(self.Z)], dtype=np.int64)
 
 

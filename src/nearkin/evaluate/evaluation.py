@@ -1,4 +1,4 @@
-"""What an evaluation says: the scores of a layer, of a run, and their names for people. Files hold it as evaluation.json."""
+"""The results of an evaluation: scores of a layer, of a run, and their names for people. Saved as evaluation.json."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ClusterScores:
 
 @dataclass(frozen=True)
 class MapScores:
-    """What a two-dimensional map keeps of its embedding.
+    """How much of its embedding a two-dimensional map preserves.
 
     Attributes:
         explained: share of variance per axis (PCA only).

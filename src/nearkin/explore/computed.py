@@ -1,4 +1,4 @@
-"""What is computed of one space: maps (those a study brings, PCA at once, t-SNE on request), neighbours, and scores."""
+"""Computations on one space: maps (a study's own, PCA at once, t-SNE on request), neighbours, and scores."""
 
 from __future__ import annotations
 

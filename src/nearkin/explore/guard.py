@@ -1,4 +1,4 @@
-"""What keeps other pages and other machines out: host, token, origin and size are checked before any handler runs.
+"""Protection against other pages and machines: host, token, origin and size are checked before any handler runs.
 
 The server listens on the loopback interface only, but every web page in the user's browser can send requests there:
 - DNS rebinding (a foreign name that resolves to 127.0.0.1) is stopped by the Host header;

@@ -14,7 +14,7 @@ from nearkin.factors.factors import BACKGROUND, CLASS, GROUPS, OTHER, Factor, cl
 from nearkin.fileio import LEFT_OUT, named
 from nearkin.search.exact import Neighbors
 
-_PARTNERS = 200  # random other images that each image is compared with; all others where there are no more
+_PARTNERS = 200  # random other images that each image is compared with (all others in a smaller set)
 _DRAWS = 5  # random images of the neighbour's class, per neighbour
 _CHUNK = 4096
 

@@ -30,7 +30,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class FactorStudy:
-    """What neighbours share, and what can be read from an embedding.
+    """The agreement of neighbours, and the factors read from an embedding.
 
     Attributes:
         split, metric: whose neighbours, and by what. rows: int64 (M,), the rows whose neighbours were compared.

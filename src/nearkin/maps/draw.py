@@ -16,7 +16,7 @@ from nearkin.maps.maps import K, Map, draw_maps, draw_of_part
 from nearkin.maps.stability import map_stability
 from nearkin.vectors import sample_rows
 
-_NAMED = 20  # classes that a legend names; more would cover the map
+_NAMED = 20  # most classes in a legend; more would cover the map
 
 
 def _rows(embeddings: Embeddings, split: str) -> Embeddings:
@@ -54,7 +54,7 @@ def draw(embeddings: Embeddings, out: Path, *, kind: str, split: str, max_images
 
 
 def agreement_of_maps(embeddings: Embeddings, *, split: str, seeds: Sequence[int]) -> str:
-    """How far t-SNE maps of several seeds agree with each other and with the embedding, in words."""
+    """Say how far t-SNE maps of several seeds agree with each other and with the embedding."""
     part = _rows(embeddings, split)
     stability = map_stability(part.Z, part.labels, seeds=seeds, k=min(K, len(part) - 1))
     lines = [
@@ -111,7 +111,7 @@ def save_clusters(
     for k, centre in enumerate(centres):
         rows = assigned == k
         axes.scatter(coords[rows, 0], coords[rows, 1], s=3, color=PALETTE[k % len(PALETTE)])
-        # White around the sign keeps it readable on its own cluster.
+        # A white outline keeps the sign readable on its own cluster.
         axes.scatter(centre[0], centre[1], s=260, marker="o", color="white", edgecolors="black", zorder=3)
         axes.annotate(str(k), (centre[0], centre[1]), ha="center", va="center", fontsize=9, zorder=4)
     try:

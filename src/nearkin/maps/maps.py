@@ -25,7 +25,7 @@ class Map(MapScores):
 
     @property
     def scores(self) -> MapScores:
-        """What it keeps, without the coordinates."""
+        """The scores of the map, without the coordinates."""
         return MapScores(self.explained, self.trustworthiness, self.preservation, self.purity, self.skipped)
 
 
@@ -36,7 +36,7 @@ def trustworthiness(Z: NDArray[np.float32], *maps: Neighbors, chunk: int = 500) 
     the distances (L2 in Z), which cost most where D is large, serve all maps. Needs k < N / 2.
     """
     n = len(Z)
-    # Centred: |b|^2 - 2ab in float32 would lose the order inside a tiny cloud far from zero.
+    # Centred, because |b|^2 - 2ab in float32 would lose the order inside a tiny cloud far from zero.
     Z = Z - Z.mean(axis=0, dtype=np.float64).astype(np.float32)
     squared = np.square(Z).sum(axis=1)
     penalties = [0.0] * len(maps)

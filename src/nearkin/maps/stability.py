@@ -140,7 +140,7 @@ def _mixing(points: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> N
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
     """Pearson correlation of the entries off the diagonal: with it, mere purity would count as likeness."""
     off = ~np.eye(len(a), dtype=bool)
-    present = a.sum(axis=1) > 0  # classes without images say nothing
+    present = a.sum(axis=1) > 0  # classes without images have no entry
     off &= np.outer(present, present)
     x, y = a[off], b[off]
     if len(x) < 3 or x.std() < 1e-12 or y.std() < 1e-12:

@@ -44,7 +44,7 @@ def tsne_and_rest(
         return coords, np.zeros((0, 2), dtype=np.float32)
     model.prepare_interpolation_grid()
     placed = np.asarray(model.transform(reduced(rest).astype(np.float64)))
-    moved = coords[0] - np.asarray(model[0])  # both calls move the map's middle to 0
+    moved = coords[0] - np.asarray(model[0])  # both calls centre the map at 0
     return coords, np.asarray(placed + moved, dtype=np.float32)
 
 
@@ -61,7 +61,7 @@ def tsne_of_rows(
 def _fitted(
     Z: NDArray[np.float32], *, seed: int, perplexity: float, n_jobs: int, initialization: str
 ) -> tuple[Any, Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
-    """openTSNE's embedding of Z, and what it was made of, as a function of vectors (M, D)."""
+    """openTSNE's embedding of Z, and its preprocessing as a function of vectors (M, D)."""
     import openTSNE
     from openTSNE.affinity import PerplexityBasedNN
     from openTSNE.nearest_neighbors import PrecomputedNeighbors
@@ -78,13 +78,13 @@ def _fitted(
         return of_scale if axes is None else np.asarray(axes.transform(of_scale), dtype=np.float32)
 
     class Exact(PrecomputedNeighbors):  # type: ignore[misc]
-        """Neighbours found already, and a search for those of new points."""
+        """Neighbours computed before, and a search for the neighbours of new points."""
 
         def query(self, query: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             neighbors = knn(query.astype(np.float32), scaled, k, metric="l2")
             return neighbors.indices, neighbors.distances.astype(np.float64)
 
-    # openTSNE would count the machine's cores, and more threads than cores wait for each other.
+    # openTSNE counts the machine's cores; with more threads than usable cores, threads wait for each other.
     jobs = available_cores() if n_jobs < 0 else n_jobs
     near = knn(scaled, scaled, min(len(Z) - 1, int(3 * perplexity)), metric="l2", exclude_self=True)
     index = Exact(near.indices, near.distances.astype(np.float64))

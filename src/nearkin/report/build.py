@@ -19,9 +19,9 @@ from nearkin.folders import StudyFolder
 from nearkin.format import PALETTE, three_digits
 from nearkin.report.embed import base64_uint16, json_script, load_arrays, png_uri
 
-_SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures stand side by side
-_SHOWN = 8  # methods whose maps and entangled classes lie open; those of the others are folded, and without pictures
-_TOLD = 30  # runs whose training and layers lie open
+_SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures are shown side by side
+_SHOWN = 8  # methods whose maps and entangled classes are shown open; those of others are folded, without pictures
+_TOLD = 30  # runs whose training and layers are shown open
 _ASSETS = Path(__file__).parent / "assets"
 _MOST_STEPS = 400  # points of a per-step curve
 _TERMS = (

@@ -18,7 +18,7 @@ _MOST_PIXELS = 96
 
 
 def json_script(value: Any) -> str:
-    """JSON that can stand inside a <script> element: no tag, comment or line separator can end it."""
+    """JSON for the inside of a <script> element: no tag, comment or line separator can end it."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for char, code in (
         ("<", "\\u003c"),
@@ -46,7 +46,7 @@ def base64_uint16(values: NDArray[np.integer[Any]]) -> str:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz, or nothing where there is no file. Raises DataError when it is damaged."""
+    """The arrays of an .npz, or {} without a file. Raises DataError when it is damaged."""
     if not path.exists():
         return {}
     return read_arrays(path)

@@ -29,7 +29,7 @@ METRIC_NAMES = {"cosine": "1 - cosine", "l2": "L2"}
 
 @dataclass(frozen=True)
 class Queries:
-    """What to search for.
+    """The queries of a search.
 
     Attributes:
         Z: float32 (M, D). ids: M names. labels: M class names, None where unknown.
@@ -238,7 +238,7 @@ def class_examples(
 
 
 def find_row(embeddings: Embeddings, text: str) -> int | None:
-    """The row that ``text`` names: an id, else "row:17", else a whole number. None when it is none of these.
+    """The row that ``text`` names: an id, else "row:17", else a whole number. None for other text.
 
     Raises:
         ConfigError: a row number outside the embeddings.

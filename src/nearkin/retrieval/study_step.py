@@ -36,7 +36,7 @@ class PixelBaseline:
 
 @dataclass(frozen=True)
 class StatedAgreement:
-    """What neighbours agree in, as numbers and in words."""
+    """The agreement of neighbours, as numbers and in words."""
 
     agreement: FactorAgreement = field(metadata=MERGED)
     statement: str
@@ -44,7 +44,7 @@ class StatedAgreement:
 
 @dataclass(frozen=True)
 class NeighborSummary:
-    """What a study tells of the neighbours in one embedding. precision: None without labels."""
+    """A study's results on the neighbours in one embedding. precision: None without labels."""
 
     retrieval: Retrieval
     precision: Precision | None
@@ -53,7 +53,7 @@ class NeighborSummary:
 
 
 def pixel_baseline(test: ImageSet, labels: NDArray[np.int64] | None) -> PixelBaseline:
-    """What the embeddings of ``test`` are compared with. labels: int64 (N,), -1 for unknown; None without labels."""
+    """The pixels of ``test``, the baseline of its embeddings. labels: int64 (N,), -1 for unknown; None without labels."""
     images = np.asarray(test.images)
     factors = (*known_factors(dict(test.factors)), *pixel_factors(images))
     pixels = pixel_vectors(images)

@@ -50,7 +50,7 @@ class Batch:
 
 
 class Part(Protocol):
-    """What is embedded at a time, and lies in one file."""
+    """One unit of work: images that are embedded together and saved in one file."""
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class Part(Protocol):
 
     @property
     def content(self) -> str:
-        """A digest of what is embedded, labels included: a file made of something else is made anew. Empty: not known."""
+        """A digest of the images and labels. A file with another digest is written anew. Empty: not known."""
 
     def batches(self, size: int, on_skip: OnSkip) -> Iterator[Batch]:
         """The images at ``size`` x ``size``, at most BATCH at a time. Raises DataError where they cannot be read."""
@@ -173,7 +173,7 @@ def _rows_content(items: nd.ImageSet, start: int) -> str:
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker needs to know; may be pickled. Paths are absolute: the run and ``out`` lie on a disk that all share.
+    """The job of every worker; can be pickled. Paths are absolute: all workers share the disk of the run and of ``out``.
 
     Attributes:
         size: side of the images. provenance: goes into every file. strict: fail at an unreadable image.
@@ -212,7 +212,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a part: vectors written, images that could not be read (and the first), and why there is no file."""
+    """The result of one part: vectors written, unreadable images (and the first of them), and why there is no file."""
 
     rows: int
     skipped: int = 0
@@ -302,7 +302,7 @@ class BulkSummary:
 
 
 def check_engine(engine: str) -> None:
-    """Raise ConfigError for an unknown engine, or one whose package is not installed."""
+    """Raise ConfigError for an unknown engine, or if its package is not installed."""
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     if engine == "ray":

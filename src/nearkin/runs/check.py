@@ -86,7 +86,7 @@ class Checked:
         self.findings.append(Finding(level, path, clean(what), clean(fix)))
 
     def read(self, path: Path, check: Callable[[Path], Any], fix: str, *, optional: bool = False) -> Any:
-        """What ``check`` returns for a file, or None after noting its damage."""
+        """Return ``check(path)``, or None after noting the damage."""
         try:
             content = check(path)
         except DamagedFile as damage:
@@ -251,7 +251,7 @@ def check_study(folder: Path) -> Checked:
     if missing:
         text = f"{len(planned) - len(missing)} of {len(planned)} runs done; missing: {', '.join(missing)}"
         out.add("note", study.runs_folder, text, "run the same study command again: it continues where it was")
-    # A report is made of results.json: where there is one, the file has been there.
+    # A report is made from results.json: a report without one means that the file was lost.
     results = out.read(study.results_file, read_object, again, optional=not study.report_file.exists())
     if results is not None:
         runs = results.get("runs")
@@ -413,7 +413,7 @@ def summarize_study(folder: Path) -> StudySummary:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, an empty one where there is none."""
+    """The JSON object in a file, or {} if it holds none."""
     try:
         return read_object(path)
     except DamagedFile:

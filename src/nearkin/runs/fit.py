@@ -70,7 +70,7 @@ def fit_in_folder(method: Method, config: RunConfig, context: FitContext, say: S
         ConfigError: the folder holds a run with another configuration.
     """
     run = Run(context.folder)
-    # Where nothing has been trained, as after a mistyped method, there is nothing to lose.
+    # Nothing has been trained, as after a mistyped method, so nothing is lost.
     if run.begun and run.config_file.exists():
         changed = config.changed_since(read_object(run.config_file))
         if changed:

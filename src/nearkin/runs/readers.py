@@ -17,7 +17,7 @@ from nearkin.errors import DamagedFile, one_line
 from nearkin.fileio import as_object, guarded
 
 _MOST = 600  # characters of a line
-# What safetensors says of a file whose length is not the one that its header promises.
+# Messages of safetensors for a file whose length differs from what its header promises.
 _WRONG_LENGTH = ("not fully covered", "header too", "header length")
 # Curves that are shown, by the name of their field in an epoch's line.
 _CURVES = {"loss": "loss", "knn": "kNN accuracy"}
@@ -31,7 +31,7 @@ def clean(text: object) -> str:
 
 
 def number(value: Any) -> float | None:
-    """``value`` as a float if it is a finite JSON number (a bool is none), else None."""
+    """``value`` as a float if it is a finite JSON number (no bool), else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -42,7 +42,7 @@ def number(value: Any) -> float | None:
 
 
 def whole(value: Any) -> int | None:
-    """``value`` if it is an integer (a bool is none), else None."""
+    """``value`` if it is an integer (no bool), else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -77,7 +77,7 @@ def check_npz(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class VectorCounts:
-    """What a Parquet of embeddings holds.
+    """Counts of a Parquet file of embeddings.
 
     Attributes:
         rows, dim: of the vectors. splits: rows by split. repeated: rows whose id occurs before.
@@ -123,7 +123,7 @@ def _embeddings(path: Path) -> VectorCounts:
 
 @dataclass
 class RecordCounts:
-    """What a metrics.jsonl holds.
+    """Counts and problems of a metrics.jsonl.
 
     Attributes:
         lines: parsed lines. steps, epochs: the last step and epoch logged. problems: one line each, the first of a kind.

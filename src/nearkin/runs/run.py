@@ -30,7 +30,7 @@ _NOT_SEARCHED = {"node_modules", "__pycache__", "site-packages"}
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run is, as its config.json says.
+    """The contents of a run's config.json.
 
     Attributes:
         image_size: side in pixels of the images; None in old runs of studies, whose data.json has it.
@@ -103,12 +103,12 @@ class Run(RunFolder):
 
     @property
     def study(self) -> Study | None:
-        """The study that the run lies in, None outside of one."""
+        """The study of the run, None outside a study."""
         around = Study(self.folder.resolve().parent.parent)
         return around if around.data_file.exists() else None
 
     def config(self) -> RunConfig:
-        """What config.json says. Raises DataError: no run there, or a damaged one."""
+        """The contents of config.json. Raises DataError if the run is missing or damaged."""
         if not self.config_file.exists():
             inside = next((run for run in Study(self.folder).runs() if run.config_file.exists()), None)
             if inside is not None:
@@ -185,13 +185,13 @@ class Run(RunFolder):
 
     @property
     def search(self) -> KnnCache:
-        """A search whose lists lie in the run's folder: what evaluation or a use has found is not searched again."""
+        """A search that caches its lists in the run's folder, so that the evaluation and the uses share them."""
         from nearkin.search.knn_cache import KnnCache
 
         return KnnCache(self.nearest_folder)
 
     def finished(self) -> FinishedRun:
-        """The run with what its evaluation says. Raises DamagedFile where there is no whole evaluation."""
+        """The run with its evaluation. Raises DamagedFile if the evaluation is missing or damaged."""
         from nearkin.evaluate.evaluation import read_evaluation
 
         evaluation = read_evaluation(self.evaluation_file)
@@ -239,7 +239,7 @@ class FinishedRun(Run):
         return None if score is None else score.accuracy
 
     def named(self) -> dict[str, str]:
-        """What it is called, as the uses of a study say it."""
+        """The run's names, as the uses of a study write them."""
         return {"run": self.name, "method": self.method, "title": self.title, "layer": self.layer}
 
     def embeddings(self, layer: str | None = None) -> Embeddings:

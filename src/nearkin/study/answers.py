@@ -32,7 +32,7 @@ from nearkin.methods import is_seeded
 
 @dataclass(frozen=True)
 class RunResult:
-    """What results.json says of one run.
+    """One run in results.json.
 
     Attributes:
         id: the folder's name. of_study: one of the study's own methods, which the report shows first.
@@ -109,7 +109,7 @@ def answers(runs: Sequence[RunResult]) -> list[Answer]:
     return [answer for question in questions if (answer := question(runs)) is not None]
 
 
-# What the answers share: means over seeds, which of two is better, and how both are worded
+# Shared by the answers: means over seeds, which of two is better, and the wording of both
 
 
 def mean_score(
@@ -244,7 +244,7 @@ def two_by_two(runs: Sequence[RunResult]) -> Answer | None:
     full = {name: cell for name, cell in cells.items() if cell}
     if len(full) < 4:
         return None
-    # Seeds that every cell has, or their means where there are none.
+    # Seeds that every cell has, or the means of the cells if they share no seed.
     seeds = [seed for seed in full["encoder, augmentations"].by_seed if all(seed in c.by_seed for c in full.values())]
     values = [[cell.by_seed[seed] for cell in full.values()] for seed in seeds]
     effects = _effects(np.array(values or [[cell.mean for cell in full.values()]]))
@@ -345,7 +345,7 @@ def neighbours(runs: Sequence[RunResult]) -> Answer | None:
 
 
 def _why_short(by: dict[str, MethodScore], base: MethodScore, vicreg: MethodScore) -> str:
-    """What the variants say about NGN's distance to VICReg."""
+    """How the variants explain NGN's distance to VICReg."""
     said = []
     filtered, oracle, augmented = (by.get(name) for name in ("ngn-filtered", "ngn-oracle", "ngn-augmented"))
     if not above(vicreg, base):
@@ -683,7 +683,7 @@ def _method(mine: Sequence[RunResult]) -> str:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What became of a prediction about training without the variance term, with the numbers that decide it."""
+    """The outcome of a prediction about training without the variance term, with the numbers that decide it."""
 
     statement: str
     numbers: dict[str, Any]

@@ -27,7 +27,7 @@ from nearkin.runs.run import FinishedRun, Run, Study, in_order
 _TOLERANCE = 0.002  # of accuracy: what another number of threads may change
 
 
-# What is compared
+# The sides of a comparison
 
 
 def _measured(run: FinishedRun, measure: str) -> float | None:
@@ -334,7 +334,7 @@ def _over_images(
 
 
 def _try(images: PerImage, run: FinishedRun, probe: str) -> None:
-    """Make a probe's results while the run's vectors are in memory; what fails is told when it is asked for."""
+    """Compute a probe's results while the run's vectors are in memory. An error is raised when the result is requested."""
     if _measured(run, probe) is not None:
         try:
             images.right(run, probe)
@@ -343,7 +343,7 @@ def _try(images: PerImage, run: FinishedRun, probe: str) -> None:
 
 
 def _sentence(comparison: Comparison, tests: int) -> str:
-    """What may be said, on the linear probe where there is one."""
+    """The conclusion in words, on the linear probe if it was measured."""
     names = f"{comparison.other} against {comparison.reference}"
     if not comparison.differences:
         return f"{names}: no number that both have, so nothing can be said."

@@ -9,7 +9,7 @@ from nearkin.errors import ConfigError, unknown
 
 _BASELINES = ("raw-pixels", "pca", "random-init")
 _BATCHES = (64, 128, 256, 512)
-# Names that stand for several methods in --methods.
+# Names of groups of methods in --methods.
 GROUPS: dict[str, tuple[str, ...]] = {
     "main": ("vicreg", "vicreg-novar", *_BASELINES),
     "study": (

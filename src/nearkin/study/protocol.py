@@ -108,7 +108,7 @@ def evaluate(
 
 
 def evaluate_embeddings(vectors: Embeddings | NDArray[Any], *, random_state: int = 0) -> LayerEvaluation:
-    """Say how good an embedding is: its health and clusters and, where there are labels, probes and entanglement.
+    """Evaluate an embedding: its health and clusters and, with labels, probes and entanglement.
 
     Everything is chosen on validation rows, and test rows are read once. Splits that are missing are held out of train, see
     :meth:`nearkin.Embeddings.with_splits`.

@@ -119,7 +119,7 @@ def hardware() -> dict[str, Any]:
 
 
 def run_result(run: FinishedRun) -> RunResult:
-    """What results.json says of a finished run. Raises DataError: a damaged file."""
+    """A finished run as results.json lists it. Raises DataError for a damaged file."""
     settings, record = run.config().settings, run.record()
     info = method_info(run.method)
     epochs, train = (record.read(kind="epoch", split=split) for split in ("val", "train"))
@@ -201,7 +201,7 @@ def _row(group: list[RunResult], methods: dict[str, None]) -> MethodRow:
 
 
 def _intervals(table: Sequence[MethodRow]) -> str:
-    """What the accuracies of the table stand on: test images, seeds, and the kind of their intervals."""
+    """The basis of the table's accuracies: test images, seeds, and the kind of their intervals."""
     cells = [row.linear for row in table if row.linear]
     if not cells:
         return ""
@@ -308,7 +308,7 @@ def _order(learned: list[tuple[MethodRow, float]], best: tuple[MethodRow, float]
 
 
 def _diagnoses(runs: Sequence[RunResult]) -> list[Remark]:
-    """What is wrong with which runs; seeds of a method with the same trouble share a line."""
+    """Problems found by the diagnosis. Seeds of a method with the same problem share a line."""
     same: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for run in runs:
         if run.diagnosis and run.diagnosis["state"] != "healthy":

@@ -39,7 +39,7 @@ from nearkin.train.record import need_tensorboard, write_events
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """What to run. Saved as study.json; a folder holds one study, and another config is refused there."""
+    """The settings of a study, saved as study.json. A folder holds one study; another config is refused there."""
 
     data: str
     preset: str
@@ -103,7 +103,7 @@ def _run_study(
     out = study.folder
     if Run(out).config_file.exists() and not study.study_file.exists():
         raise ConfigError(f"{out} is the folder of a run of 'nearkin fit', not of a study. Choose another -o.")
-    # Where nothing has been trained, as after a mistyped setting, there is nothing to lose.
+    # Nothing has been trained, as after a mistyped setting, so nothing is lost.
     fresh = fresh or not any(run.done or run.begun for run in study.runs())
     if not fresh and study.study_file.exists():
         _same(read_object(study.study_file, identity=dict)["identity"], config.identity(), out)
@@ -120,7 +120,7 @@ def _run_study(
     splits = nd.split(dataset, subset=config.subset)
     asked = config.methods
     config = replace(config, methods=allowed_by_labels(asked, splits.train.labels))
-    # An illegal setting or a missing package is told now, not after hours of other methods.
+    # Report an illegal setting or a missing package now, not after hours of other methods.
     for name in with_needs(config.methods):
         method = create(name, method_settings(name, config.settings), splits.train.images.shape[1:])
         if method_info(name).trained:
@@ -164,7 +164,7 @@ def _run_study(
 
 
 def _describe_foreign(sources: tuple[str, ...], dataset: Dataset, progress: bool) -> list[dict[str, Any]]:
-    """What is in each foreign set; the images of one at a time are in memory."""
+    """Describe each foreign set. Only one set's images are in memory at a time."""
     out = []
     for source in sources:
         other = nd.load(source, size=dataset.train.images.shape[-1], progress=progress)
@@ -187,7 +187,7 @@ def _clear(study: Study) -> None:
         study.markdown_file,
         study.thumbnails_file,
         study.report_file,
-        study.study_file,  # the last one: it says whose the others are
+        study.study_file,  # deleted last: it says which images the other files belong to
     ):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 

@@ -75,7 +75,7 @@ def run_uses(
     # Every table holds the sets of near-duplicates, so the run that finds them comes first.
     for run in sorted(dict.fromkeys([*first, *anomalies.runs]), key=lambda run: run != finder):
         load = functools.cache(run.embeddings)
-        return_memory()  # here and below: what a step has freed would lie beside what the next one needs
+        return_memory()  # here and below: memory that a step freed would add to what the next one needs
         assigned = None
         if run in first:
             if (clustered := cluster_use(study, run, load, say)) is not None:
@@ -165,7 +165,7 @@ def _columns(
 def _on_map(made: Embeddings, run: FinishedRun) -> dict[str, NDArray[Any] | pa.Array]:
     """x and y of the images on the t-SNE map that the evaluation drew; nothing without one."""
     drawn = run.map(run.layer, "tsne")
-    if drawn is None or not np.ptp(drawn[1]):  # none was drawn
+    if drawn is None or not np.ptp(drawn[1]):  # no map was drawn
         return {}
     ids, coords = drawn
     where = {str(name): k for k, name in enumerate(made.ids)}
