@@ -14,12 +14,12 @@ from nearkin.anomalies.detectors import SCORES, TrainNeighbors
 from nearkin.anomalies.diagnostics import describe_digits
 from nearkin.anomalies.ood_eval import OodEvaluation, evaluate_baselines, evaluate_vectors
 from nearkin.anomalies.ood_sets import InSet, OodSet, digit_sets
-from nearkin.anomalies.published import CIFAR10, published_means
 from nearkin.anomalies.study_step import joint_map
 from nearkin.anomalies.table import AnomalyTable, JudgedRun, compare, probe_predicts_auc, table_of
 from nearkin.data import ImageSet
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
+from nearkin.evaluate.published import CIFAR10, published_means
 from nearkin.fileio import from_json, to_json
 from nearkin.search.exact import Neighbors, knn
 

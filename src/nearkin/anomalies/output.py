@@ -12,9 +12,9 @@ from rich.table import Table
 
 from nearkin.anomalies.command import AnomalyReport, ScoreSummary
 from nearkin.anomalies.ood_eval import ClassTables
-from nearkin.anomalies.published import published_means
 from nearkin.anomalies.table import AnomalyTable, ScoreRow, Who, metrics_row
 from nearkin.data import ImageSet
+from nearkin.evaluate.published import published_means
 from nearkin.report.sheet import Row, Section, Thumbnail, write_sheet
 
 _SHOWN = 7

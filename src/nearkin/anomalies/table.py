@@ -16,10 +16,10 @@ from nearkin.anomalies.ood_eval import OodEvaluation, evaluate_baselines, evalua
 from nearkin.anomalies.ood_metrics import OodMetrics
 from nearkin.anomalies.ood_sets import InSet, OodSet, SetDescription
 from nearkin.anomalies.outlier_overlap import OutlierOverlap, outlier_overlap, top_overlap
-from nearkin.anomalies.published import NEAR_CAVEAT, ONE_CLASS_CAVEAT, PUBLISHED, PublishedAuroc
 from nearkin.data import ImageSet
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError
+from nearkin.evaluate.published import NEAR_CAVEAT, ONE_CLASS_CAVEAT, PUBLISHED, PublishedAuroc
 from nearkin.evaluate.stats import t_interval
 from nearkin.fileio import IF_KNOWN, named
 from nearkin.search.exact import KnnSearch, knn
@@ -335,7 +335,7 @@ def _near(group: list[JudgedRun], trivial: OodEvaluation | None, primary: str) -
     if len(values) < len(group):
         return None
     own = np.mean(values, axis=0)
-    row = SetVerdict(NEAR, True, None, float(own.mean()))
+    row = SetVerdict(NEAR, shortcut_free=True, interval=None, auroc=float(own.mean()))
     if trivial is None or not trivial.near:
         return row
     score, other = max(trivial.near.items(), key=lambda pair: pair[1].mean)

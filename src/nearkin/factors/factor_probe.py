@@ -150,7 +150,9 @@ def _categories(
 
     (x, y), (x_val, y_val), (x_test, y_test) = ((z[v >= 0], v[v >= 0]) for z, v in (train, val, test))
     if len(np.unique(y)) < 2 or not len(y_val) or not len(y_test):
-        return FactorReading(factor.name, factor.group, True, len(y), len(y_test), None, None)
+        return FactorReading(
+            factor.name, factor.group, categorical=True, n_train=len(y), n_test=len(y_test), linear=None, knn=None
+        )
     majority = float((y_test == np.bincount(y).argmax()).mean())
     best: tuple[float, float, bool, float] | None = None  # accuracy on val, C, converged, accuracy on test
     model = LogisticRegression(max_iter=_MAX_ITER, tol=_TOLERANCE, warm_start=True)

@@ -12,12 +12,11 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from nearkin.errors import reading
 from nearkin.evaluate.evaluation import MEASURES, PROBES
-from nearkin.fileio import read_object, write_text
+from nearkin.fileio import write_text
 from nearkin.folders import StudyFolder
 from nearkin.format import PALETTE, three_digits
-from nearkin.report.embed import base64_uint16, json_script, load_arrays, png_uri
+from nearkin.report.embed import base64_uint16, json_script, load_arrays, png_uri, results_of
 
 _SHOWN_USES = ("vicreg", "ngn", "raw-pixels")  # methods whose pictures are shown side by side
 _SHOWN = 8  # methods whose maps and entangled classes are shown open; those of others are folded, without pictures
@@ -102,8 +101,7 @@ def build(study: Path, out: Path | None = None) -> Path:
     Raises:
         DataError: no results.json there, or a damaged one. OutputError: the file cannot be written.
     """
-    results = read_object(StudyFolder(study).results_file, data=dict, runs=list, table=list)
-    with reading(f"{study / 'results.json'} does not hold what a study writes: it", "Run the study's command again."):
+    with results_of(study) as results:
         html = _render(study, results)
     target = out or StudyFolder(study).report_file
     write_text(target, html)

@@ -1,10 +1,12 @@
-"""Things made safe and small enough to sit inside one HTML file."""
+"""What the report reads of a study, and data made safe and small enough for the inside of one HTML file."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nearkin.fileio import read_arrays
+from nearkin.errors import reading
+from nearkin.fileio import read_arrays, read_object
+from nearkin.folders import StudyFolder
 
 _MOST_PIXELS = 96
 
@@ -43,6 +47,19 @@ def png_uri(image: NDArray[np.uint8]) -> str:
 def base64_uint16(values: NDArray[np.integer[Any]]) -> str:
     """Little-endian uint16 values as base64."""
     return base64.b64encode(values.astype("<u2").tobytes()).decode()
+
+
+@contextmanager
+def results_of(study: Path) -> Iterator[dict[str, Any]]:
+    """Yield the results.json of a study's folder.
+
+    Raises:
+        DataError: it is missing or damaged, or the block fails on what it holds.
+    """
+    path = StudyFolder(study).results_file
+    results = read_object(path, data=dict, runs=list, table=list)
+    with reading(f"{path} does not hold what a study writes: it", "Run the study's command again."):
+        yield results
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:

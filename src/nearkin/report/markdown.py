@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nearkin.errors import reading
 from nearkin.evaluate.evaluation import MEASURES, PROBES
-from nearkin.fileio import read_object, write_text
+from nearkin.fileio import write_text
 from nearkin.folders import StudyFolder
 from nearkin.format import three_digits
+from nearkin.report.embed import results_of
 
 
 def _score(cell: dict[str, Any] | None) -> str:
@@ -108,8 +108,7 @@ def markdown(r: dict[str, Any]) -> str:
 def write_markdown(study: Path) -> Path:
     """Write results.md into the study's folder and return its path. Raises DataError without results.json."""
     target = StudyFolder(study).markdown_file
-    results = read_object(StudyFolder(study).results_file, data=dict, runs=list, table=list)
-    with reading(f"{study / 'results.json'} does not hold what a study writes: it", "Run the study's command again."):
+    with results_of(study) as results:
         text = markdown(results)
     write_text(target, text)
     return target

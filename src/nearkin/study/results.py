@@ -14,6 +14,7 @@ import numpy as np
 
 from nearkin import __version__
 from nearkin.evaluate.evaluation import MEASURES, PROBES
+from nearkin.evaluate.published import reference_study
 from nearkin.evaluate.stats import STUDENT, Interval, t_interval
 from nearkin.fileio import IF_KNOWN, MERGED, read_json, read_object, to_json
 from nearkin.folders import StudyFolder
@@ -21,7 +22,6 @@ from nearkin.methods import method_info
 from nearkin.runs.run import FinishedRun
 from nearkin.study.answers import RunResult, answers, signed, without_variance
 from nearkin.study.presets import GROUPS
-from nearkin.study.published import reference_study
 from nearkin.system import available_cores
 
 _PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "faiss-cpu", "openTSNE", "numpy", "pyarrow")
