@@ -241,6 +241,14 @@ _ENTRIES: tuple[MethodInfo | _Alias, ...] = (
         files=("graph.json",),
     ),
     MethodInfo(
+        name="pretrained",
+        title="pretrained",
+        summary="an encoder that others trained, frozen",
+        target="pretrained.Pretrained",
+        trained=False,
+        seeded=False,
+    ),
+    MethodInfo(
         name="hog",
         title="HOG and colours",
         summary="baseline: gradient and colour histograms",
