@@ -20,7 +20,7 @@ from nearkin.data import ImageSet
 from nearkin.embeddings import Embeddings
 from nearkin.errors import DataError
 from nearkin.fileio import IF_KNOWN, LEFT_OUT
-from nearkin.runs.run import Run
+from nearkin.runs.run import open_run
 from nearkin.search.exact import KnnSearch, knn
 
 _LISTED = 28  # extremes that are kept of every score
@@ -174,7 +174,7 @@ def _with_images(
         backgrounds, unseen = images.images[rows.train], images.images[rest] if rest.any() else None
     sets = foreign_sets(
         foreign.sources,
-        Run(run).image_size(),
+        open_run(run).image_size(),
         split=foreign.split,
         backgrounds=backgrounds,
         unseen=unseen,
@@ -183,7 +183,7 @@ def _with_images(
     )
     if foreign.variants and all(item.name == item.of for item in sets):
         raise DataError(f"--variants are made of gray images; those of {', '.join(foreign.sources)} have colours.")
-    embed = Run(run).open(foreign.layer or embeddings.provenance.get("layer"), device=foreign.device)
+    embed = open_run(run).open(foreign.layer or embeddings.provenance.get("layer"), device=foreign.device)
     vectors = {item.name: embed(item.items.images) for item in sets}
     report = replace(report, sets=tuple(sets))
     if images is not None and rows.unseen:

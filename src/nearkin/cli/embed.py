@@ -11,7 +11,13 @@ from nearkin.cli import options
 
 
 def embed(
-    run: Annotated[Path, typer.Argument(help="A run folder, written by 'nearkin fit' or found in a study's runs/.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, written by 'nearkin fit' or found in a study's runs/; or an encoder that others trained: "
+            "efficientnet-lite0, timm:NAME, hf-hub:OWNER/NAME, torchvision:NAME, onnx:FILE."
+        ),
+    ],
     data: options.Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file to write; or a folder, for sets of any size.")],
     layer: Annotated[str | None, typer.Option("--layer", help="Default: the layer meant for downstream use.")] = None,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nearkin.embeddings import Embeddings, rows_of
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import as_object, read_object
-from nearkin.runs.run import Run, Study
+from nearkin.runs.run import Run, Study, open_run
 from nearkin.vectors import sample_rows
 
 Say = Callable[[str], None]
@@ -164,7 +164,7 @@ def with_run(spaces: list[Space], run: Path | None) -> list[Space]:
     """
     if run is None:
         return spaces
-    maker = Run(run)
+    maker = open_run(run)
     config = maker.config()
     out = []
     for space in spaces:

@@ -51,10 +51,12 @@ class Method(ABC):
     Attributes:
         defaults: the method's own settings, by name; those of training come on top where it has a training loop.
         settings: all of them with their values, as recorded in a run's config.json.
+        one_by_one: whether an image's vector is the same whatever images are embedded with it.
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
     settings: dict[str, Any]
+    one_by_one: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:

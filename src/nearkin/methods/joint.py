@@ -62,6 +62,7 @@ class JointEmbedding(Method):
     ``most_views``: the largest legal n_views, None for any number from 2.
     """
 
+    one_by_one = True
     most_views: ClassVar[int | None] = None
 
     defaults: ClassVar[dict[str, Any]] = {

@@ -40,6 +40,7 @@ class Pretrained(Method):
     layer names depend on the encoder: "pooled", of a transformer also "cls" and "patch-mean", of an ONNX file "output".
     """
 
+    one_by_one = True
     defaults: ClassVar[dict[str, Any]] = {
         "encoder": DEFAULT,
         "weights_file": "",
@@ -92,8 +93,13 @@ class Pretrained(Method):
             raise DataError(
                 f"{folder / WEIGHTS} does not say which encoder it belongs to. Delete the run and make it again."
             ) from error
+        self._opened = rebuild(card, tensors)
+        self.to(device)
+
+    def to(self, device: str) -> None:
+        """Move the encoder to "auto", "cpu" or "cuda"."""
         self._device = torch.device(pick_device(device))
-        self._opened = rebuild(card, tensors).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._opened = self.encoder.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def embed(self, images: NDArray[np.uint8], layers: tuple[str, ...] | None = None) -> dict[str, NDArray[np.float32]]:

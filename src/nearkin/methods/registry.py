@@ -320,6 +320,16 @@ def _resolved(entries: tuple[MethodInfo | _Alias, ...]) -> dict[str, MethodInfo]
 METHODS: dict[str, MethodInfo] = _resolved(_ENTRIES)
 
 
+# Encoders that others trained; nearkin.nets.pretrained opens them.
+PACKAGED_ENCODERS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+ENCODER_SCHEMES = ("timm:", "hf-hub:", "torchvision:", "onnx:")
+
+
+def names_encoder(text: str) -> bool:
+    """Whether ``text`` names an encoder that others trained ("timm:NAME"), and no folder of a run."""
+    return text in PACKAGED_ENCODERS or text.startswith(ENCODER_SCHEMES)
+
+
 def method_info(name: str) -> MethodInfo:
     """The registered method ``name``, or a variant of one: "vicreg@invariance_weight=5+lr=1e-3".
 

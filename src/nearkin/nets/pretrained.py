@@ -34,10 +34,8 @@ from nearkin.errors import ConfigError, DataError, one_line, unknown
 CROPS = ("center", "squash", "pad")
 INTERPOLATIONS = ("bicubic", "bilinear")
 DEFAULT = "efficientnet-lite0"
-_LITE = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
 _LITE_SIDE = {"efficientnet-lite0": 160, "efficientnet-lite1": 192, "efficientnet-lite2": 224}
 _IMAGENET = "ImageNet-1k: 1.28 million labelled photos of 1,000 classes"
-_SCHEMES = ("timm:", "hf-hub:", "torchvision:", "onnx:")
 _MAX_SIDE = 1024
 _FILE = "file"  # the tensor that holds the bytes of an ONNX file
 
@@ -211,11 +209,6 @@ class _Onnx(PretrainedEncoder):
         return {_FILE: torch.frombuffer(bytearray(self._content), dtype=torch.uint8)}
 
 
-def is_encoder_name(name: str) -> bool:
-    """Whether ``name`` names a pretrained encoder, known or not (a run's folder does not)."""
-    return name in _LITE or name.startswith(_SCHEMES)
-
-
 def open_pretrained(
     name: str, *, weights: Path | None = None, side: int | None = None, given: dict[str, Any] | None = None
 ) -> PretrainedEncoder:
@@ -232,7 +225,7 @@ def open_pretrained(
     """
     changes = {k: v for k, v in {**(given or {}), "side": side}.items() if v is not None}
     scheme, _, rest = name.partition(":")
-    if name in _LITE:
+    if name in _LITE_SIDE:
         encoder: PretrainedEncoder = _lite(name, side or _LITE_SIDE[name])
     elif scheme == "timm" and rest:
         encoder = _timm(rest, name, weights, side)
@@ -243,7 +236,7 @@ def open_pretrained(
     elif scheme == "onnx" and rest:
         encoder = _onnx(Path(rest), name, changes)
     else:
-        raise unknown("encoder", name, [*_LITE, "timm:NAME", "hf-hub:OWNER/NAME", "torchvision:NAME", "onnx:FILE"])
+        raise unknown("encoder", name, [*_LITE_SIDE, "timm:NAME", "hf-hub:OWNER/NAME", "torchvision:NAME", "onnx:FILE"])
     encoder.card = replace(encoder.card, preprocessing=replace(encoder.card.preprocessing, **changes))
     return encoder.eval().requires_grad_(False)
 

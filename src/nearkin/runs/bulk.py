@@ -29,7 +29,7 @@ from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import ConfigError, DataError, NearkinError, unknown
 from nearkin.fileio import exclusive, file_digest, read_object, write_file, write_json
 from nearkin.folders import TEMPORARY
-from nearkin.runs.run import Embed, Run, Study
+from nearkin.runs.run import Embed, Run, Study, open_run
 from nearkin.system import check_ray, connected, file_bar, prefetch, spread
 from nearkin.train import ranks
 
@@ -391,7 +391,7 @@ def _embed_here(job: Job, parts: Sequence[Part], embed: Embed) -> Iterator[Outco
 @functools.lru_cache(maxsize=1)
 def _opened(run: Path, layer: str, device: str, compiled: bool) -> Embed:
     """The run, kept by a worker's process for its next task."""
-    return Run(run).open(layer, device=device, compiled=compiled)
+    return open_run(run).open(layer, device=device, compiled=compiled)
 
 
 def _task(row: dict[str, Any], work: Work, device: str, compiled: bool) -> dict[str, Any]:
@@ -445,7 +445,7 @@ def embed_bulk(
         ConfigError: unknown engine or layer, or ``out`` holds other vectors. DataError, OutputError: see :func:`embed_parts`.
     """
     check_engine(engine)
-    run, here = Run(folder), ranks.number()
+    run, here = open_run(folder), ranks.number()
     size = run.image_size()
     place = Path(data).expanduser()
     # Workers of a cluster need not be in this folder.
@@ -466,7 +466,7 @@ def embed_bulk(
     identity |= {"read": read.given()} if read.given() else {}
     if Run(out).config_file.exists() or Study(out).study_file.exists():
         raise ConfigError(f"{out} is the folder of a run or study; vectors need one of their own. Choose another -o.")
-    work = Work(run.folder.resolve(), out.resolve(), embed.layer, size, identity, strict)
+    work = Work(run.place, out.resolve(), embed.layer, size, identity, strict)
     job = Job(work, device, engine, here, ranks.launched(), progress, compiled, data)
     if compiled and engine == "local":
         embed.method.compile_embedding(embed.layer)

@@ -20,9 +20,8 @@ from nearkin.data.sources import as_trained
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import claim
-from nearkin.methods.joint import JointEmbedding
 from nearkin.runs.fit import Say, load_splits
-from nearkin.runs.run import Embed, Run
+from nearkin.runs.run import Embed, open_run
 
 _BATCH, _WAITING = 512, 2  # images embedded at once beside decoding, and batches of them that may wait
 
@@ -73,11 +72,11 @@ def embed_run(
     say: Say = print,
 ) -> Embeddings:
     """Embed a set with a finished run and save one layer as Parquet. What must be decoded is embedded meanwhile."""
-    run = Run(folder)
+    run = open_run(folder)
     embed = run.open(layer, device=device, compiled=compiled)
     with EmbedWhileDecoding(embed) as meanwhile:
         # Not where images are left out after they have been decoded, nor where what is embedded together matters.
-        apart = subset is None and isinstance(embed.method, JointEmbedding)
+        apart = subset is None and embed.method.one_by_one
         watch: dict[str, Watch] = {"watch": meanwhile.add} if apart else {}
         read = as_trained(read, run.config().read, data)
         splits, read = load_splits(data, labels, run.image_size(), strict, subset, progress, say, read=read, **watch)
@@ -122,7 +121,7 @@ def embed_files(
         ConfigError: the run is not the one of ``like``, has no such layer, or its image size cannot be found.
         DataError: no run there, an unreadable file, a folder without readable images.
     """
-    run = Run(folder)
+    run = open_run(folder)
     config = run.config()
     for name in ("method", "seed", "settings"):
         if name in like and like[name] != getattr(config, name):
@@ -144,7 +143,7 @@ def embed_images(folder: Path, images: NDArray[np.uint8], layer: str | None, dev
     Raises:
         DataError: no run there, or one of images of another size. ConfigError: unknown layer.
     """
-    run = Run(folder)
+    run = open_run(folder)
     if run.image_size() != images.shape[-1]:
         raise DataError(
             f"{folder} was trained on images of side {run.image_size()}; these have side {images.shape[-1]}."

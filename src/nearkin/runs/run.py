@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ from nearkin.errors import ConfigError, DamagedFile, DataError, unknown
 from nearkin.fileio import as_object, read_arrays, read_object, to_json, write_json
 from nearkin.folders import CONFIG, RunFolder, StudyFolder
 from nearkin.methods import Method, filled, open_method, rank
+from nearkin.methods.registry import names_encoder
 from nearkin.runs.readers import clean
 
 if TYPE_CHECKING:
     from nearkin.embeddings import Embeddings
     from nearkin.evaluate.evaluation import Evaluation
+    from nearkin.methods.pretrained import Pretrained
     from nearkin.search.knn_cache import KnnCache
     from nearkin.train.record import MetricsLog
 
@@ -70,9 +73,23 @@ class Embedder:
         return self.method.embed(images, (self.layer,))[self.layer]
 
 
+def _embedder(method: Method, layer: str | None, compiled: bool) -> Embedder:
+    chosen = layer or method.primary_layer
+    if chosen not in method.layers:
+        raise unknown("layer", chosen, method.layers)
+    if compiled:
+        method.compile_embedding(chosen)
+    return Embedder(method, chosen)
+
+
 @dataclass(frozen=True)
 class Run(RunFolder):
     """One method, trained with one seed: the folder with its config, record, weights, vectors and evaluation."""
+
+    @property
+    def place(self) -> Path:
+        """The folder as any process finds it."""
+        return self.folder.resolve()
 
     @property
     def exists(self) -> bool:
@@ -152,12 +169,7 @@ class Run(RunFolder):
         """
         size = self.image_size()
         method = open_method(self.folder, (3, size, size), device)
-        chosen = layer or method.primary_layer
-        if chosen not in method.layers:
-            raise unknown("layer", chosen, method.layers)
-        if compiled:
-            method.compile_embedding(chosen)
-        return Embedder(method, chosen)
+        return _embedder(method, layer, compiled)
 
     def embeddings(self, layer: str) -> Embeddings:
         """The vectors of one layer, as the study saved them. Raises DataError."""
@@ -199,6 +211,49 @@ class Run(RunFolder):
             raise DamagedFile(self.evaluation_file, "has no evaluation of its primary layer")
         digest = str(read_object(self.done_file).get("digest", "")) if self.done else ""
         return FinishedRun(self.folder, evaluation, digest)
+
+
+@functools.lru_cache(maxsize=1)  # a command asks for its settings, its size and the encoder itself
+def _named(name: str) -> Pretrained:
+    from nearkin.methods.pretrained import Pretrained
+
+    return Pretrained({"encoder": name}, (3, 32, 32))
+
+
+@dataclass(frozen=True)
+class NamedEncoder(Run):
+    """An encoder that others trained, asked for by its name: a run that nobody had to train. ``folder`` holds the name.
+
+    Opening it loads the weights, from the hub's cache or the hub.
+    """
+
+    @property
+    def name(self) -> str:
+        return self.folder.as_posix()
+
+    @property
+    def place(self) -> Path:
+        return self.folder
+
+    def config(self) -> RunConfig:
+        """Method, settings, and the side that the encoder's own preprocessing asks for."""
+        method = _named(self.name)
+        return RunConfig("pretrained", 0, method.settings, method.encoder.card.preprocessing.loaded_side)
+
+    def image_size(self) -> int:
+        """Side in pixels at which files are best decoded for the encoder."""
+        return _named(self.name).encoder.card.preprocessing.loaded_side
+
+    def open(self, layer: str | None = None, *, device: str = "auto", compiled: bool = False) -> Embedder:
+        """See :meth:`Run.open`. Raises also what :func:`nearkin.nets.pretrained.open_pretrained` raises."""
+        method = _named(self.name)
+        method.to(device)
+        return _embedder(method, layer, compiled)
+
+
+def open_run(folder: Path) -> Run:
+    """The run in a folder, or the encoder of that name where it is one ("timm:NAME") and no such folder exists."""
+    return NamedEncoder(folder) if names_encoder(folder.as_posix()) and not folder.exists() else Run(folder)
 
 
 @dataclass(frozen=True)
@@ -272,7 +327,7 @@ def first_seed(runs: list[FinishedRun]) -> list[FinishedRun]:
     """One run per method: that of the lowest seed. Variants (NAME@...) are left out."""
     out: dict[str, FinishedRun] = {}
     for run in runs:
-        if "@" not in run.method:
+        if "@" not in run.method or run.method.startswith("pretrained@"):  # another encoder is no variant
             out.setdefault(run.method, run)
     return list(out.values())
 
