@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError
 from nearkin.folders import WEIGHTS
-from nearkin.methods.base import FitContext, Method
-from nearkin.methods.settings import resolve
+from nearkin.methods.base import FitContext, Method, resolve
 from nearkin.nets import encoder_names
 from nearkin.nets.pretrained import DEFAULT, EncoderCard, PretrainedEncoder, open_pretrained, rebuild
 from nearkin.train.checkpoint import load_tensors, save_tensors
