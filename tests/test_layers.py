@@ -18,10 +18,10 @@ ALLOWED: dict[str, set[str]] = {
     "fileio": set(),
     "folders": set(),
     "format": set(),
-    "nets": set(),
     "system": set(),
     "vectors": set(),
     "data": {"fileio", "system"},
+    "nets": {"fileio"},
     "report": {"evaluate", "fileio", "folders", "format"},
     "search": {"fileio", "system"},
     "train": {"fileio", "folders", "system"},
@@ -197,7 +197,12 @@ def test_no_two_files_import_each_other() -> None:
 def test_no_pickle() -> None:
     for path in ROOT.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        assert "torch.load" not in text and "import pickle" not in text and "allow_pickle=True" not in text, path
+        assert "import pickle" not in text and "allow_pickle=True" not in text, path
+        for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func).endswith("torch.load"):  # reads tensors only, and runs nothing of the file
+                assert any(key.arg == "weights_only" and ast.unparse(key.value) == "True" for key in call.keywords), (
+                    path
+                )
 
 
 def test_no_two_classes_share_a_name() -> None:

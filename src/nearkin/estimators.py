@@ -24,7 +24,7 @@ from nearkin.data import ImageSet, Splits, check_trainable
 from nearkin.data.imageset import fingerprint
 from nearkin.errors import ConfigError, DataError, unknown
 from nearkin.fileio import as_object, claim, read_json, write_json
-from nearkin.folders import CONFIG, METRICS
+from nearkin.folders import CONFIG, METRICS, run_name
 from nearkin.methods import FitContext, create, default_settings, filled, known_settings, method_info, reads_labels
 from nearkin.methods.base import resolve
 from nearkin.methods.laplacian import choose_nodes, eigenmaps
@@ -270,7 +270,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         name, train = SOURCES[source], context.splits.train
         shared = {key: value for key, value in settings.items() if key in known_settings(name)}
         model = create(name, shared, train.images.shape[1:])
-        below = context.folder / NEEDS / f"{name}-s{context.seed}"
+        below = context.folder / NEEDS / run_name(name, context.seed)
         self._claim(below, name, model.settings, train, context.seed)
         model.fit(replace(context, folder=below, title=name))
         return {name: below}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,18 @@ SNAPSHOTS = "snapshots"
 METRICS = "metrics.jsonl"
 CONFIG = "config.json"
 TEMPORARY = ".tmp"  # behind the name of a file that is being written
+
+
+def run_name(method: str, seed: int) -> str:
+    """Name of the folder of a study's run: METHOD-sSEED.
+
+    What a file system may not take in a variant's name (":" and "/" of an encoder's) becomes "_", and a digest of the
+    whole keeps such names apart.
+    """
+    safe = re.sub(r"[^\w.,@+=-]", "_", method)[:150]
+    if safe != method:
+        safe += f"-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
+    return f"{safe}-s{seed}"
 
 
 class _Below:
@@ -47,7 +61,7 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """Its name in a study: METHOD-sSEED."""
+        """Its name in a study, see :func:`run_name`."""
         return self.folder.name
 
     def embeddings_file(self, layer: str) -> Path:

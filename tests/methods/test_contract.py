@@ -42,6 +42,7 @@ TINY: dict[str, Any] = {
     "max_nodes": 40,
     "components": 8,
     "predictor_hidden": 8,
+    "side": 32,
     "slices": 16,
 }
 USES_LABELS = {"ngn-filtered", "ngn-oracle", "supervised"}

@@ -61,7 +61,7 @@ class AnomalyStep:
         labelled = splits.test.labels is not None and splits.train.labels is not None
         possible = len(splits.train) >= _LEAST and bool(sets or labelled)
         self._first = first_seed(runs)
-        self.runs = _judged(runs, self._first, bool(sets)) if possible else []
+        self.runs = _judged(runs, self._first, splits.test.images.shape[-1] if sets else None) if possible else []
         self._study, self._sets, self._device, self._say = study, sets, device, say
         self._inside = InSet(splits.train, splits.test)
         self._evaluations: dict[str, OodEvaluation] = {}
@@ -106,11 +106,14 @@ def _key(digest: str, sets: list[OodSet]) -> str:
     return hashlib.sha256(f"{_VERSION} {digest} {described}".encode()).hexdigest()[:32]
 
 
-def _judged(runs: list[FinishedRun], first: list[FinishedRun], foreign: bool) -> list[FinishedRun]:
-    """The first run of every method, then the other seeds of those whose seeds are compared."""
+def _judged(runs: list[FinishedRun], first: list[FinishedRun], side: int | None) -> list[FinishedRun]:
+    """The first run of every method, then the other seeds of those whose seeds are compared.
+
+    side: of the foreign images, where there are any: runs that saw the study's images at another one are left out.
+    """
     more = [run for run in runs if run.method in _MAPPED and run not in first]
     asked = [run for run in (*first, *more) if run.method.split("@")[0] not in SLOW]
-    return [run for run in asked if not foreign or method_info(run.method).encodes]
+    return [run for run in asked if side is None or (method_info(run.method).encodes and run.image_size() == side)]
 
 
 def _judge(

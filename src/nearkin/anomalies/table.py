@@ -22,6 +22,7 @@ from nearkin.errors import ConfigError
 from nearkin.evaluate.published import NEAR_CAVEAT, ONE_CLASS_CAVEAT, PUBLISHED, PublishedAuroc
 from nearkin.evaluate.stats import t_interval
 from nearkin.fileio import IF_KNOWN, named
+from nearkin.folders import run_name
 from nearkin.search.exact import KnnSearch, knn
 
 PRIMARY = "knn-norm"  # fixed before any figure was seen
@@ -52,7 +53,7 @@ class JudgedRun:
     def name(self) -> str:
         """Method and seed, e.g. "vicreg-s0"."""
         ending = f"-s{self.seed}"
-        return self.method if self.method.endswith(ending) else self.method + ending
+        return self.method if self.method.endswith(ending) else run_name(self.method, self.seed)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def embed(
         raise ConfigError(f"-o {out}: vectors are written as .parquet, or into a folder.")
     from nearkin.data.shards import is_shards
     from nearkin.runs.bulk import embed_bulk
-    from nearkin.runs.embed import embed_run
+    from nearkin.runs.embed import embed_run, encoder_note
 
     asked: dict[str, Any] = {"layer": layer, "labels": labels, "subset": subset, "strict": strict, "device": device}
     asked["read"] = options.read_options(image_column, label_column, value_range)
@@ -55,6 +55,8 @@ def embed(
         parts = embed_bulk(run, data, out, engine=engine, **asked)
         if parts.skipped:
             typer.echo(f"note: {parts.skipped:,} unreadable images left out, first {parts.first_skipped}")
+        if parts.encoder:
+            typer.echo(f"note: {parts.encoder}")
         before = f"; {parts.kept:,} parts were there" if parts.kept else ""
         before += f"; {parts.changed:,} replace parts of other images or labels" if parts.changed else ""
         before += f"; {parts.gone:,} parts deleted, whose images are gone" if parts.gone else ""
@@ -65,4 +67,6 @@ def embed(
         raise ConfigError(f"-o {out}: {what} is embedded into a folder; give one without the suffix .parquet.")
     claim_files(out)
     made = embed_run(run, data, out, say=typer.echo, **asked)
+    if note := encoder_note(made.provenance):
+        typer.echo(f"note: {note}")
     typer.echo(f"{len(made):,} vectors of {made.Z.shape[1]} dimensions (layer {made.provenance['layer']}): {out}")

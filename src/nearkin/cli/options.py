@@ -20,10 +20,9 @@ def complete_preset(incomplete: str) -> list[str]:
 
 def complete_method(incomplete: str) -> list[str]:
     """Methods that begin so; variants of them (NAME@...) are left out."""
-    from nearkin.study.presets import GROUPS
+    from nearkin.study.presets import METHOD_NAMES
 
-    names = dict.fromkeys(name.partition("@")[0] for name in GROUPS["all"])
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in METHOD_NAMES if name.startswith(incomplete)]
 
 
 def complete_device(incomplete: str) -> list[str]:

@@ -72,6 +72,16 @@ class Method(ABC):
     def layers(self) -> tuple[str, ...]:
         """Names of all layers that :meth:`embed` returns, in its order."""
 
+    @property
+    def best_side(self) -> int | None:
+        """Side in pixels of the images that :meth:`embed` is best given; None: of those that the method was built for."""
+        return None
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What vectors say of their origin beside the run's settings; JSON-able."""
+        return {}
+
     @abstractmethod
     def fit(self, context: FitContext) -> None:
         """Learn from ``context.splits.train`` and leave weights in ``context.folder``. May be called again after a kill."""

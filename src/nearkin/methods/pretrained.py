@@ -10,8 +10,8 @@ after the hub has changed.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from nearkin.errors import ConfigError, DataError
+from nearkin.fileio import to_json, write_json
 from nearkin.folders import WEIGHTS
 from nearkin.methods.base import FitContext, Method, resolve
 from nearkin.nets import encoder_names
@@ -27,10 +28,12 @@ from nearkin.nets.pretrained import DEFAULT, EncoderCard, PretrainedEncoder, ope
 from nearkin.train.checkpoint import load_tensors, save_tensors
 from nearkin.train.device import pick_device
 
+CARD = "encoder.json"  # of a run: the card, with a note for people
+_LARGEST_LOADED = 1024  # pixels a side that nearkin.data loads
 _PIXELS_AT_ONCE = 64 * 224 * 224  # prepared images of one batch; larger ones leave the processor's caches
 
 
-class Pretrained(Method):
+class PretrainedMethod(Method):
     """Settings: the encoder's name (:mod:`nearkin.nets.pretrained`), and what replaces its own preprocessing.
 
     encoder: e.g. "efficientnet-lite0", "timm:vit_small_patch14_dinov2.lvd142m". weights_file: a file in place of the hub's.
@@ -52,7 +55,7 @@ class Pretrained(Method):
 
     def __init__(self, settings: dict[str, Any], image_shape: tuple[int, int, int]) -> None:
         self.settings = resolve(self.defaults, settings, train=False)
-        if self.settings["encoder"] in encoder_names():  # a preset's, for the nets that are trained from scratch
+        if self.settings["encoder"] in encoder_names():  # a study's or preset's, for the nets that are trained
             self.settings["encoder"] = DEFAULT
         self._device = torch.device("cpu")
         self._opened: PretrainedEncoder | None = None
@@ -76,11 +79,26 @@ class Pretrained(Method):
     def layers(self) -> tuple[str, ...]:
         return self.encoder.layer_names
 
+    @property
+    def best_side(self) -> int:
+        return min(self.encoder.card.preprocessing.loaded_side, _LARGEST_LOADED)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The card, a note for people, and a digest of the weights."""
+        digest = hashlib.sha256()
+        for name, value in self.encoder.weights().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        card = self.encoder.card
+        return {"encoder": {"note": card.note, **to_json(card), "weights": digest.hexdigest()[:16]}}
+
     def fit(self, context: FitContext) -> None:
         """Keep the weights and the card in the run's folder; learn nothing."""
         weights = context.folder / WEIGHTS
         if not weights.exists():
-            save_tensors(weights, self.encoder.weights(), {"encoder": asdict(self.encoder.card)})
+            write_json(context.folder / CARD, self.provenance["encoder"])
+            save_tensors(weights, self.encoder.weights(), {"encoder": to_json(self.encoder.card)})
         self.load(context.folder, context.device)
 
     def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:

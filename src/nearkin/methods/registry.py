@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearkin.errors import ConfigError, DataError, reading, unknown
 from nearkin.fileio import read_object
-from nearkin.folders import CONFIG, WEIGHTS
+from nearkin.folders import CONFIG, WEIGHTS, run_name
 from nearkin.methods.base import Method, resolve
 
 if TYPE_CHECKING:
@@ -244,9 +244,10 @@ _ENTRIES: tuple[MethodInfo | _Alias, ...] = (
         name="pretrained",
         title="pretrained",
         summary="an encoder that others trained, frozen",
-        target="pretrained.Pretrained",
+        target="pretrained.PretrainedMethod",
         trained=False,
         seeded=False,
+        files=("encoder.json",),
     ),
     MethodInfo(
         name="hog",
@@ -340,6 +341,11 @@ def method_info(name: str) -> MethodInfo:
     if base not in METHODS:
         raise unknown("method", base, METHODS)
     return _variant(METHODS[base], name) if at else METHODS[base]
+
+
+def is_variant(name: str) -> bool:
+    """Whether a name is a method with other settings. Another encoder ("pretrained@encoder=...") is a row of its own."""
+    return "@" in name and not name.startswith("pretrained@encoder=")
 
 
 def is_seeded(name: str) -> bool:
@@ -443,7 +449,7 @@ def create(name: str, settings: Mapping[str, Any], image_shape: tuple[int, int, 
 
 def needed_runs(name: str, seed: int, folder: Path) -> dict[str, Path]:
     """Folders of the runs that a method's run reads: they lie beside it in ``folder``, with the same seed."""
-    return {needed: folder / f"{needed}-s{seed}" for needed in method_info(name).needs}
+    return {needed: folder / run_name(needed, seed) for needed in method_info(name).needs}
 
 
 def open_method(folder: Path, image_shape: tuple[int, int, int], device: str = "auto") -> Method:

@@ -19,6 +19,7 @@ images are prepared are refused unless the caller gives it.
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from abc import ABC, abstractmethod
@@ -26,10 +27,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nearkin.errors import ConfigError, DataError, one_line, unknown
+from nearkin.fileio import as_object, read_object
 
 CROPS = ("center", "squash", "pad")
 INTERPOLATIONS = ("bicubic", "bilinear")
@@ -80,16 +83,15 @@ class Preprocessing:
         x = images.float()
         height, width = x.shape[-2:]
         side = self.loaded_side
-        short, long = min(height, width), max(height, width)
+        base = max(height, width) if self.crop == "pad" else min(height, width)  # becomes ``side``, exactly
         if self.crop == "squash":
             target = (side, side)
         else:
-            scale = side / (short if self.crop == "center" else long)
-            target = (max(1, int(height * scale)), max(1, int(width * scale)))
+            target = (max(1, side * height // base), max(1, side * width // base))
         for size in ((height, target[1]), target):  # width, then height, whole numbers after each, as Pillow does it
             if size != tuple(x.shape[-2:]):
                 x = nn.functional.interpolate(x, size, mode=self.interpolation, antialias=True, align_corners=False)
-                x = x.round_().clamp_(0, 255)
+                x = x.add_(0.5).floor_().clamp_(0, 255)  # halves go up, as in Pillow
         mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (self.mean, self.std))
         if self.crop == "center":
             top, left = (round((have - self.side) / 2) for have in x.shape[-2:])
@@ -118,6 +120,16 @@ class EncoderCard:
     arguments: dict[str, Any] = field(default_factory=dict)
     licence: str | None = None
     trained_on: str | None = None
+
+    @property
+    def note(self) -> str:
+        """What a person must know before believing figures of this encoder: two sentences."""
+        seen = self.trained_on or "images that its source does not name"
+        licence = self.licence or "not stated by its source"
+        return (
+            f"encoder {self.name}, trained by others on {seen}: labels of classes like yours, or your very images among "
+            f"those, are an advantage that no figure here takes away. Licence of the weights: {licence}."
+        )
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> EncoderCard:
@@ -185,11 +197,15 @@ class _Torchvision(PretrainedEncoder):
         self.net = net
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        return {"pooled": self.net(x).flatten(1)}
+        out: Tensor = self.net(x)
+        return {"pooled": out.mean(dim=(2, 3)) if out.ndim == 4 else out}
 
 
 class _Onnx(PretrainedEncoder):
-    """An ONNX file with one input (B, 3, S, S) and one output (B, D): the layer "output". Runs on the CPU."""
+    """An ONNX file with one input (B, 3, S, S) and one output (B, D): the layer "output". Runs on the CPU.
+
+    An input of type uint8, as ``nearkin export`` writes it, takes pixels: normalisation is in the file.
+    """
 
     layer_names = ("output",)
 
@@ -200,13 +216,19 @@ class _Onnx(PretrainedEncoder):
         self._content = content
         self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
+        self._type = np.uint8 if _takes_pixels(self._session) else np.float32
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        (out,) = self._session.run(None, {self._input: x.cpu().numpy()})
-        return {"output": torch.from_numpy(out).flatten(1)}
+        images = x.cpu().round().numpy() if self._type is np.uint8 else x.cpu().numpy()
+        (out,) = self._session.run(None, {self._input: images.astype(self._type)})
+        return {"output": torch.from_numpy(out)}
 
     def weights(self) -> dict[str, Tensor]:
         return {_FILE: torch.frombuffer(bytearray(self._content), dtype=torch.uint8)}
+
+
+def _takes_pixels(session: Any) -> bool:
+    return str(session.get_inputs()[0].type) == "tensor(uint8)"
 
 
 def open_pretrained(
@@ -236,7 +258,11 @@ def open_pretrained(
     elif scheme == "onnx" and rest:
         encoder = _onnx(Path(rest), name, changes)
     else:
-        raise unknown("encoder", name, [*_LITE_SIDE, "timm:NAME", "hf-hub:OWNER/NAME", "torchvision:NAME", "onnx:FILE"])
+        import timm
+
+        schemes = ["timm:NAME", "timm:local-dir:PATH", "hf-hub:OWNER/NAME", "torchvision:NAME", "onnx:FILE"]
+        same = [f"timm:{name}"] if name.partition(".")[0] in timm.list_models() else []
+        raise unknown("encoder", name, [*same, *_LITE_SIDE, *schemes])
     encoder.card = replace(encoder.card, preprocessing=replace(encoder.card.preprocessing, **changes))
     return encoder.eval().requires_grad_(False)
 
@@ -332,12 +358,9 @@ def _timm(model: str, name: str, weights: Path | None, side: int | None) -> Pret
 
     plain = model.partition(".")[0]
     if not model.startswith(("hf-hub:", "local-dir:")) and plain not in timm.list_models():
-        close = timm.list_models(f"*{plain[:8]}*")[:400] or timm.list_models("*dinov2*")
-        raise unknown("timm model", model, close)
-    if model.startswith("local-dir:") and not (Path(model.partition(":")[2]) / "config.json").exists():
-        raise DataError(
-            f"encoder '{name}': no config.json in {model.partition(':')[2]}, as timm writes it beside weights."
-        )
+        raise unknown("timm model", plain, [*_closest(plain, timm.list_models()), "... see timm.list_models()"])
+    if model.startswith("local-dir:"):
+        _check_folder(Path(model.partition(":")[2]), name)
     overlay: dict[str, Any] = {}
     if weights is not None:
         if not weights.exists():
@@ -355,21 +378,24 @@ def _timm(model: str, name: str, weights: Path | None, side: int | None) -> Pret
             if not size:
                 raise DataError(f"encoder '{name}': {one_line(str(error))[:200]}") from error
         except Exception as error:
+            if side is not None:
+                _check_patch(model, name, side)
             raise _not_had(name, error, weights) from error
     assert net is not None
-    if side is not None and hasattr(net, "patch_embed") and side < max(net.patch_embed.patch_size):
-        raise ConfigError(
-            f"encoder '{name}' has patches of {max(net.patch_embed.patch_size)} pixels; --side {side} is smaller."
-        )
     config = resolve_data_config({}, model=net)
     cfg = net.pretrained_cfg
     if not cfg.get("mean") or not cfg.get("input_size"):
         raise ConfigError(f"encoder '{name}' does not say how its images are prepared (mean, std, side).")
+    if config["interpolation"] not in INTERPOLATIONS or config.get("crop_mode") not in ("center", "squash"):
+        raise ConfigError(
+            f"encoder '{name}' wants its images resized by {config['interpolation']} and cut by {config.get('crop_mode')}; "
+            f"nearkin resizes by {' or '.join(INTERPOLATIONS)} and cuts by center or squash."
+        )
     preprocessing = Preprocessing(
         side=int(config["input_size"][-1]) if side is None else side,
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        interpolation=config["interpolation"] if config["interpolation"] in INTERPOLATIONS else "bicubic",
+        interpolation=config["interpolation"],
         crop="squash" if config.get("crop_mode") == "squash" else "center",
         crop_share=float(config["crop_pct"]) if config.get("crop_mode") != "squash" else 1.0,
     )
@@ -380,16 +406,46 @@ def _timm(model: str, name: str, weights: Path | None, side: int | None) -> Pret
     )
 
 
+def _check_patch(model: str, name: str, side: int) -> None:
+    """Raise ConfigError where the side is smaller than a transformer's patch."""
+    import timm
+
+    net = timm.create_model(model, pretrained=False)
+    patch = max(net.patch_embed.patch_size) if hasattr(net, "patch_embed") else 0
+    if side < patch:
+        raise ConfigError(f"encoder '{name}' has patches of {patch} pixels; side {side} is smaller.")
+
+
 def _not_had(name: str, error: Exception, weights: Path | None) -> DataError:
     """What was looked for, where, and how to bring it."""
     if weights is not None:
         return DataError(f"the weights in {weights} do not fit encoder '{name}': {one_line(str(error))[:200]}")
+    if "local-dir:" in name:
+        return DataError(f"encoder '{name}': the weights in that folder do not fit: {one_line(str(error))[:200]}")
     cache = os.environ.get("HF_HOME") or "~/.cache/huggingface"
     return DataError(
-        f"the weights of encoder '{name}' are neither in the cache ({cache}) nor to be had from the hub: "
-        f"{one_line(str(error))[:160]}. With a network, run the same command once; without one, bring the file and give "
-        "--weights FILE, or use 'timm:local-dir:PATH'."
+        f"the weights of encoder '{name}' are neither in the cache ({cache}) nor to be had from the hub "
+        f"({type(error).__name__}). With a network, run the same command once; without one, bring a folder with config.json "
+        "and weights and name it 'timm:local-dir:PATH', or give --set weights_file=FILE."
     )
+
+
+def _closest(name: str, legal: list[str]) -> list[str]:
+    return difflib.get_close_matches(name, legal, n=6, cutoff=0.5) or legal[:3]
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    """Refuse a folder without config.json, or whose weights are a pickle of other things."""
+    if not (folder / "config.json").exists():
+        raise DataError(f"encoder '{name}': no config.json in {folder}, as timm writes it beside weights.")
+    cfg = as_object(read_object(folder / "config.json").get("pretrained_cfg"))
+    if not {"mean", "std", "input_size"} <= set(cfg):
+        raise ConfigError(
+            f"encoder '{name}': config.json does not say how images are prepared (pretrained_cfg: mean, std, input_size)."
+        )
+    if not any(folder.glob("*.safetensors")):
+        for file in sorted(file for file in folder.iterdir() if file.suffix in (".bin", ".pth", ".pt", ".ckpt")):
+            _read(file)
 
 
 def _trained_on(tag: str) -> str | None:
@@ -411,16 +467,17 @@ def _trained_on(tag: str) -> str | None:
 def _torchvision(model: str, name: str) -> PretrainedEncoder:
     from torchvision import models
 
-    if model not in models.list_models(module=models):
-        raise unknown("torchvision model", model, models.list_models(module=models))
+    every = models.list_models(module=models)
+    if model not in every:
+        raise unknown("torchvision model", model, [*_closest(model, every), "... see torchvision.models.list_models()"])
     weights = models.get_model_weights(model).DEFAULT
     try:
         net = models.get_model(model, weights=weights)
     except Exception as error:
         cache = os.environ.get("TORCH_HOME") or "~/.cache/torch"
         raise DataError(
-            f"the weights of encoder '{name}' are neither in the cache ({cache}) nor to be had from {weights.url}: "
-            f"{one_line(str(error))[:160]}. With a network, run the same command once; without one, put the file into "
+            f"the weights of encoder '{name}' are neither in the cache ({cache}) nor to be had from {weights.url} "
+            f"({type(error).__name__}). With a network, run the same command once; without one, put the file into "
             f"{cache}/hub/checkpoints."
         ) from error
     how = weights.transforms()
@@ -429,9 +486,16 @@ def _torchvision(model: str, name: str) -> PretrainedEncoder:
         mean=tuple(how.mean),
         std=tuple(how.std),
         interpolation=str(how.interpolation.value),
-        crop_share=min(1.0, how.crop_size[0] / how.resize_size[0]),
+        crop_share=min(1.0, how.crop_size[0] / (how.resize_size[0] + 1e-6)),  # loaded_side must not round down
     )
-    card = EncoderCard(name, "torchvision", model, preprocessing, {}, "BSD-3-Clause (torchvision)", _IMAGENET)
+    swag = "SWAG" in weights.name
+    licence = (
+        "CC-BY-NC-4.0: no commercial use"
+        if swag
+        else "BSD-3-Clause is torchvision's; the weights have none of their own"
+    )
+    told = f"3.6 billion photos with their hashtags, then {_IMAGENET}" if swag else _IMAGENET
+    card = EncoderCard(name, "torchvision", model, preprocessing, {}, licence, told)
     return _Torchvision(card, _headless(net))
 
 
@@ -470,13 +534,21 @@ def _onnx(file: Path, name: str, given: dict[str, Any]) -> PretrainedEncoder:
     batch, channels, height, width = inputs[0].shape
     if isinstance(batch, int):
         raise DataError(f"{file} takes batches of exactly {batch}; export it with a dynamic first dimension.")
+    kind = str(inputs[0].type)
+    if kind not in ("tensor(float)", "tensor(uint8)") or len(outputs[0].shape) != 2:
+        raise DataError(
+            f"{file} maps {kind} to an output of {len(outputs[0].shape)} dimensions; it must map float or uint8 images to "
+            "vectors (B, D)."
+        )
     if isinstance(height, int) and height == width:
         given = {"side": height, **given}
+    if kind == "tensor(uint8)":  # takes pixels: normalised by 0 and 1/255, they are pixels again
+        given = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255), **given}
     missing = [field for field in ("side", "mean", "std") if field not in given]
     if missing or channels != 3:
         raise ConfigError(
-            f"encoder '{name}' does not say how its images are prepared. Give {', '.join(missing)}, "
-            "e.g. --set side=224 --set mean=0.485,0.456,0.406 --set std=0.229,0.224,0.225."
+            f"encoder '{name}' does not say how its images are prepared. Give {', '.join(missing)}: nearkin fit DATA -o RUN "
+            f"--method pretrained --set encoder={name} --set side=224 --set mean=0.485,0.456,0.406 --set std=0.229,0.224,0.225."
         )
     preprocessing = Preprocessing(given["side"], given["mean"], given["std"])
     return _Onnx(EncoderCard(name, "onnx", file.name, preprocessing), file.read_bytes())

@@ -29,6 +29,7 @@ from nearkin.embeddings import PARTS, Embeddings
 from nearkin.errors import ConfigError, DataError, NearkinError, unknown
 from nearkin.fileio import exclusive, file_digest, read_object, write_file, write_json
 from nearkin.folders import TEMPORARY
+from nearkin.runs.embed import encoder_note
 from nearkin.runs.run import Embed, Run, Study, open_run
 from nearkin.system import check_ray, connected, file_bar, prefetch, spread
 from nearkin.train import ranks
@@ -289,7 +290,7 @@ class BulkSummary:
     Attributes:
         parts, rows: parts and vectors made now. kept: parts that were there. changed: parts among those made now that replace
             one of other images or labels. gone: parts that were deleted, as their images are no more.
-        skipped, first_skipped: unreadable images.
+        skipped, first_skipped: unreadable images. encoder: a note on one that others trained; empty for others.
     """
 
     parts: int
@@ -299,6 +300,7 @@ class BulkSummary:
     gone: int
     skipped: int
     first_skipped: str
+    encoder: str = ""
 
 
 def check_engine(engine: str) -> None:
@@ -347,6 +349,7 @@ def embed_parts(job: Job, parts: Sequence[Part], embed: Embed) -> BulkSummary:
         gone,
         sum(item.skipped for item in outcomes),
         next((item.first_skipped for item in outcomes if item.skipped), ""),
+        encoder_note(job.work.provenance),
     )
 
 
@@ -457,7 +460,7 @@ def embed_bulk(
     if is_shards(data) and (labels is not None or subset is not None):
         raise ConfigError(f"--labels and --subset are for sets without shards; {data} brings its own labels.")
     embed = run.open(layer, device=device if engine == "local" else "cpu")
-    identity = run.config().to_json() | {"run": run.name, "layer": embed.layer}
+    identity = run.config().to_json() | embed.method.provenance | {"run": run.name, "layer": embed.layer}
     if compiled:  # its vectors differ by rounding: parts of one folder are made alike
         identity["compiled"] = True
     identity["weights"] = file_digest(run.weights_file) if run.trained else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from nearkin.errors import ConfigError, DamagedFile, DataError
 from nearkin.fileio import as_object, json_digest, read_object, to_json
-from nearkin.folders import TEMPORARY
+from nearkin.folders import TEMPORARY, run_name
 from nearkin.methods import MethodInfo, method_info, planned_runs
 from nearkin.runs.readers import (
     RecordCounts,
@@ -277,7 +277,7 @@ def _planned(out: Checked, study: Study, config: dict[str, Any]) -> list[str]:
             raise ValueError("no methods or seeds")
         if not all(whole(seed) is not None for seed in seeds) or not all(isinstance(name, str) for name in methods):
             raise ValueError("methods or seeds of the wrong type")
-        return [f"{name}-s{seed}" for name, seed in planned_runs(tuple(methods), tuple(seeds))]
+        return [run_name(name, seed) for name, seed in planned_runs(tuple(methods), tuple(seeds))]
     except (ConfigError, ValueError) as error:
         if not any(finding.path == study.study_file for finding in out.findings):
             fix = "use another -o for a new study; its runs can still be read one by one"

@@ -56,6 +56,12 @@ def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return out
 
 
+def encoder_note(provenance: Mapping[str, Any]) -> str:
+    """What a person must know of the encoder that made vectors, where others trained it; else empty."""
+    encoder = provenance.get("encoder")
+    return str(encoder.get("note", "")) if isinstance(encoder, dict) else ""
+
+
 def embed_run(
     folder: Path,
     data: str,
@@ -85,7 +91,12 @@ def embed_run(
             known = meanwhile.vectors(items.ids)
             return {embed.layer: embed(items.images) if known is None else known}
 
-        provenance = run.config().to_json() | {"run": run.name} | ({"compiled": True} if compiled else {})
+        provenance = (
+            run.config().to_json()
+            | embed.method.provenance
+            | {"run": run.name}
+            | ({"compiled": True} if compiled else {})
+        )
         provenance |= {"read": read.given()} if read.given() else {}
         made = embed_splits(by_layer, splits, provenance)[embed.layer]
     claim(out.parent)

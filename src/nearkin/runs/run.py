@@ -16,13 +16,13 @@ from nearkin.errors import ConfigError, DamagedFile, DataError, unknown
 from nearkin.fileio import as_object, read_arrays, read_object, to_json, write_json
 from nearkin.folders import CONFIG, RunFolder, StudyFolder
 from nearkin.methods import Method, filled, open_method, rank
-from nearkin.methods.registry import names_encoder
+from nearkin.methods.registry import is_variant, names_encoder
 from nearkin.runs.readers import clean
 
 if TYPE_CHECKING:
     from nearkin.embeddings import Embeddings
     from nearkin.evaluate.evaluation import Evaluation
-    from nearkin.methods.pretrained import Pretrained
+    from nearkin.methods.pretrained import PretrainedMethod
     from nearkin.search.knn_cache import KnnCache
     from nearkin.train.record import MetricsLog
 
@@ -214,10 +214,10 @@ class Run(RunFolder):
 
 
 @functools.lru_cache(maxsize=1)  # a command asks for its settings, its size and the encoder itself
-def _named(name: str) -> Pretrained:
-    from nearkin.methods.pretrained import Pretrained
+def _named(name: str) -> PretrainedMethod:
+    from nearkin.methods.pretrained import PretrainedMethod
 
-    return Pretrained({"encoder": name}, (3, 32, 32))
+    return PretrainedMethod({"encoder": name}, (3, 32, 32))
 
 
 @dataclass(frozen=True)
@@ -238,11 +238,11 @@ class NamedEncoder(Run):
     def config(self) -> RunConfig:
         """Method, settings, and the side that the encoder's own preprocessing asks for."""
         method = _named(self.name)
-        return RunConfig("pretrained", 0, method.settings, method.encoder.card.preprocessing.loaded_side)
+        return RunConfig("pretrained", 0, method.settings, method.best_side)
 
     def image_size(self) -> int:
         """Side in pixels at which files are best decoded for the encoder."""
-        return _named(self.name).encoder.card.preprocessing.loaded_side
+        return _named(self.name).best_side
 
     def open(self, layer: str | None = None, *, device: str = "auto", compiled: bool = False) -> Embedder:
         """See :meth:`Run.open`. Raises also what :func:`nearkin.nets.pretrained.open_pretrained` raises."""
@@ -327,7 +327,7 @@ def first_seed(runs: list[FinishedRun]) -> list[FinishedRun]:
     """One run per method: that of the lowest seed. Variants (NAME@...) are left out."""
     out: dict[str, FinishedRun] = {}
     for run in runs:
-        if "@" not in run.method or run.method.startswith("pretrained@"):  # another encoder is no variant
+        if not is_variant(run.method):
             out.setdefault(run.method, run)
     return list(out.values())
 

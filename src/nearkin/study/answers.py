@@ -26,7 +26,7 @@ from nearkin.evaluate.stats import (
     spearman_interval,
     t_interval,
 )
-from nearkin.fileio import IF_ANY, LEFT_OUT, MERGED, to_json
+from nearkin.fileio import IF_ANY, IF_KNOWN, LEFT_OUT, MERGED, to_json
 from nearkin.methods import is_seeded
 
 
@@ -43,6 +43,7 @@ class RunResult:
             measured); None where nothing was trained.
         curve: (epoch, training loss) of every epoch. neighbor_purity: of the neighbours that NGN learnt from, in [0, 1].
         graph: a note on the neighbour graph of Laplacian eigenmaps. diagnosis: "state" and "message" of the training.
+        encoder: what is known of an encoder that others trained, with a "note" for people; None of others.
     """
 
     id: str
@@ -64,6 +65,7 @@ class RunResult:
     diagnosis: dict[str, str] | None
     evaluation: Evaluation
     curve: tuple[tuple[float, float], ...] = field(default=(), metadata=LEFT_OUT)
+    encoder: dict[str, Any] | None = field(default=None, metadata=IF_KNOWN)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from nearkin.evaluate.stats import STUDENT, Interval, t_interval
 from nearkin.fileio import IF_KNOWN, MERGED, read_json, read_object, to_json
 from nearkin.folders import StudyFolder
 from nearkin.methods import method_info
+from nearkin.methods.registry import is_variant
 from nearkin.runs.run import FinishedRun
 from nearkin.study.answers import RunResult, answers, signed, without_variance
 from nearkin.study.presets import GROUPS
@@ -125,7 +126,7 @@ def run_result(run: FinishedRun) -> RunResult:
     epochs, train = (record.read(kind="epoch", split=split) for split in ("val", "train"))
     steps, diagnoses = len(record.read(kind="step")), record.read(kind="diagnosis")
     seconds = epochs[-1]["seconds"] if epochs else 0.0
-    neighbors, graph = run.folder / "neighbors.json", run.folder / "graph.json"
+    neighbors, graph, encoder = (run.folder / f"{name}.json" for name in ("neighbors", "graph", "encoder"))
     return RunResult(
         id=run.name,
         method=run.method,
@@ -148,6 +149,7 @@ def run_result(run: FinishedRun) -> RunResult:
         diagnosis={k: diagnoses[-1][k] for k in ("state", "message")} if diagnoses else None,
         evaluation=run.evaluation,
         curve=tuple((line["epoch"], line["loss"]) for line in train if "loss" in line),
+        encoder=read_object(encoder, note=str) if encoder.exists() else None,
     )
 
 
@@ -170,7 +172,7 @@ def over_seeds(runs: Sequence[RunResult]) -> list[MethodRow]:
 def _row(group: list[RunResult], methods: dict[str, None]) -> MethodRow:
     """The row of a method's runs, one per seed."""
     first = group[0]
-    base, at, _ = first.method.partition("@")
+    base = first.method.partition("@")[0]
     primary = first.evaluation.primary_layer
     layers = [run.evaluation.layers[primary] for run in group]
     measures: dict[str, SeedMean | None] = {}
@@ -189,7 +191,7 @@ def _row(group: list[RunResult], methods: dict[str, None]) -> MethodRow:
             measures[name] = SeedMean(values[0], None, None, 1)
     return MethodRow(
         method=first.method,
-        variant=bool(at) and base in methods,
+        variant=is_variant(first.method) and base in methods,
         title=first.title,
         trained=first.trained,
         baseline=first.baseline,
@@ -252,6 +254,7 @@ def verdict(runs: Sequence[RunResult], table: Sequence[MethodRow], data: dict[st
         text = "The images have no labels: health, maps and clusters are shown, accuracy cannot be. "
         text += "Labels for a few hundred images (--labels) would add probes and entanglement."
         out.append(Remark("warn", text))
+    out += [Remark("warn", f"{run.title}: {run.encoder['note']}") for run in runs if run.encoder]
     out += _diagnoses(runs)
     trained = [run for run in runs if run.trained]
     if trained and len({run.seed for run in trained}) == 1:

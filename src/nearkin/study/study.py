@@ -7,13 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nearkin import data as nd
 from nearkin.data import Dataset, Splits
-from nearkin.errors import ConfigError, one_line
+from nearkin.data.decode import SIZES
+from nearkin.errors import ConfigError, DataError, one_line
 from nearkin.evaluate.evaluation import Evaluation, LayerEvaluation
 from nearkin.fileio import as_object, exclusive, json_digest, read_object, to_json, write_json, write_npz
+from nearkin.folders import run_name
 from nearkin.methods import (
     FitContext,
+    Method,
     allowed_by_labels,
     create,
     method_info,
@@ -125,6 +130,8 @@ def _run_study(
         method = create(name, method_settings(name, config.settings), splits.train.images.shape[1:])
         if method_info(name).trained:
             check_batch(method.settings["batch_size"], len(splits.train))
+        elif fresh or not study.run(run_name(name, config.seeds[0])).trained:
+            _ = method.best_side  # fetches the weights of an encoder that others trained
     foreign = _describe_foreign(config.ood, dataset, progress)
     if fresh:
         _clear(study)
@@ -137,7 +144,7 @@ def _run_study(
     del dataset  # its images were copied into the splits
     pairs = planned_runs(config.methods, config.seeds)
     for number, (name, seed) in enumerate(pairs, start=1):
-        run = study.run(f"{name}-s{seed}")
+        run = study.run(run_name(name, seed))
         if not run.done:
             say(f"[{number}/{len(pairs)}] {method_info(name).title}, seed {seed}")
             context = FitContext(
@@ -150,7 +157,7 @@ def _run_study(
                 tensorboard=tensorboard,
                 runs=needed_runs(name, seed, study.runs_folder),
             )
-            _run(name, config.settings, context, read, say)
+            _run(name, config, context, read, say)
         if tensorboard:
             write_events(run.folder)
     say("uses: search, hubs, factors, clusters, near-duplicates, anomalies")
@@ -239,17 +246,43 @@ def _start(
     )
 
 
-def _run(name: str, settings: dict[str, Any], context: FitContext, read: nd.ReadOptions, say: Say) -> None:
+def _at_own_side(method: Method, study: StudyConfig, context: FitContext, say: Say) -> Splits:
+    """The study's images; for an encoder that wants larger ones than the study made of files, those files once more."""
+    splits, run = context.splits, Run(context.folder)
+    have = splits.train.images.shape[-1]
+    wanted = run.image_size() if run.trained else method.best_side
+    made_smaller = (study.size is not None or have == SIZES[-1]) and Path(study.data).expanduser().exists()
+    if wanted is None or wanted <= have or not made_smaller:
+        return splits
+    say(f"  reading the images once more, at {wanted} x {wanted}")
+    dataset = nd.load(
+        study.data,
+        labels=Path(study.labels) if study.labels else None,
+        size=wanted,
+        strict=study.strict,
+        progress=context.progress,
+        read=nd.ReadOptions.of(study.read),
+    )
+    larger = nd.split(dataset, subset=study.subset)
+    for name in ("train", "val", "test"):
+        if not np.array_equal(getattr(larger, name).ids, getattr(splits, name).ids):
+            raise DataError(f"the images of {study.data} have changed while the study ran. Run it again.")
+    return larger
+
+
+def _run(name: str, study: StudyConfig, context: FitContext, read: nd.ReadOptions, say: Say) -> None:
     """Train (or continue), embed, evaluate one method with one seed."""
-    run, splits, seed = Run(context.folder), context.splits, context.seed
-    method = create(name, method_settings(name, settings), splits.train.images.shape[1:])
+    run, seed = Run(context.folder), context.seed
+    method = create(name, method_settings(name, study.settings), context.splits.train.images.shape[1:])
+    splits = _at_own_side(method, study, context, say)
+    context = replace(context, splits=splits)
     config = RunConfig(name, seed, to_json(method.settings), splits.train.images.shape[-1], read=read.given() or None)
     fit_in_folder(method, config, context)
     if method_info(name).trained:
         return_memory()
         say("  test losses, embeddings")
     method.test_losses(context)
-    embedded = embed_splits(lambda items: method.embed(items.images), splits, config.to_json())
+    embedded = embed_splits(lambda items: method.embed(items.images), splits, config.to_json() | method.provenance)
     for layer, embeddings in embedded.items():
         embeddings.save(run.embeddings_file(layer))
     layers: dict[str, LayerEvaluation] = {}
