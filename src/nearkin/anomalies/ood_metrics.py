@@ -129,13 +129,13 @@ def _histograms(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> Sc
     return ScoreHistograms(edges, *counts)
 
 
-def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int = _POINTS) -> NDArray[np.float64]:
-    """At most ``points`` of a curve's points, evenly spaced along it, ends kept: float64 (P, 2)."""
+def thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most 101 of a curve's points, evenly spaced along it, ends kept: float64 (P, 2)."""
     curve = np.stack([x, y], axis=1).astype(np.float64)
-    if len(curve) <= points:
+    if len(curve) <= _POINTS:
         return curve
     walked = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(curve, axis=0)).sum(axis=1))])
-    keep = np.searchsorted(walked, np.linspace(0, walked[-1], points - 1))
+    keep = np.searchsorted(walked, np.linspace(0, walked[-1], _POINTS - 1))
     kept: NDArray[np.float64] = curve[np.unique(np.concatenate([keep, [0, len(curve) - 1]]))]
     return kept
 

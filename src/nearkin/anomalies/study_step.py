@@ -202,16 +202,14 @@ class JointMap:
     maps: dict[str, DrawnMap]
 
 
-def joint_map(
-    sets: Mapping[str, NDArray[np.float32]], *, most: int = 2000, seed: int = 0, n_jobs: int = -1
-) -> JointMap:
+def joint_map(sets: Mapping[str, NDArray[np.float32]], *, most: int = 2000, n_jobs: int = -1) -> JointMap:
     """PCA and t-SNE of several sets (N, D) drawn together, at most ``most`` images of each, a seeded choice."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = [sample_rows(len(Z), most, rng) for Z in sets.values()]
     member = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
     Z = np.concatenate([values[r] for values, r in zip(sets.values(), rows, strict=True)])
     maps = {}
-    for kind, made in draw_maps(Z, member, seed=seed, n_jobs=n_jobs).items():
+    for kind, made in draw_maps(Z, member, n_jobs=n_jobs).items():
         x, y = np.round(made.coords.T.astype(float), 3).tolist()
         maps[kind] = DrawnMap(**vars(made.scores), x=tuple(x), y=tuple(y))
     return JointMap(tuple(sets), member, np.concatenate(rows), maps)

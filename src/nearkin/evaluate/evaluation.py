@@ -145,14 +145,12 @@ class Measure:
     Attributes:
         path: where it stands in the evaluation. title: its name in a sentence. column: its heading in a table.
         percent: a share in [0, 1] that is shown in percent; else it is shown as it is.
-        higher_is_better: None where neither direction is better by itself.
     """
 
     path: tuple[str, str]
     title: str
     column: str
     percent: bool = False
-    higher_is_better: bool | None = True
 
     def of(self, layer: LayerEvaluation) -> float | None:
         """The number in a layer's evaluation; None where it was not measured."""
@@ -171,10 +169,8 @@ MEASURES: dict[str, Measure] = {
         percent=True,
     ),
     "purity": Measure(path=("entanglement", "purity"), title="neighbour purity", column="purity", percent=True),
-    "silhouette": Measure(
-        path=("clusters", "silhouette"), title="silhouette", column="silhouette", higher_is_better=None
-    ),
-    "rankme": Measure(path=("health", "rankme"), title="RankMe", column="RankMe", higher_is_better=None),
+    "silhouette": Measure(path=("clusters", "silhouette"), title="silhouette", column="silhouette"),
+    "rankme": Measure(path=("health", "rankme"), title="RankMe", column="RankMe"),
 }
 # The accuracies among them, in the order of tables. A study ranks methods by the first.
 PROBES = ("linear", "linear_sgd", "linear_sgd_standardised", "knn")

@@ -81,13 +81,9 @@ def column_of(name: str, values: NDArray[Any]) -> Column | None:
     )
 
 
-def table_columns(
-    path: Path, ids: NDArray[np.str_], say: Say, *, whole: bool = False
-) -> tuple[list[Column], NDArray[np.float32] | None]:
+def table_columns(path: Path, ids: NDArray[np.str_], say: Say) -> tuple[list[Column], NDArray[np.float32] | None]:
     """The columns of a Parquet file for the images ``ids`` (N,), and its map float32 (N, 2) where it has x and y.
 
-    Args:
-        whole: every image must be in the file.
     Raises:
         DataError: no readable Parquet, no column that names the images, or none of these images in it.
     """
@@ -98,7 +94,7 @@ def table_columns(
     with reading(path):
         where = {str(name): k for k, name in enumerate(table.column(key).to_pylist())}
     rows = np.array([where.get(str(name), -1) for name in ids.tolist()], dtype=np.int64)
-    if (rows < 0).all() or (whole and (rows < 0).any()):
+    if (rows < 0).all():
         raise DataError(
             f"{path} is a table of other images; its first is '{next(iter(where), '')}', wanted '{ids[0]}'."
         )

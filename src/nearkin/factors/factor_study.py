@@ -78,7 +78,6 @@ def study_factors(
     k: int = K,
     metric: str = "cosine",
     max_images: int = MAX_IMAGES,
-    max_train: int = MAX_TRAIN,
     raw_pixels: bool | FactorAgreement = True,
     pixel_metric: str = PIXEL_METRIC,
     probe: bool = True,
@@ -113,7 +112,7 @@ def study_factors(
         pixels = neighbor_agreement(by_pixels, labels, shared, seed=seed)
     readings = None
     if probe:
-        read_from = probed_rows(embeddings.split, max_train=max_train, seed=seed)
+        read_from = probed_rows(embeddings.split, seed=seed)
         classes = [] if embeddings.labels is None or not embeddings.labelled else [class_factor(embeddings.labels)]
         wanted = [item.take(read_from) for item in (*classes, *every)]
         readings = factor_probe(embeddings.Z[read_from], embeddings.split[read_from], wanted, k=k)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nearkin.evaluate.evaluation import MapScores
 from nearkin.fileio import LEFT_OUT
-from nearkin.maps.tsne import tsne, tsne_of_rows
+from nearkin.maps.tsne import perplexity_of, tsne, tsne_of_rows
 from nearkin.search.exact import Neighbors, knn
 
 KINDS = ("pca", "tsne")
@@ -114,7 +114,6 @@ def draw_maps(
     labels: NDArray[np.int64] | None,
     *,
     seed: int = 0,
-    perplexity: float = 30.0,
     n_jobs: int = -1,
     kinds: tuple[str, ...] = KINDS,
 ) -> dict[str, Map]:
@@ -131,7 +130,7 @@ def draw_maps(
     if "pca" in kinds:
         drawn["pca"] = pca(Z, seed=seed)
     if "tsne" in kinds:
-        drawn["tsne"] = tsne(Z, seed=seed, perplexity=min(perplexity, (n - 1) / 4), n_jobs=n_jobs), None
+        drawn["tsne"] = tsne(Z, seed=seed, perplexity=perplexity_of(n), n_jobs=n_jobs), None
     return _judge(Z, high, drawn, labels)
 
 
@@ -142,7 +141,6 @@ def draw_of_part(
     *,
     kind: str,
     seed: int = 0,
-    perplexity: float = 30.0,
 ) -> Map:
     """One map of all Z (N, D), of which t-SNE is fitted on ``rows`` (n,), ascending, and the others are placed on that map.
 
@@ -155,7 +153,7 @@ def draw_of_part(
     if kind == "pca":
         coords, explained = pca(Z, seed=seed)
     else:
-        coords = tsne_of_rows(Z, rows, seed=seed, perplexity=min(perplexity, (len(rows) - 1) / 4))
+        coords = tsne_of_rows(Z, rows, seed=seed, perplexity=perplexity_of(len(rows)))
     high = knn(part, part, min(K, len(rows) - 1), metric="l2", exclude_self=True)
     known = None if labels is None else labels[rows]
     return replace(_judge(part, high, {kind: (coords[rows], explained)}, known)[kind], coords=coords)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nearkin.errors import ConfigError, DataError
 from nearkin.evaluate.entanglement import mixing_matrix
 from nearkin.maps.maps import K, preservation, why_no_map
-from nearkin.maps.tsne import tsne
+from nearkin.maps.tsne import perplexity_of, tsne
 from nearkin.search.exact import knn
 from nearkin.vectors import sample_rows
 
@@ -68,7 +68,6 @@ def map_stability(
     k: int = K,
     starts: Sequence[str] = STARTS,
     max_images: int = MAX_IMAGES,
-    perplexity: float = 30.0,
     n_jobs: int = -1,
 ) -> MapStability:
     """Draw t-SNE maps of at most ``max_images`` rows (a choice fixed by the first seed) of Z (N, D) and compare them.
@@ -93,7 +92,7 @@ def map_stability(
         raise DataError("the vectors hold values that are not finite; the run that made them diverged.")
     if reason := why_no_map(part):
         raise DataError(f"{reason}; there is no map.")
-    shown = min(perplexity, (len(part) - 1) / 4)
+    shown = perplexity_of(len(part))
     compared = []
     for start in starts:
         maps = [tsne(part, seed=seed, perplexity=shown, n_jobs=n_jobs, initialization=start) for seed in seeds]

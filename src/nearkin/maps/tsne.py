@@ -15,7 +15,13 @@ COMPONENTS = 50  # principal components that the map is made from, as is usual
 # Barnes and Hut's angle: on a grown map about as exact as interpolation, which openTSNE would take from 10,000 points on, in
 # a fraction of its time (benchmarks/gradients.py).
 THETA = 0.7
+PERPLEXITY = 30.0
 _LEAST_SIDE = 50  # intervals that the interpolation's grid has on a small map, too
+
+
+def perplexity_of(n: int) -> float:
+    """The perplexity for a map of n images: 30, but at most (n - 1) / 4."""
+    return min(PERPLEXITY, (n - 1) / 4)
 
 
 def tsne(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearkin.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def launched() -> int:
@@ -83,13 +85,14 @@ def lead_first() -> Iterator[None]:
         wait()
 
 
-def from_lead(value: Any) -> Any:
+def from_lead(value: T) -> T:
     """Return rank 0's value on every rank."""
     if not joined():
         return value
-    box = [value if rank() == 0 else None]
+    box: list[Any] = [value if rank() == 0 else None]
     dist.broadcast_object_list(box, src=0)
-    return box[0]
+    received: T = box[0]
+    return received
 
 
 def share(n: int) -> slice:
