@@ -42,3 +42,12 @@ def test_doctor_exits_1_only_when_something_is_broken(study: Path) -> None:
 def test_neither_command_imports_torch() -> None:
     code = "import sys, nearkin.runs.check, nearkin.runs.run, nearkin.runs.output; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_help_names_every_preset_and_wraps_paragraphs_by_itself() -> None:
+    from nearkin.study.presets import PRESETS
+
+    text = " ".join(invoke("study", "--help").replace("│", " ").split())
+    assert all(name in text.split("--preset")[1].split("--methods")[0] for name in PRESETS)
+    lines = [line.strip() for line in invoke("embed", "--help").splitlines()]
+    assert any(line.startswith("Into a folder, it goes part by part") and len(line) > 60 for line in lines)

@@ -368,6 +368,11 @@ KINDS: dict[str, Kind] = {
         {"": 1},
         says=("leaves out (1 .heic, 1 .jp2)",),
     ),
+    "formats that others decode": Kind(
+        lambda root: [put(root, "0.png"), *(write(root / f"a.{suffix}", b"x") for suffix in ("pcx", "dib", "svs", "nii")), root][-1],
+        {"": 1},
+        says=("leaves out (1 .dib, 1 .nii, 1 .pcx, 1 .svs)",),
+    ),
     "a Git LFS pointer": Kind(
         lambda root: [put(root, "0.png"), write(root / "1.png", "version https://git-lfs.github.com/spec/v1\n"), root][-1],
         {"": 1},
@@ -438,7 +443,7 @@ KINDS: dict[str, Kind] = {
         says=("metadata.csv is not read; if it holds labels of these images, give it with --labels",),
     ),
     "a spreadsheet's UTF-16": Kind(lambda root: labelled(root, (CSV + "0.png,ä\n1.png,b\n").encode("utf-16"), "0.png", "1.png"), {"ä": 1, "b": 1}),
-    "fractions and NaN in CSV": Kind(lambda root: labelled(root, CSV + "0.png,1.0\n1.png,2.0\n2.png,nan\n3.png,\n"), {"1": 1, "2": 1, "": 2}),
+    "fractions and NaN in CSV": Kind(lambda root: labelled(root, CSV + "0.png,1.0\n1.png,2.0\n2.png,nan\n3.png,\n"), {"1": 1, "2": 1, "": 2}, says=("labels for 2 of 4 images from labels.csv; its rows for 2 others have none",)),
     "the bread called nan": Kind(lambda root: labelled(root, CSV + "0.png,nan\n1.png,pita\n2.png,NA\n3.png,None\n"), {"nan": 1, "pita": 1, "NA": 1, "None": 1}),
     "NaN in Parquet": Kind(with_nan, {"0": 3, "1": 3, "2": 3, "": 3}),
     "NaN in arrays": Kind(
@@ -457,6 +462,9 @@ KINDS: dict[str, Kind] = {
     # tars
     "a second image of a sample": Kind(
         lambda root: tar(root, ("1.left.png", png(1)), ("1.right.png", png(2)), ("2.png", png(3))), {"": 2}, says=("1 further images of one sample",)
+    ),
+    "a mask before its image": Kind(
+        lambda root: tar(root, ("1.seg.png", png(1)), ("1.jpg", encoded(picture(2), "JPEG")), ("2.png", png(3))), {"": 2}, says=("the same, e.g. x.tar/1.seg.png",)
     ),
     "dots in names (datasets#6880)": Kind(
         lambda root: tar(root, ("22.05.png", png(1)), ("22.06.png", png(2)), ("23.png", png(3))), {"": 2}, says=("whose name up to its first dot is the same, e.g. x.tar/22.06.png",)

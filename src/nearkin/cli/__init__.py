@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import inspect
 import io
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -38,23 +40,35 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-app.command("study")(study.study)
-app.command("fit")(fit.fit)
-app.command("embed")(embed.embed)
-app.command("evaluate")(evaluate.evaluate)
-app.command("export")(export.export)
-app.command("map")(map_.map_)
-app.command("search")(search.search)
-app.command("hubs")(hubs.hubs)
-app.command("anomalies")(anomalies.anomalies)
-app.command("cluster")(cluster.cluster)
-app.command("factors")(factors.factors)
-app.command("duplicates")(duplicates.duplicates)
-app.command("explore")(explore.explore)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
-app.command("runs")(runs.runs)
-app.command("doctor")(doctor.doctor)
+
+
+def _add(name: str, command: Callable[..., None]) -> None:
+    """Register a command; each paragraph of its docstring becomes one line of help, which the terminal wraps."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    app.command(name, help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "study": study.study,
+    "fit": fit.fit,
+    "embed": embed.embed,
+    "evaluate": evaluate.evaluate,
+    "export": export.export,
+    "map": map_.map_,
+    "search": search.search,
+    "hubs": hubs.hubs,
+    "anomalies": anomalies.anomalies,
+    "cluster": cluster.cluster,
+    "factors": factors.factors,
+    "duplicates": duplicates.duplicates,
+    "explore": explore.explore,
+    "report": report.report,
+    "compare": compare.compare,
+    "runs": runs.runs,
+    "doctor": doctor.doctor,
+}
+for _name, _command in _COMMANDS.items():
+    _add(_name, _command)
 app.add_typer(data.app, name="data")
 
 

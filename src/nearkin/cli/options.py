@@ -59,7 +59,9 @@ ValueRange = Annotated[
 Size = Annotated[int | None, typer.Option("--size", help="Side in pixels that all images are brought to.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail at the first unreadable image instead of skipping it.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.", autocompletion=complete_device)]
-Preset = Annotated[str, typer.Option("--preset", help="quick, cpu, reference or full.", autocompletion=complete_preset)]
+Preset = Annotated[
+    str, typer.Option("--preset", help="quick, cpu, hour, reference or full.", autocompletion=complete_preset)
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Subset = Annotated[
     int | None, typer.Option("--subset", help="Use only this many train images (a fixed, stratified choice).")

@@ -38,10 +38,29 @@ EXTENSIONS = (
 
 # Common image formats that are not decoded here. They are counted, so that users learn of them early.
 FOREIGN = (
-    *(".heic", ".heif", ".avif", ".jxl", ".psd", ".svg"),
-    *(".jp2", ".j2k", ".jpf", ".jpx", ".jpm"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".sr2", ".3fr", ".iiq"),
-    *(".exr", ".hdr", ".dds", ".tga", ".ico", ".dcm", ".fits"),
+    *(".heic", ".heif", ".hif", ".avif", ".jxl", ".psd", ".svg"),
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jpm"),
+    *(
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".crw",
+        ".nef",
+        ".nrw",
+        ".arw",
+        ".raf",
+        ".orf",
+        ".rw2",
+        ".rwl",
+        ".pef",
+        ".srw",
+        ".sr2",
+        ".x3f",
+    ),
+    *(".3fr", ".iiq", ".erf", ".kdc", ".mrw"),
+    *(".exr", ".hdr", ".pfm", ".dds", ".tga", ".ico", ".icns", ".cur", ".dib", ".pcx", ".qoi", ".sgi", ".ras", ".im"),
+    *(".xbm", ".xpm", ".eps", ".wmf", ".emf"),
+    *(".dcm", ".fits", ".fit", ".nii", ".mha", ".nrrd", ".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".nd2", ".lif"),
 )
 _JPEG2000 = (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")
 SNIFFED = 16  # bytes that :func:`sniff` needs

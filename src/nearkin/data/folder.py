@@ -535,9 +535,12 @@ def _arrange(
                 label, which = rows[matched.row[path]]
                 names[i] = label if labelled else names[i]
                 split[i] = which or split[i]
-        what = "labels" if labelled else "splits"
+        empty = sum(rows[row][0 if labelled else 1] is None for row in matched.row.values())
         notes += label_file.notes
-        notes.append(f"{what} for {len(matched.row)} of {len(paths)} images from {file.name}")
+        notes.append(
+            f"{'labels' if labelled else 'splits'} for {len(matched.row) - empty} of {len(paths)} images from {file.name}"
+            + (f"; its rows for {empty} others have none" if empty else "")
+        )
         notes += [f"{n:,} rows of {file.name} matched but for: {how}" for how, n in matched.loosely.items()]
         if matched.unmatched:
             reason = f"rows of {file.name} that name no image that was read"

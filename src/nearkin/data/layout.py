@@ -253,14 +253,17 @@ def _classes(
     tested = {name for name, which in zip(names, split, strict=True) if which == "test" and name is not None}
     trained = {name for name, which in zip(names, split, strict=True) if which == "train" and name is not None}
     if len(tested) == 1 and len(trained) > 1 and not tested & trained:  # test/unknown/*.jpg, as competitions have it
-        only = tested.pop()
-        notes.append(f"the test images lie in one folder, '{only}', that train does not have: taken as unlabelled")
+        alone = tested.pop()
+        notes.append(f"the test images lie in one folder, '{alone}', that train does not have: taken as unlabelled")
         names = [None if which == "test" else name for name, which in zip(names, split, strict=True)]
-        del counts[only]
+        del counts[alone]
+    only = ""
     if root.path and not counts:  # one folder holds everything: a class or a mere wrapper, and either way no labels
-        notes.append(f"one class only ('{root.path.rstrip('/').rpartition('/')[2]}'): treated as unlabelled")
+        only = root.path.rstrip("/").rpartition("/")[2]
     if len(counts) == 1 and None not in names:
-        notes.append(f"one class only ('{next(iter(counts))}'): treated as unlabelled")
+        only = next(iter(counts))
+    if only and only.lower() not in _IMAGE_FOLDERS:
+        notes.append(f"one class only ('{only}'): treated as unlabelled")
     if len(counts) < 2 or sum(counts.values()) < 2 * len(counts):
         if len(counts) >= 2:
             notes.append(f"{len(counts)} sub-folders with fewer than 2 images each on average: not taken as classes")

@@ -48,6 +48,7 @@ _PROBED = 64  # images that tell whether a set is of deep gray
 _AHEAD = 64  # images that are decoded before they are asked for
 OnSkip = Callable[[Skipped], object]
 _TEXTS = (".txt", ".json", ".cls", ".cls2", ".xml", ".npy", ".npz", ".pth", ".pyd", ".index", ".id", ".mp4", ".wav")
+_FURTHER = "further images of one sample, whose name up to its first dot is the same"
 _MAX_TEXT = 1024**2  # bytes of a header or of a label file
 _MAX_TOTAL = 64 * 1024**3  # bytes of a shard after unpacking
 _HEADERS = (
@@ -110,7 +111,7 @@ def _files(tar: tarfile.TarFile, where: str, counter: LeftOutCounter) -> Iterato
         parts = member.name.replace("\\", "/").split("/")
         if member.name.startswith("/") or ".." in parts:
             raise DataError(
-                f"{where}: entry '{member.name!a}' points outside the archive; refused. Re-pack it without."
+                f"{where}: entry {member.name!a} points outside the archive; refused. Re-pack it without '..' and leading '/'."
             )
         total += member.size
         if total > _MAX_TOTAL:
@@ -132,14 +133,19 @@ def _place(where: str, name: str) -> str:
 def _sample(
     tar: tarfile.TarFile, where: str, key: str, files: Iterator[tuple[str, tarfile.TarInfo]], counter: LeftOutCounter
 ) -> EncodedImage | None:
-    """A sample from its files; None without an image. The first of several images counts."""
+    """A sample from its files; None without an image.
+
+    Of several images, the first with a plain name counts ("1.jpg", not "1.seg.png"), else the first.
+    """
     data: bytes | None = None
+    taken, taken_from = "", ""
     problem, label = "", None
     first: str | None = None
     for extension, member in files:
         place = _place(where, member.name)
-        first = first or place
         last = "." + extension.rpartition(".")[2]
+        if last not in FOREIGN:
+            first = first or place
         if extension == "cls":
             if member.size <= _MAX_TEXT:
                 label = label_text(_read(tar, member).decode("utf-8", "replace"))
@@ -148,16 +154,19 @@ def _sample(
                 label = _json_label(_read(tar, member))
         elif last in FOREIGN:
             counter.add(f"{last} images, which are not decoded", place)
-        elif last in EXTENSIONS and data is not None:
-            counter.add("further images of one sample, whose name up to its first dot is the same", place)
+        elif last in EXTENSIONS and data is not None and not ("." in taken and "." not in extension):
+            counter.add(_FURTHER, place)
         elif last in EXTENSIONS:
+            if data is not None:
+                counter.add(_FURTHER, taken_from)
+            taken, taken_from = extension, place
             too_large = member.size > MAX_RECORD
             problem = f"{member.size:,} bytes; at most {MAX_RECORD:,}" if too_large else ""
             data = b"" if too_large else _read(tar, member)
         elif last not in _TEXTS and data is None and 0 < member.size <= MAX_RECORD:
             content = _read(tar, member)
             if sniff(content[:SNIFFED]) in EXTENSIONS:
-                data = content
+                data, taken, taken_from = content, extension, place
     if data is None and first is not None:
         counter.add("samples without an image, labels among them", first)
     return None if data is None else EncodedImage(key, data, label, problem=problem)

@@ -21,6 +21,7 @@ from nearkin.data.decode import AS_FOUND, SIZES, ReadOptions, ValueRange, choose
 from nearkin.data.imageset import Dataset, LeftOut, LeftOutCounter, Skipped, fingerprint, parts_by_name
 from nearkin.data.parquet import splits_of_cells
 from nearkin.data.shards import (
+    TARS,
     Shard,
     list_shards,
     range_of_shards,
@@ -338,6 +339,8 @@ def load_shards(
         stamp += f"\n{read}"
     if any(split_of_shard(shard.name) for shard in shards):  # stores of before did not look at the names
         stamp += "\nsplits by name"
+    if any(shard.url.endswith(TARS) for shard in shards):  # nor did they prefer 1.jpg to 1.seg.png
+        stamp += "\nplain names first"
     folder = (cache or default_root()) / "stores" / hashlib.sha256(stamp.encode()).hexdigest()[:32]
     if not is_store(folder):
         try:

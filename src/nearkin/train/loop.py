@@ -87,7 +87,10 @@ def _diverged(what: str, step: int, run_dir: Path) -> TrainingError:
 def check_batch(batch_size: int, n: int) -> None:
     """Raise ConfigError for batches larger than the training set."""
     if batch_size > n:
-        raise ConfigError(f"batch_size {batch_size} is larger than the {n} training images; use at most {n}.")
+        usual = 2 ** (max(n // 5, 4).bit_length() - 1)
+        raise ConfigError(
+            f"batch_size {batch_size} is larger than the {n} training images; use at most {n}, e.g. --set batch_size={usual}."
+        )
 
 
 def _check_weights(net: nn.Module, step: int, run_dir: Path) -> None:
