@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import nearkin
-from nearkin.format import PALETTE, curves_html, facts_html, scatter_html, three_digits
+from nearkin.format import PALETTE, curves_html, facts_html, markdown_text, scatter_html, three_digits
 
 # Machado, Oliveira, Fernandes: "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009, severity 1.
 SIGHT = {
@@ -90,3 +90,7 @@ def test_curves_are_drawn_to_scale_and_escaped() -> None:
     assert (y[1] - y[0]) / (y[2] - y[0]) == pytest.approx(1 / 4, abs=0.01) and y[2] > y[0]  # SVG's y points down
     assert second[0].tolist() == [x[0], (y[0] + y[2]) / 2]
     assert curves_html("loss", {}) == "" and "nan" not in curves_html("loss", {"train": [(1.0, 2.0)]})
+
+
+def test_markdown_text_breaks_no_table_and_is_no_html() -> None:
+    assert markdown_text("a|b\n<script>") == "a\\|b &lt;script>"

@@ -1,4 +1,4 @@
-"""Everything that the page shows, read once: spaces, columns, maps, pictures."""
+"""The data of the page, read once: spaces, columns, maps, pictures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Collection:
     notes: list[str] = field(default_factory=list)
     _finders: dict[int, Finder] = field(default_factory=dict)
     _scores: dict[tuple[int, str], Column] = field(default_factory=dict)
-    # Computing a t-SNE holds the first for minutes; looking for neighbours needs only the second.
+    # A t-SNE holds the first lock for minutes; a search for neighbours takes only the second.
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _finder_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -86,11 +86,11 @@ class Collection:
             return self._scores[space, name]
 
     def first_map(self, space: int) -> str:
-        """The kind of map to begin with: one that is there, before one to be computed."""
+        """The kind of the first map shown: an existing map rather than one to be computed."""
         return next((kind for kind in ("table", "tsne", "pca") if kind in self.maps[space]), "pca")
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able: all that the page needs before it draws."""
+        """The data that the page needs before it draws, JSON-able."""
         first = self.spaces[0].embeddings
         ids = first.ids.tolist()
         return {
@@ -170,7 +170,7 @@ def collect(
 
 
 def _usual_split(spaces: list[Space], say: Say) -> str:
-    """Studies draw maps of their test images, and report on these."""
+    """ "test" if every embedding has a study's map, else "all": studies draw maps of their test images."""
     mapped = all(space.run is not None and space.run.maps_file.exists() for space in spaces)
     if mapped and (spaces[0].embeddings.split == "test").any():
         say("note: the test images, of which the study drew maps; --split all shows all")
@@ -185,7 +185,7 @@ def _has_key(space: Space) -> bool:
 
 
 def _named(columns: list[Column]) -> list[Column]:
-    """Columns of unique names; a later one of the same name replaces nothing and gets a number."""
+    """The columns with unique names: a later one of the same name gets a number."""
     seen: dict[str, int] = {}
     out = []
     for column in columns:

@@ -16,7 +16,7 @@ from nearkin.errors import DataError, reading
 from nearkin.explore.spaces import Say
 from nearkin.fileio import read_parquet
 
-MOST_GROUPS = 60  # more colours tell nothing apart: of more values, the most frequent ones and the rest together
+MOST_GROUPS = 60  # most colours that can be told apart; of more values, the rest form one group
 _FEW = 20  # whole numbers with at most this many values are groups
 _KNOWN = ("id", "path", "label", "split", "embedding", "x", "y", "neighbors")
 
@@ -48,7 +48,7 @@ def base_columns(made: Embeddings) -> list[Column]:
 
 
 def column_of(name: str, values: NDArray[Any]) -> Column | None:
-    """A column of numbers, text or truth values (N,), None or NaN where unknown; None where no colours could show it."""
+    """A column of numbers, text or truth values (N,), None or NaN where unknown; None if colours cannot show it."""
     kind = values.dtype.kind
     if kind in "fiu":
         numbers = values.astype(np.float64)
@@ -66,7 +66,7 @@ def column_of(name: str, values: NDArray[Any]) -> Column | None:
     counts = Counter(text for text in texts if text is not None)
     names = sorted(counts)
     if len(names) > MOST_GROUPS:
-        if max(counts.values()) == 1:  # as good as an id
+        if max(counts.values()) == 1:  # a different value for every image: an id
             return None
         kept = sorted(names, key=lambda text: -counts[text])[: MOST_GROUPS - 1]
         rest = set(names) - set(kept)
@@ -102,7 +102,7 @@ def table_columns(path: Path, ids: NDArray[np.str_], say: Say) -> tuple[list[Col
     for name in table.column_names:
         if name in _KNOWN:
             continue
-        with reading(path):  # values that Python has no type for
+        with reading(path):  # values without a Python type
             values = _values(table.column(name), rows)
         column = column_of(name, values)
         if column is None:
@@ -117,7 +117,7 @@ def table_columns(path: Path, ids: NDArray[np.str_], say: Say) -> tuple[list[Col
         pair = [_values(table.column(name), rows) for name in ("x", "y")]
     if any(values.dtype.kind not in "fiu" for values in pair):
         return out, None
-    with np.errstate(over="ignore"):  # infinite then, and left out of the map as such
+    with np.errstate(over="ignore"):  # may overflow to infinity; such rows are left out of the map
         return out, np.stack(pair, axis=1).astype(np.float32)
 
 

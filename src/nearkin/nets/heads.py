@@ -1,4 +1,4 @@
-"""What stands behind an encoder: the projector of joint embeddings, the decoder of latent optimisation."""
+"""The nets behind an encoder: the projector of joint embeddings, the decoder of latent optimisation."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 from nearkin.evaluate.evaluation import MEASURES, PROBES
 from nearkin.fileio import write_text
 from nearkin.folders import StudyFolder
-from nearkin.format import three_digits
+from nearkin.format import markdown_text, three_digits
 from nearkin.report.embed import results_of
 
 
@@ -26,14 +26,9 @@ def _number(cell: dict[str, Any] | None) -> str:
     return "-" if cell is None else three_digits(cell["mean"])
 
 
-def _safe(text: str) -> str:
-    """Text that can stand in a table's cell."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-
-
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return lines + ["| " + " | ".join(_safe(cell) for cell in row) + " |" for row in rows]
+    return lines + ["| " + " | ".join(markdown_text(cell) for cell in row) + " |" for row in rows]
 
 
 def _results(r: dict[str, Any]) -> list[str]:
@@ -50,7 +45,7 @@ def _results(r: dict[str, Any]) -> list[str]:
 
 
 def _answer(number: int, answer: dict[str, Any]) -> list[str]:
-    lines = [f"### {number}. {answer['question']}", "", _safe(answer["statement"]), ""]
+    lines = [f"### {number}. {answer['question']}", "", markdown_text(answer["statement"]), ""]
     if answer.get("rows"):
         extra = [
             name for name in ("purity", "std", "batch") if any(row.get(name) is not None for row in answer["rows"])
@@ -79,13 +74,13 @@ def _answer(number: int, answer: dict[str, Any]) -> list[str]:
             ],
         )
         lines.append("")
-    return [*lines, f"*What this does not mean.* {_safe(answer['caveat'])}", ""]
+    return [*lines, f"*What this does not mean.* {markdown_text(answer['caveat'])}", ""]
 
 
 def markdown(r: dict[str, Any]) -> str:
     """The results as Markdown: command, verdict, table, answers, protocol."""
-    lines = [f"# {_safe(r['title'])}", "", "```sh", r["command"].replace("`", "'"), "```", ""]
-    lines += [f"- {_safe(item['text'])}" for item in r["verdict"]]
+    lines = [f"# {markdown_text(r['title'])}", "", "```sh", r["command"].replace("`", "'"), "```", ""]
+    lines += [f"- {markdown_text(item['text'])}" for item in r["verdict"]]
     lines += ["", "## Results", "", *_results(r), ""]
     lines.append(
         "Test accuracy, settings chosen on validation; brackets: 95 % interval, over seeds where several were run, else"
@@ -96,8 +91,8 @@ def markdown(r: dict[str, Any]) -> str:
         for number, answer in enumerate(r["answers"], start=1):
             lines += _answer(number, answer)
     for question, answer in r["ablation"].items():
-        lines += [f"**{question}** {_safe(answer['statement'])}", ""]
-    lines += ["## Protocol", "", *(f"- {_safe(line)}" for line in r["protocol"])]
+        lines += [f"**{question}** {markdown_text(answer['statement'])}", ""]
+    lines += ["## Protocol", "", *(f"- {markdown_text(line)}" for line in r["protocol"])]
     hardware = r["hardware"]
     where = f"{hardware['cpu']}, {hardware['cores']} cores" + (f", {hardware['gpu']}" if hardware["gpu"] else "")
     versions = ", ".join(f"{name} {version}" for name, version in r["versions"].items())

@@ -20,7 +20,7 @@ from nearkin.evaluate.evaluation import MEASURES, PROBES
 from nearkin.evaluate.knn import knn_predictions
 from nearkin.evaluate.linear import linear_predictions, linear_sgd_predictions
 from nearkin.evaluate.stats import LEVEL, Interval, bootstrap_difference, holm, mcnemar, paired_difference, shared_seeds
-from nearkin.format import three_digits
+from nearkin.format import markdown_text, three_digits
 from nearkin.methods import is_seeded
 from nearkin.runs.run import FinishedRun, Run, Study, in_order
 
@@ -396,23 +396,18 @@ def _cells(d: MeasuredDifference) -> list[str]:
 def to_markdown(report: ComparisonReport) -> str:
     """The report's sentences, a table per comparison, and the notes."""
     lines = ["# Comparison", ""]
-    lines += [f"- {_safe(comparison.sentence)}" for comparison in report.comparisons]
+    lines += [f"- {markdown_text(comparison.sentence)}" for comparison in report.comparisons]
     for comparison in report.comparisons:
-        lines += ["", f"## {_safe(comparison.other)} against {_safe(comparison.reference)}", ""]
+        lines += ["", f"## {markdown_text(comparison.other)} against {markdown_text(comparison.reference)}", ""]
         if comparison.seeds:
             lines += [f"Seeds: {', '.join(map(str, comparison.seeds))}.", ""]
         lines += [
-            f"| metric | {_safe(comparison.reference)} | {_safe(comparison.other)} | difference | p, corrected | |"
+            f"| metric | {markdown_text(comparison.reference)} | {markdown_text(comparison.other)} | difference | p, corrected | |"
         ]
         lines += ["|---|---|---|---|---|---|"]
-        lines += [f"| {' | '.join(_safe(cell) for cell in _cells(d))} |" for d in comparison.differences]
+        lines += [f"| {' | '.join(markdown_text(cell) for cell in _cells(d))} |" for d in comparison.differences]
     lines += ["", *report.notes, ""]
     return "\n".join(lines)
-
-
-def _safe(text: str) -> str:
-    """A text that neither breaks a table nor becomes HTML."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def print_comparison(report: ComparisonReport) -> None:
