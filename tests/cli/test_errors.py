@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import resource
+import signal
 import subprocess
 import sys
 import zipfile
@@ -11,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from nearkin.cli import main
 
 
 def run(*args: str, cwd: Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -134,3 +139,25 @@ def test_diverging_loss_stops_at_its_step(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     one_line(done, 5, "non-finite at step")
+
+
+def test_ctrl_c_that_a_library_swallows_is_still_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pressed in the middle of an import inside pyarrow, which goes on with half a pandas and fails of that."""
+
+    def swallow(**settings: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise AttributeError("partially initialized module")
+
+    monkeypatch.setattr("nearkin.cli.app", swallow)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        atexit.unregister(signal.signal)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted; run the same command again to continue\n"

@@ -8,6 +8,7 @@ import io
 import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import typer
@@ -82,8 +83,21 @@ def main() -> None:
             setattr(sys, name, _without_reader(stream))
     # Ctrl-C while the interpreter goes down, when everything is written, would end in its "Fatal Python error".
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pressed: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     try:
-        code = app(standalone_mode=False)  # otherwise a misspelt flag would be told in a box of several lines
+        try:
+            code = app(standalone_mode=False)  # otherwise a misspelt flag would be told in a box of several lines
+        except Exception as error:
+            if pressed:  # a library swallowed Ctrl-C, such as in the middle of an import, and failed of it later
+                raise KeyboardInterrupt from error
+            raise
     except NearkinError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
