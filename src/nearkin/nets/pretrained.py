@@ -38,7 +38,7 @@ CROPS = ("center", "squash", "pad")
 INTERPOLATIONS = ("bicubic", "bilinear")
 DEFAULT = "efficientnet-lite0"
 _LITE_SIDE = {"efficientnet-lite0": 160, "efficientnet-lite1": 192, "efficientnet-lite2": 224}
-_IMAGENET = "ImageNet-1k: 1.28 million labelled photos of 1,000 classes"
+_IMAGENET = "ImageNet-1k (1.28 million labelled photos of 1,000 classes)"
 _MAX_SIDE = 1024
 _FILE = "file"  # the tensor that holds the bytes of an ONNX file
 
@@ -123,11 +123,11 @@ class EncoderCard:
 
     @property
     def note(self) -> str:
-        """What a person must know before believing figures of this encoder: two sentences."""
+        """What a person must know before believing figures of this encoder: three sentences."""
         seen = self.trained_on or "images that its source does not name"
         licence = self.licence or "not stated by its source"
         return (
-            f"encoder {self.name}, trained by others on {seen}: labels of classes like yours, or your very images among "
+            f"encoder {self.name}, trained by others on {seen}. Labels of classes like yours, or your very images among "
             f"those, are an advantage that no figure here takes away. Licence of the weights: {licence}."
         )
 
@@ -452,13 +452,13 @@ def _trained_on(tag: str) -> str | None:
     """What the tag of a timm model says of its training data."""
     told = {
         "in1k": _IMAGENET,
-        "in21k": "ImageNet-21k: 14 million labelled photos",
-        "in22k": "ImageNet-22k: 14 million labelled photos",
-        "lvd142m": "LVD-142M: 142 million photos without labels",
-        "lvd1689m": "LVD-1689M: 1.7 billion photos without labels",
-        "laion2b": "LAION-2B: 2 billion photos with their captions",
+        "in21k": "ImageNet-21k (14 million labelled photos)",
+        "in22k": "ImageNet-22k (14 million labelled photos)",
+        "lvd142m": "LVD-142M (142 million photos without labels)",
+        "lvd1689m": "LVD-1689M (1.7 billion photos without labels)",
+        "laion2b": "LAION-2B (2 billion photos with their captions)",
         "openai": "OpenAI's 400 million photos with their captions",
-        "webli": "WebLI: photos with their captions",
+        "webli": "WebLI (photos with their captions)",
     }
     named = [text for key, text in told.items() if key in tag]
     return "; ".join(named) or None

@@ -27,7 +27,7 @@ from nearkin.methods import (
     with_needs,
     without_repeats,
 )
-from nearkin.runs.embed import embed_splits
+from nearkin.runs.embed import embed_splits, encoder_note
 from nearkin.runs.fit import Say, fit_in_folder, method_settings
 from nearkin.runs.run import Run, RunConfig, Study
 from nearkin.search.exact import KnnSearch, knn
@@ -282,6 +282,8 @@ def _run(name: str, study: StudyConfig, context: FitContext, read: nd.ReadOption
         return_memory()
         say("  test losses, embeddings")
     method.test_losses(context)
+    if note := encoder_note(method.provenance):
+        say(f"  note: {note}")
     embedded = embed_splits(lambda items: method.embed(items.images), splits, config.to_json() | method.provenance)
     for layer, embeddings in embedded.items():
         embeddings.save(run.embeddings_file(layer))
