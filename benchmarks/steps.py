@@ -32,7 +32,7 @@ def measure(settings: dict[str, Any], batch: int, steps: int, device: str) -> tu
     """Mean seconds of each part of a step, and the step's floating-point operations."""
     method = create("vicreg", settings | {"batch_size": batch}, (3, SIDE, SIDE))
     fabric = make_fabric(device, method.config.precision)
-    method._fabric = fabric  # what fit() does before it calls the loop
+    method.fabric = fabric  # what fit() does before it calls the loop
     net = method.net.to(fabric.device, memory_format=torch.channels_last)
     net.train()
     optimizers = method.optimizers()

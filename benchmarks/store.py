@@ -73,8 +73,8 @@ def one_side(store: Path, how: str, steps: int, method: str, encoder: str) -> di
     if how == "memory":
         images = np.array(images)
     model = create(method, {"encoder": encoder}, (3, _SIDE, _SIDE))
-    model._fabric = make_fabric("auto", model.config.precision)
-    device = model._fabric.device
+    model.fabric = make_fabric("auto", model.config.precision)
+    device = model.fabric.device
     model.net.to(device, memory_format=torch.channels_last)
     optimizers = model.optimizers()
     batch = model.config.batch_size

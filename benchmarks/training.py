@@ -114,7 +114,7 @@ def ours(images: NDArray[np.uint8], settings: dict[str, Any], batch: int) -> flo
     """Images per second of nearkin's loop."""
     method = create("vicreg", settings | {"batch_size": batch, "epochs": 1, "keep": 0}, (3, SIDE, SIDE))
     fabric = make_fabric("cpu", method.config.precision)
-    method._fabric = fabric  # what fit() does before it calls the loop
+    method.fabric = fabric  # what fit() does before it calls the loop
     with tempfile.TemporaryDirectory() as folder:
         train(method, images, method.config, Path(folder), seed=0, fabric=fabric, progress=False)
         lines = MetricsLog(Path(folder) / "metrics.jsonl").read(kind="step")

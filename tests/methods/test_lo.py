@@ -56,7 +56,7 @@ def test_loss_is_the_weighted_sum_of_its_terms(tmp_path: Path) -> None:
     method = create("lo", SETTINGS | weights, (3, 16, 16))
     splits = make_splits()
     method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
-    method._fabric = make_fabric("cpu", "fp32")
+    method.fabric = make_fabric("cpu", "fp32")
     images, rows = torch.from_numpy(splits.train.images[3:11]), torch.arange(3, 11)
     loss, terms = method.loss(images, rows, torch.Generator().manual_seed(1))
     p = sample_view(method.recipe, 8, 16, 16, torch.Generator().manual_seed(1))
@@ -81,7 +81,7 @@ def test_naive_form_has_two_fixed_views_with_a_code_each(tmp_path: Path) -> None
     method = create("lo-naive", SETTINGS, (3, 16, 16))
     splits = make_splits()
     method.fit(FitContext(splits, tmp_path, device="cpu", progress=False))
-    method._fabric = make_fabric("cpu", "fp32")
+    method.fabric = make_fabric("cpu", "fp32")
     table = method.net.codes.table.weight
     assert len(table) == 2 * len(splits.train)
     rows = torch.tensor([5, 2, 30])

@@ -71,7 +71,7 @@ def test_an_oracle_is_one_also_as_a_variant() -> None:
 def test_second_view_is_a_neighbour_unaugmented(tmp_path: Path) -> None:
     splits = make_splits()
     method = create("ngn-pixels", SETTINGS, (3, 16, 16))
-    method._fabric = make_fabric("cpu", "fp32")
+    method.fabric = make_fabric("cpu", "fp32")
     method.prepare(FitContext(splits, tmp_path))
     method.before_epoch(0)
     rows = torch.arange(10)
@@ -94,7 +94,7 @@ def test_augmented_both_images_are_views_of_their_own(tmp_path: Path) -> None:
 
     splits = make_splits()
     method = create("ngn-augmented", SETTINGS | {"neighbors_from": "pixels"}, (3, 16, 16))
-    method._fabric = make_fabric("cpu", "fp32")
+    method.fabric = make_fabric("cpu", "fp32")
     method.prepare(FitContext(splits, tmp_path))
     method.before_epoch(0)
     rows, images = torch.arange(10), torch.from_numpy(splits.train.images[:10])
@@ -112,7 +112,7 @@ def test_the_metric_chooses_neighbours_in_training_and_of_held_out_images(tmp_pa
 
     splits = make_splits()
     method = create("ngn-pixels", SETTINGS | {"neighbors_metric": metric}, (3, 16, 16))
-    method._fabric = make_fabric("cpu", "fp32")
+    method.fabric = make_fabric("cpu", "fp32")
     method.prepare(FitContext(splits, tmp_path))
     method.before_epoch(0)
 

@@ -95,7 +95,7 @@ def test_prediction_losses_are_symmetric_and_cross_the_views(name: str) -> None:
     from nearkin.train.device import make_fabric
 
     method = create(name, SMALL | {"precision": "fp32"}, (3, 32, 32))
-    method._fabric = make_fabric("cpu", "fp32")
+    method.fabric = make_fabric("cpu", "fp32")
     net = method.net.train()
     v1, v2 = torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32)
     rng = torch.Generator()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,9 +18,11 @@ from nearkin.train.config import TrainConfig
 
 if TYPE_CHECKING:
     import numpy as np
+    from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
     from nearkin.data.imageset import Splits
+    from nearkin.train.loop import Trainable
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,25 @@ class FitContext:
     title: str = ""
     tensorboard: bool = False
     runs: Mapping[str, Path] = field(default_factory=dict)
+
+    def train(
+        self, method: Trainable, config: TrainConfig, fabric: Fabric, on_eval: Callable[[int, float], None]
+    ) -> None:
+        """Run the training loop on the training images; see :func:`nearkin.train.loop.train`."""
+        from nearkin.train.loop import train
+
+        train(
+            method,
+            self.splits.train.images,
+            config,
+            self.folder,
+            seed=self.seed,
+            fabric=fabric,
+            on_eval=on_eval,
+            progress=self.progress,
+            title=self.title or "training",
+            tensorboard=self.tensorboard,
+        )
 
 
 class Method(ABC):

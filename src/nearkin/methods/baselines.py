@@ -128,7 +128,7 @@ class RandomInitMethod(VICRegMethod):
 
     def fit(self, context: FitContext) -> None:
         """Draw the weights, estimate BatchNorm statistics, save."""
-        self._fabric = make_fabric(context.device, self.config.precision)
+        self.fabric = make_fabric(context.device, self.config.precision)
         images, weights = context.splits.train.images, context.folder / WEIGHTS
         if not weights.exists():
             self._start(images, context.seed)

@@ -97,7 +97,7 @@ class BYOLMethod(JointEmbedding):
     ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         assert isinstance(self.net, BYOLNet)
         x = torch.cat(views[:2]).contiguous(memory_format=torch.channels_last)
-        with self._fabric.autocast():
+        with self.fabric.autocast():
             z = self.net(x)
             p1, p2 = self.net.predictor(z).chunk(2)
             t1, t2 = self.net.target(x).chunk(2)

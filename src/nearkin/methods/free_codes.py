@@ -36,7 +36,7 @@ from nearkin.search.exact import knn
 from nearkin.train import ranks
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import train, trained
+from nearkin.train.loop import trained
 from nearkin.train.record import MetricsLog
 from nearkin.train.seeding import derive
 
@@ -93,7 +93,7 @@ class FreeCodesMethod(Method):
                 f"neighbors_k is {s['neighbors_k']}; with {len(train_set)} images: 1..{len(train_set) - 1}."
             )
         claim_codes(train_set, folder)
-        self._fabric = make_fabric("cpu", "fp32")  # a table lookup gains nothing on a GPU
+        self.fabric = make_fabric("cpu", "fp32")  # a table lookup gains nothing on a GPU
         if s["neighbors_from"] != "labels":
             self._features = frozen_features(s["neighbors_from"], context.runs, self.shape, context.device)
         self._train_features = self._features(train_set.images)
@@ -114,18 +114,7 @@ class FreeCodesMethod(Method):
                     {"kind": "epoch", "epoch": epoch, "split": "val", "seconds": seconds, "projector_std": std}
                 )
 
-            train(
-                self,
-                train_set.images,
-                self.config,
-                folder,
-                seed=context.seed,
-                fabric=self._fabric,
-                on_eval=monitor,
-                progress=context.progress,
-                title=context.title,
-                tensorboard=context.tensorboard,
-            )
+            context.train(self, self.config, self.fabric, monitor)
         codes = load_tensors(folder / WEIGHTS)[0]["table.weight"]
         check_codes(codes, len(train_set), folder)
         self._codes: NDArray[np.float32] = codes.numpy()

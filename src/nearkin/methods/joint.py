@@ -24,7 +24,7 @@ from nearkin.train.checkpoint import load_tensors
 from nearkin.train.config import TrainConfig
 from nearkin.train.device import make_fabric
 from nearkin.train.diagnose import diagnose
-from nearkin.train.loop import ADVICE, train, trained
+from nearkin.train.loop import ADVICE, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.record import MetricsLog
 from nearkin.train.seeding import derive, generator
@@ -138,7 +138,7 @@ class JointEmbedding(Method):
 
     def project(self, views: list[Tensor]) -> list[Tensor]:
         """Views (B, 3, H, W) -> projections (B, P) of each, in one pass for all."""
-        with self._fabric.autocast():
+        with self.fabric.autocast():
             z = self.net(torch.cat(views).contiguous(memory_format=torch.channels_last))
         return list(z.chunk(len(views)))
 
@@ -171,7 +171,7 @@ class JointEmbedding(Method):
 
         Labels are used for the monitoring kNN probe on validation images only.
         """
-        self._fabric = make_fabric(context.device, self.config.precision)
+        self.fabric = make_fabric(context.device, self.config.precision)
         context.folder.mkdir(parents=True, exist_ok=True)
         if trained(context.folder):
             self.load(context.folder, context.device)
@@ -179,26 +179,15 @@ class JointEmbedding(Method):
             return
         self._start(context.splits.train.images, context.seed)
         self.prepare(context)
-        train(
-            self,
-            context.splits.train.images,
-            self.config,
-            context.folder,
-            seed=context.seed,
-            fabric=self._fabric,
-            on_eval=_Monitor(self, context),
-            progress=context.progress,
-            title=context.title or "training",
-            tensorboard=context.tensorboard,
-        )
+        context.train(self, self.config, self.fabric, _Monitor(self, context))
         self.net.eval()
 
     def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Load the weights that :meth:`fit` wrote."""
-        self._fabric = make_fabric(device, self.config.precision)
+        self.fabric = make_fabric(device, self.config.precision)
         tensors, _ = load_tensors(folder / WEIGHTS)
         self.net.load_state_dict(tensors)
-        self.net.to(self._fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.eval()
 
     def compile_embedding(self, layer: str) -> None:
@@ -231,9 +220,9 @@ class JointEmbedding(Method):
             size = len(part)
             if projector in self._compiled and size < _EMBED_BATCH:  # another size would be compiled anew
                 part = np.concatenate([part, np.zeros((_EMBED_BATCH - size, *part.shape[1:]), dtype=np.uint8)])
-            batch = torch.from_numpy(part).to(self._fabric.device)
+            batch = torch.from_numpy(part).to(self.fabric.device)
             x = normalize(batch, self.recipe).contiguous(memory_format=torch.channels_last)
-            with self._fabric.autocast():
+            with self.fabric.autocast():
                 named = named_layers(x)
             for name in wanted:
                 out[name].append(named[name][:size].float().cpu().numpy())
@@ -246,8 +235,8 @@ class JointEmbedding(Method):
         rows: list[dict[str, float]] = []
         projections: list[Tensor] = []
         for k in range(len(images) // size):
-            batch = torch.from_numpy(np.array(images[k * size : (k + 1) * size])).to(self._fabric.device)
-            rng = generator(self._fabric.device, seed, "eval", k)
+            batch = torch.from_numpy(np.array(images[k * size : (k + 1) * size])).to(self.fabric.device)
+            rng = generator(self.fabric.device, seed, "eval", k)
             loss, terms, zs = self.loss_of_views(self.held_out_pair(batch, rng), rng)
             rows.append({"loss": float(loss)} | {name: float(value) for name, value in terms.items()})
             projections.append(torch.stack(zs).float().cpu())
@@ -272,7 +261,7 @@ class JointEmbedding(Method):
             path.unlink()
         if folder.exists():
             folder.rmdir()
-        self.load(context.folder, self._fabric.device.type)
+        self.load(context.folder, self.fabric.device.type)
 
 
 class _Monitor:

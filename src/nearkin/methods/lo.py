@@ -44,7 +44,7 @@ from nearkin.methods.vicreg import vicreg_terms
 from nearkin.nets.heads import Decoder
 from nearkin.train.checkpoint import load_tensors
 from nearkin.train.device import make_fabric
-from nearkin.train.loop import step_bar, train, trained
+from nearkin.train.loop import step_bar, trained
 from nearkin.train.optim import make_optimizers
 from nearkin.train.record import MetricsLog
 from nearkin.train.seeding import derive, generator
@@ -185,7 +185,7 @@ class LatentOptimizationMethod(Method):
         s, train_set, folder = self.settings, context.splits.train, context.folder
         n = len(train_set)
         claim_codes(train_set, folder)
-        self._fabric = make_fabric(context.device, self.config.precision)
+        self.fabric = make_fabric(context.device, self.config.precision)
         self._seed = context.seed
         self._progress = context.progress
         per = 2 if s["code_per"] == "view" else 1
@@ -200,18 +200,7 @@ class LatentOptimizationMethod(Method):
                 line = {"kind": "epoch", "epoch": epoch, "split": "val", "seconds": seconds}
                 record.append(line | {"projector_std": float(z.std(dim=0).mean())})
 
-            train(
-                self,
-                train_set.images,
-                self.config,
-                folder,
-                seed=context.seed,
-                fabric=self._fabric,
-                on_eval=monitor,
-                progress=context.progress,
-                title=context.title,
-                tensorboard=context.tensorboard,
-            )
+            context.train(self, self.config, self.fabric, monitor)
         tensors, _ = load_tensors(folder / WEIGHTS)
         check_codes(tensors[_CODES], per * n, folder)
         self._set_net(tensors)
@@ -223,13 +212,13 @@ class LatentOptimizationMethod(Method):
 
     def _set_net(self, tensors: dict[str, Tensor]) -> None:
         self.net.load_state_dict(tensors)
-        self.net.to(self._fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.eval()
 
     def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:
         """Load decoder, codes and the distilled encoder of a finished run."""
         s = self.settings
-        self._fabric, self._seed, self._progress = make_fabric(device, self.config.precision), 0, False
+        self.fabric, self._seed, self._progress = make_fabric(device, self.config.precision), 0, False
         tensors, _ = load_tensors(folder / WEIGHTS)
         self.net = LONet(len(tensors[_CODES]), s["code_dim"], self.image_size, s["decoder_width"])
         self._set_net(tensors)
@@ -253,7 +242,7 @@ class LatentOptimizationMethod(Method):
         parameters = sample_view(self.recipe, len(images), height, width, rng)
         view = render(images, self.recipe, parameters)
         z = self.net.codes(rows)
-        with self._fabric.autocast():
+        with self.fabric.autocast():
             drawn = self.net.decoder(z, conditions(parameters), positions(parameters, height, width))
         reconstruction = pyramid_l1(drawn, view).mean()
         # Twice the same codes: vicreg_terms wants views, and the mean over two equal ones is the one's own term.
@@ -282,7 +271,7 @@ class LatentOptimizationMethod(Method):
             view = render(images, self.recipe, parameters)
             z = self.net.codes(2 * rows + which)
             blank = _blank(len(images), images.device)
-            with self._fabric.autocast():
+            with self.fabric.autocast():
                 drawn = self.net.decoder(z, *blank)
             zs.append(z)
             losses.append(pyramid_l1(drawn, view).mean())
@@ -304,7 +293,7 @@ class LatentOptimizationMethod(Method):
         Adam from the mean training code on the un-augmented view's reconstruction. Each image's result is its own:
         the loss is a sum over images, Adam works element by element, and the decoder has no batch statistics.
         """
-        s, device = self.settings, self._fabric.device
+        s, device = self.settings, self.fabric.device
         mean = self.net.codes.table.weight.detach().mean(dim=0)
         self.net.decoder.requires_grad_(False)
         out = []
@@ -319,7 +308,7 @@ class LatentOptimizationMethod(Method):
                 optimizer = torch.optim.Adam([z], lr=s["infer_lr"])
                 for step in range(s["infer_steps"]):
                     optimizer.param_groups[0]["lr"] = s["infer_lr"] * (1 - step / s["infer_steps"])
-                    with self._fabric.autocast():
+                    with self.fabric.autocast():
                         drawn = self.net.decoder(z, condition, where)
                     loss = pyramid_l1(drawn, target).sum()
                     (z.grad,) = torch.autograd.grad(loss, z)

@@ -89,10 +89,10 @@ class NGNMethod(VICRegMethod):
                 f"neighbors_k is {s['neighbors_k']}; with {len(train)} training images it must be smaller."
             )
         self._run_dir, self._seed, self._train = context.folder, context.seed, train
-        self._fetch = Batches(train.images, self._fabric.device)
+        self._fetch = Batches(train.images, self.fabric.device)
         shape: tuple[int, int, int] = (3, self.image_size, self.image_size)
         if s["neighbors_from"] != "labels":
-            self._features = frozen_features(s["neighbors_from"], context.runs, shape, self._fabric.device.type)
+            self._features = frozen_features(s["neighbors_from"], context.runs, shape, self.fabric.device.type)
         self._train_features = shared_features(self._features, train.images)
         self._epoch = -1
 

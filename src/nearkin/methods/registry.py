@@ -61,9 +61,9 @@ class MethodInfo:
         return self.files + tuple(name for key, names in self.files_if.items() if settings.get(key) for name in names)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Alias:
-    """A variant with a name, a title and a summary of its own; ``changes``: other fields of MethodInfo that differ."""
+    """A variant with a name, a title and a summary of its own. changes: other fields of MethodInfo that differ."""
 
     name: str
     of: str
@@ -74,7 +74,7 @@ class _Alias:
 
 def alias(name: str, of: str, *, title: str, summary: str, **changes: Any) -> _Alias:
     """``name`` stands for the variant ``of``, e.g. "vicreg@variance_weight=0"."""
-    return _Alias(name=name, of=of, title=title, summary=summary, changes=changes)
+    return _Alias(name, of, title, summary, changes)
 
 
 NEEDS = "needs"  # folder of an estimator's run with the runs that it reads, NAME-sSEED each
@@ -106,10 +106,7 @@ _ENTRIES: tuple[MethodInfo | _Alias, ...] = (
         summary="ablation: VICReg without the covariance term",
     ),
     alias(
-        "vicreg-4views",
-        of="vicreg@n_views=4",
-        title="VICReg, 4 views",
-        summary="four views per image instead of two",
+        "vicreg-4views", of="vicreg@n_views=4", title="VICReg, 4 views", summary="four views per image instead of two"
     ),
     MethodInfo(
         name="ngn",
@@ -126,10 +123,7 @@ _ENTRIES: tuple[MethodInfo | _Alias, ...] = (
         summary="NGN with cosine instead of L2 neighbours",
     ),
     alias(
-        "ngn-augmented",
-        of="ngn@augment=true",
-        title="NGN, augmented",
-        summary="NGN with augmentations on both images",
+        "ngn-augmented", of="ngn@augment=true", title="NGN, augmented", summary="NGN with augmentations on both images"
     ),
     alias(
         "ngn-pixels",
@@ -158,12 +152,7 @@ _ENTRIES: tuple[MethodInfo | _Alias, ...] = (
         target="lo.LatentOptimizationMethod",
         files_if={"distill_epochs": (f"distilled/{WEIGHTS}",)},
     ),
-    alias(
-        "lo-naive",
-        of="lo@code_per=view",
-        title="LO, code per view",
-        summary="the naive form: a free code per view",
-    ),
+    alias("lo-naive", of="lo@code_per=view", title="LO, code per view", summary="the naive form: a free code per view"),
     MethodInfo(
         name="free-codes",
         title="free codes",
@@ -179,35 +168,14 @@ _ENTRIES: tuple[MethodInfo | _Alias, ...] = (
         target="barlow.BarlowTwinsMethod",
     ),
     MethodInfo(
-        name="simclr",
-        title="SimCLR",
-        summary="contrast with the rest of the batch",
-        target="simclr.SimCLRMethod",
+        name="simclr", title="SimCLR", summary="contrast with the rest of the batch", target="simclr.SimCLRMethod"
     ),
+    MethodInfo(name="byol", title="BYOL", summary="predict a moving average of oneself", target="byol.BYOLMethod"),
     MethodInfo(
-        name="byol",
-        title="BYOL",
-        summary="predict a moving average of oneself",
-        target="byol.BYOLMethod",
+        name="simsiam", title="SimSiam", summary="predict oneself, gradient stopped", target="simsiam.SimSiamMethod"
     ),
-    MethodInfo(
-        name="simsiam",
-        title="SimSiam",
-        summary="predict oneself, gradient stopped",
-        target="simsiam.SimSiamMethod",
-    ),
-    MethodInfo(
-        name="wmse",
-        title="W-MSE",
-        summary="whitened positives",
-        target="wmse.WMSEMethod",
-    ),
-    MethodInfo(
-        name="lejepa",
-        title="LeJEPA",
-        summary="prediction and SIGReg",
-        target="lejepa.LeJEPAMethod",
-    ),
+    MethodInfo(name="wmse", title="W-MSE", summary="whitened positives", target="wmse.WMSEMethod"),
+    MethodInfo(name="lejepa", title="LeJEPA", summary="prediction and SIGReg", target="lejepa.LeJEPAMethod"),
     MethodInfo(
         name="supervised",
         title="supervised (labels)",

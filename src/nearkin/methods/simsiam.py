@@ -74,7 +74,7 @@ class SimSiamMethod(JointEmbedding):
 
     def views_loss(self, zs: list[Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(self.net, PredictorNet)
-        with self._fabric.autocast():
+        with self.fabric.autocast():
             p1, p2 = self.net.predictor(torch.cat(zs[:2])).chunk(2)
         loss = simsiam_loss(p1, p2, zs[0], zs[1])
         return loss, {"prediction": loss.detach()}

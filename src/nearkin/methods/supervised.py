@@ -41,7 +41,7 @@ class SupervisedMethod(JointEmbedding):
         labels = context.splits.train.labels
         if labels is None or (labels < 0).any():
             raise DataError("method 'supervised' needs a label for every training image.")
-        self._labels = torch.from_numpy(labels).to(self._fabric.device)
+        self._labels = torch.from_numpy(labels).to(self.fabric.device)
 
     def fit(self, context: FitContext) -> None:
         """Train; see :meth:`JointEmbedding.fit`."""
