@@ -226,7 +226,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _splits(
         self, images: NDArray[np.uint8], labels: NDArray[np.int64] | None, classes: tuple[str, ...], seed: int
     ) -> Splits:
-        """Everything to train on, or all but the held-out share where there are curves to draw; no test images."""
+        """X cut into training and validation images, no test images; without a training loop, X is both."""
         every = ImageSet(images, np.arange(len(images)).astype(np.str_), labels, classes)
         share = self.validation_fraction
         if not method_info(self.method).trained:
@@ -245,7 +245,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return nullcontext(str(self.run_dir))
 
     def _claim(self, folder: Path, method: str, settings: dict[str, Any], train: ImageSet, seed: int) -> None:
-        """Write what the run in ``folder`` is, or check it against what is there."""
+        """Write config.json, or check that the one in ``folder`` says the same."""
         config = {
             "method": method,
             "seed": seed,
@@ -263,7 +263,7 @@ class ImageEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         write_json(path, config)
 
     def _needed(self, settings: dict[str, Any], context: FitContext) -> dict[str, Path]:
-        """Train what the method looks for neighbours under, with this estimator's settings where they apply."""
+        """Fit the method whose features this one reads, with the same settings where it has them."""
         source = settings.get("neighbors_from", settings.get("features_from"))
         if source not in SOURCES:
             return {}

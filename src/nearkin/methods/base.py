@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a method is trained on, where, and how.
+    """What to fit a method on, in which folder, and how.
 
     Attributes:
         splits: the images; labels are read only by methods that say so (``MethodInfo.uses_labels``).
@@ -105,7 +105,7 @@ class Method(ABC):
 
     @abstractmethod
     def fit(self, context: FitContext) -> None:
-        """Learn from ``context.splits.train`` and leave weights in ``context.folder``. May be called again after a kill."""
+        """Learn from ``context.splits.train`` and leave weights in ``context.folder``. After an interruption it continues there."""
 
     @abstractmethod
     def load(self, folder: Path, device: str = "auto", runs: Mapping[str, Path] | None = None) -> None:

@@ -95,7 +95,7 @@ class JointEmbedding(Method):
         self._compiled: dict[bool, Callable[[Tensor], dict[str, Tensor]]] = {}
 
     def _start(self, images: NDArray[np.uint8], seed: int) -> None:
-        """Build the net as training begins with it: random weights, and the stem that the settings ask for."""
+        """Build the net as it is before the first step: random weights, and the stem that the settings ask for."""
         self._build(seed)
         if self.settings["stem"] == "random":
             return
@@ -164,7 +164,7 @@ class JointEmbedding(Method):
         return make_optimizers(self.net, self.config)
 
     def prepare(self, context: FitContext) -> None:
-        """What has to be ready before the first step (neighbours, schedules). Called by :meth:`fit`."""
+        """Compute what the first step needs (neighbours, schedules). Called by :meth:`fit`."""
 
     def fit(self, context: FitContext) -> None:
         """Train on the training images, resuming in the folder; return at once when it is finished.

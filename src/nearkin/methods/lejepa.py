@@ -55,7 +55,7 @@ class LeJEPATerms(NamedTuple):
 
 
 def lejepa_terms(*zs: Tensor, directions: Tensor) -> LeJEPATerms:
-    """Projections (N, D) of two or more views, and unit directions (D, S), of any length -> the two terms."""
+    """Projections (N, D) of two or more views and directions (D, S), scaled to unit length here -> the two terms."""
     whole = [z if z.dtype == torch.float64 else z.float() for z in zs]
     stacked = torch.stack(whole)
     prediction = (stacked - stacked.mean(dim=0)).square().mean()

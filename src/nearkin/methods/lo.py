@@ -81,7 +81,7 @@ def pyramid_l1(a: Tensor, b: Tensor, levels: int = 3) -> Tensor:
 
 
 def conditions(parameters: ViewParameters) -> Tensor:
-    """What the decoder is told of a view's colours: float32 (B, 6), about 0 for no change."""
+    """A view's changes of colour as the decoder gets them: float32 (B, 6), about 0 for no change."""
     j = parameters.jitter
     columns = [j.brightness - 1, j.contrast - 1, j.saturation - 1, 5 * j.hue]
     columns += [parameters.gray.float(), torch.isfinite(parameters.threshold).float()]

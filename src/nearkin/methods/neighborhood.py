@@ -57,14 +57,14 @@ def frozen_features(source: str, runs: Mapping[str, Path], shape: tuple[int, int
 
 
 def train_neighbors(features: NDArray[np.float32], k: int, metric: str) -> NDArray[np.int64]:
-    """The k exact nearest of every training image among the others: int64 (N, k). Ranks share the search."""
+    """The k nearest other training images of each training image, exact: int64 (N, k). Ranks share the search."""
     mine = ranks.share(len(features))
     own = np.arange(len(features))[mine]
     return ranks.collect(knn(features[mine], features, k, metric=metric, own=own).indices, len(features))
 
 
 def train_neighbors_in_class(features: NDArray[np.float32], k: int, metric: str, train: ImageSet) -> NDArray[np.int64]:
-    """The k exact nearest of every training image among the others of its class: int64 (N, k). Needs labels.
+    """The k nearest other training images of the same class, exact: int64 (N, k). Needs labels.
 
     In a class of k images or fewer an image's neighbours are all others, in turns.
 
@@ -87,7 +87,7 @@ def shared_features(features: Features, images: NDArray[np.uint8]) -> NDArray[np
 
 
 def same_class(train: ImageSet, k: int, seed: int) -> NDArray[np.int64]:
-    """An oracle's neighbours: k random other images of the same class, int64 (N, k). Needs labels.
+    """k random other training images of the same class, an oracle: int64 (N, k). Needs labels.
 
     Raises:
         DataError: images without labels, or a class with fewer than 2 images.

@@ -121,7 +121,7 @@ class NGNMethod(VICRegMethod):
         )
 
     def _stored(self, path: Path, due: int) -> NDArray[np.int64] | None:
-        """The neighbours of epoch ``due`` that an interrupted run left, if it did."""
+        """The neighbours of epoch ``due`` that an interrupted run has left, or None."""
         if not path.exists():
             return None
         tensors, meta = load_tensors(path)

@@ -323,7 +323,7 @@ def is_seeded(name: str) -> bool:
 
 
 def reads_labels(name: str, settings: Mapping[str, Any]) -> bool:
-    """Whether the method reads labels in training, by itself or by such settings (values, or their text)."""
+    """Whether training reads labels: the method always does, or these settings (values, or their text) ask for it."""
     return method_info(name).uses_labels or _settings_use_labels(settings)
 
 
@@ -337,7 +337,7 @@ def rank(name: str) -> tuple[int, list[tuple[str, float]]]:
 
 
 def without_repeats(names: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, ...]:
-    """The methods, where a variant that has the very values which its method has under ``settings`` is that method, once."""
+    """``names``, each once, with a variant that changes nothing under ``settings`` replaced by its method."""
 
     def plain(name: str) -> str:
         base = method_info(name.partition("@")[0])
@@ -349,7 +349,7 @@ def without_repeats(names: tuple[str, ...], settings: dict[str, Any]) -> tuple[s
 
 
 def allowed_by_labels(names: tuple[str, ...], labels: NDArray[np.int64] | None) -> tuple[str, ...]:
-    """The methods that can train on images with these labels (-1: none): some read the label of every image.
+    """The methods among ``names`` that can train with these labels (-1: none); some need a label for every image.
 
     Raises:
         DataError: none of them can.
@@ -365,7 +365,7 @@ def allowed_by_labels(names: tuple[str, ...], labels: NDArray[np.int64] | None) 
 
 
 def with_needs(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The methods in an order in which each follows the methods whose runs it reads; missing ones are added."""
+    """``names`` in an order in which each method comes after those whose runs it reads; missing ones are added."""
     out: dict[str, None] = {}
     for name in names:
         for needed in method_info(name).needs:
@@ -402,7 +402,7 @@ def known_settings(name: str) -> set[str]:
 
 
 def filled(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that a run was recorded with, and the defaults of those that came into being since."""
+    """``settings`` as a run recorded them, and the defaults of settings that did not exist then."""
     return {**default_settings(name), **settings}
 
 
@@ -416,7 +416,7 @@ def create(name: str, settings: Mapping[str, Any], image_shape: tuple[int, int, 
 
 
 def needed_runs(name: str, seed: int, folder: Path) -> dict[str, Path]:
-    """Folders of the runs that a method's run reads: they lie beside it in ``folder``, with the same seed."""
+    """Method -> folder of each run that a run of ``name`` reads: beside it in ``folder``, with the same seed."""
     return {needed: folder / run_name(needed, seed) for needed in method_info(name).needs}
 
 
