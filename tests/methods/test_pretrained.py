@@ -12,6 +12,7 @@ from PIL import Image
 
 from nearkin.embeddings import Embeddings
 from nearkin.errors import ConfigError, DataError
+from nearkin.export.onnx import open_encoder
 from nearkin.folders import StudyFolder, run_name
 from nearkin.methods import create
 from nearkin.methods.registry import is_variant, names_encoder
@@ -96,6 +97,8 @@ def test_an_encoders_name_stands_for_a_run(tmp_path: Path, net: Path) -> None:
     assert not isinstance(open_run(net), NamedEncoder)
     with pytest.raises(ConfigError, match="unknown layer 'cls'"):
         run.open("cls")
+    with pytest.raises(ConfigError, match="only nets that nearkin trained are exported"):
+        open_encoder(Path(name))
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,7 @@ def test_a_study_has_a_row_for_each_encoder_and_says_what_it_has_seen(tmp_path: 
     assert set(rows) == {method, "raw-pixels"} and rows[method]["variant"] is False
     told = [item["text"] for item in results["verdict"] if "no figure here takes away" in item["text"]]
     assert len(told) == 1 and "Licence of the weights: mit" in told[0]
+    assert any("learn nothing from these images" in line for line in results["protocol"])
     (run,) = (item for item in results["runs"] if item["method"] == method)
     assert run["encoder"]["preprocessing"]["side"] == 48
     folder = StudyFolder(tmp_path / "out").runs_folder / run_name(method, 0)

@@ -18,7 +18,7 @@ from nearkin import __version__
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import write_file
 from nearkin.methods.joint import JointEmbedding
-from nearkin.runs.run import Run
+from nearkin.runs.run import Run, open_run
 
 FORMATS = (".onnx", ".pt2")
 _TOLERANCE = 1e-3  # relative to the largest value of the vectors: other kernels round differently
@@ -30,10 +30,13 @@ def open_encoder(run: Path, *, layer: str | None = None) -> tuple[JointEmbedding
     Raises:
         ConfigError: an unknown layer, or a method without an encoder. DataError: no finished run there.
     """
-    opened = Run(run).open(layer, device="cpu")
+    maker = open_run(run)
+    if maker.config().method == "pretrained":
+        raise ConfigError(f"{run} is an encoder that others trained; only nets that nearkin trained are exported.")
+    opened = maker.open(layer, device="cpu")
     method, chosen = opened.method, opened.layer
     if not isinstance(method, JointEmbedding):
-        name = Run(run).config().method
+        name = maker.config().method
         raise ConfigError(
             f"method '{name}' in {run} has no encoder to export; its vectors are in the run's embeddings."
         )

@@ -220,6 +220,10 @@ def _protocol(data: dict[str, Any], runs: Sequence[RunResult]) -> list[str]:
         f"held out of train; test ({sizes['test']:,} images) read once, at the end.",
         "Features are frozen and come from one un-augmented view per image, the net in evaluation mode.",
     ]
+    if any(run.encoder for run in runs):
+        lines.append(
+            "Encoders that others trained learn nothing from these images; the verdict says what their weights have seen."
+        )
     if data.get("subset"):
         lines.append(
             f"A fixed subset of {data['subset']:,} train images (validation included) was used, not the whole set."
