@@ -254,7 +254,7 @@ def test_images_in_formats_that_are_not_decoded_are_counted(tmp_path: Path, cach
         assert any("cannot decode and leaves out (1 .avif, 2 .heic)" in note for note in found.notes)
     for name in ("a.png", "b.png"):
         (root / name).unlink()
-    with pytest.raises(DataError, match=r"no images in .*2 \.heic\): convert them"):
+    with pytest.raises(DataError, match=r"no images in .*2 \.heic\), e\.g\. c\.HEIC: convert them"):
         nd.load(str(root), cache=cache)
 
 

@@ -366,7 +366,7 @@ KINDS: dict[str, Kind] = {
     "formats that are not decoded": Kind(
         lambda root: [put(root, "0.png"), write(root / "a.jp2", b"x"), write(root / "b", b"\0\0\0\x18ftypheic" + bytes(9)), root][-1],
         {"": 1},
-        says=("leaves out (1 .heic, 1 .jp2)",),
+        says=("leaves out (1 .heic, 1 .jp2), e.g. a.jp2: convert them",),
     ),
     "formats that others decode": Kind(
         lambda root: [put(root, "0.png"), *(write(root / f"a.{suffix}", b"x") for suffix in ("pcx", "dib", "svs", "nii")), root][-1],
@@ -429,6 +429,9 @@ KINDS: dict[str, Kind] = {
         lambda root: labelled(root, CSV + "0.png,a\n1.png,b\n9.png,c\n", "x/0.png", "y/1.png", "x/9.png", "y/9.png"),
         {"a": 1, "b": 1, "": 2},
         says=("1 rows of labels.csv that name no image",),
+    ),
+    "column names in capitals": Kind(
+        lambda root: labelled(root, "Path, Label,Split\n0.png,a,train\n1.png,b,test\n", "0.png", "1.png"), {"a": 1}, {"b": 1}
     ),
     "metadata.csv (datasets#4069)": Kind(
         lambda root: labelled(root, "file_name,label\n0.png,a\n1.png,b\n", "0.png", "1.png", name="metadata.csv"), {"a": 1, "b": 1}

@@ -123,7 +123,7 @@ class ImageFiles:
         paths: relative POSIX paths, sorted.
         stamp: text that changes when files change (where, names, sizes, times).
         read: path -> bytes; raises ValueError with a reason (Unread: another time it may work).
-        foreign: how many images of each format (".heic") that is not decoded lie there. left_out: whatever else lies there.
+        foreign, foreign_example: how many images of each format (".heic") that is not decoded, and one of them. left_out: whatever else lies there.
         texts: files beside the images that may say something of them: label files, and Pascal VOC's lists of splits.
     """
 
@@ -133,6 +133,7 @@ class ImageFiles:
     foreign: Mapping[str, int] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     texts: tuple[str, ...] = ()
+    foreign_example: str = ""
 
 
 class _Sorter:
@@ -140,6 +141,7 @@ class _Sorter:
 
     def __init__(self) -> None:
         self.foreign: Counter[str] = Counter()
+        self.foreign_example = ""  # the first by name
         self._others: list[str] = []
         self._gone: list[tuple[str, str]] = []
         self._misses: Counter[str] = Counter()
@@ -160,6 +162,7 @@ class _Sorter:
             self._misses[suffix] += opened and not kind
         if kind in FOREIGN:
             self.foreign[kind] += 1
+            self.foreign_example = min(self.foreign_example or path, path)
         elif not kind:
             self._others.append(path)
         return kind in EXTENSIONS
@@ -250,7 +253,9 @@ def list_folder(root: Path) -> ImageFiles:
 
     paths = tuple(printable(item[0]) for item in listed)
     stamp = repr((os.path.abspath(base), listed))
-    return ImageFiles(paths, stamp, read, sorter.foreign, sorter.left_out(), sorter.texts())
+    return ImageFiles(
+        paths, stamp, read, sorter.foreign, sorter.left_out(), sorter.texts(), printable(sorter.foreign_example)
+    )
 
 
 def printable(path: str) -> str:
@@ -317,7 +322,15 @@ def list_zip(archive: Path) -> ImageFiles:
         except Exception as error:  # damaged entries raise many types (BadZipFile, zlib.error, EOFError, ...)
             raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
-    return ImageFiles(tuple(sorted(infos)), stamp, read, sorter.foreign, sorter.left_out(), sorter.texts())
+    return ImageFiles(
+        tuple(sorted(infos)),
+        stamp,
+        read,
+        sorter.foreign,
+        sorter.left_out(),
+        sorter.texts(),
+        printable(sorter.foreign_example),
+    )
 
 
 def load_files(
@@ -413,7 +426,9 @@ def _foreign(files: ImageFiles) -> list[str]:
     if not files.foreign:
         return []
     counts = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(files.foreign.items()))
-    return [f"images that nearkin cannot decode and leaves out ({counts}): convert them to JPEG or PNG first"]
+    return [
+        f"images that nearkin cannot decode and leaves out ({counts}), e.g. {files.foreign_example}: convert them to JPEG or PNG first"
+    ]
 
 
 def _nothing(source: Path, files: ImageFiles, foreign: list[str]) -> str:

@@ -68,11 +68,14 @@ Records = tuple[list[tuple[str, str | None, str | None]], list[str]]
 
 def _columns(file: Path, columns: Sequence[str], label_column: str | None) -> tuple[str, str | None, str | None]:
     """The names of the columns of path, label and split."""
-    path = next((name for name in _PATHS if name in columns), None)
+    usual: dict[str, str] = {}  # "path" -> " Path", as spreadsheets have it
+    for name in columns:
+        usual.setdefault(str(name).strip().lower(), name)
+    path = next((usual[name] for name in _PATHS if name in usual), None)
     if label_column is not None and label_column not in columns:
         raise DataError(f"{file}: no column '{label_column}'; found: {', '.join(map(str, columns)) or 'none'}.")
-    label = label_column or next((name for name in _LABELS if name in columns), None)
-    split = "split" if "split" in columns else None
+    label = label_column or next((usual[name] for name in _LABELS if name in usual), None)
+    split = usual.get("split")
     if path is None or (label is None and split is None):
         raise DataError(
             f"{file}: needs the columns path and label (split optional); found: {', '.join(map(str, columns)) or 'none'}."
