@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from nearkin.runs.check import describe_run
     from nearkin.study.protocol import evaluate_embeddings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "BYOL",
     "HOG",
