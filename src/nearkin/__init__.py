@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nearkin.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from nearkin import losses
     from nearkin.anomalies.image_scores import anomaly_scores
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from nearkin.runs.check import describe_run
     from nearkin.study.protocol import evaluate_embeddings
 
-__version__ = "0.2.0.dev0"
 __all__ = [
     "BYOL",
     "HOG",

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearkin import __version__
 from nearkin.errors import ConfigError, DataError
 from nearkin.fileio import write_file
 from nearkin.methods.joint import JointEmbedding
 from nearkin.runs.run import Run, open_run
+from nearkin.version import __version__
 
 FORMATS = (".onnx", ".pt2")
 _TOLERANCE = 1e-3  # relative to the largest value of the vectors: other kernels round differently

@@ -13,7 +13,6 @@ import safetensors.torch
 import timm
 import torch
 
-from nearkin import __version__
 from nearkin.augment import normalize
 from nearkin.errors import ConfigError
 from nearkin.export.onnx import difference, open_encoder, random_images
@@ -21,6 +20,7 @@ from nearkin.fileio import read_json, write_file, write_json
 from nearkin.methods.joint import JointEmbedding
 from nearkin.nets.encoder import SMALL_IMAGE
 from nearkin.runs.run import Run
+from nearkin.version import __version__
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 LAYER = "backbone"  # timm's nets end at the backbone; heads and projectors are nearkin's

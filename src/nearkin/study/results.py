@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from nearkin import __version__
 from nearkin.evaluate.evaluation import MEASURES, PROBES
 from nearkin.evaluate.published import reference_study
 from nearkin.evaluate.stats import STUDENT, Interval, t_interval
@@ -24,6 +23,7 @@ from nearkin.runs.run import FinishedRun
 from nearkin.study.answers import RunResult, answers, signed, without_variance
 from nearkin.study.presets import GROUPS
 from nearkin.system import available_cores
+from nearkin.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "faiss-cpu", "openTSNE", "numpy", "pyarrow")
 _MOST_SENTENCES = 3  # trained methods that get a sentence each; more are put in order in one line
