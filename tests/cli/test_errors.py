@@ -152,7 +152,7 @@ def test_ctrl_c_that_a_library_swallows_is_still_an_interruption(
         raise AttributeError("partially initialized module")
 
     monkeypatch.setattr("nearkin.cli.app", swallow)
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist has another one
     try:
         with pytest.raises(SystemExit) as ended:
             main()

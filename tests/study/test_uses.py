@@ -252,6 +252,8 @@ def test_without_foreign_images_the_classes_are_judged(made: tuple[Path, StudyCo
 
 
 def test_methods_without_an_encoder_are_not_asked_about_foreign_images() -> None:
-    runs: list[Any] = [SimpleNamespace(method=name) for name in ("vicreg", "free-codes", "free-codes@code_lr=1", "lo")]
-    assert [run.method for run in anomalies._judged(runs, runs, foreign=True)] == ["vicreg"]
-    assert len(anomalies._judged(runs, runs, foreign=False)) == 3
+    names = ("vicreg", "free-codes", "free-codes@code_lr=1", "lo")
+    runs: list[Any] = [SimpleNamespace(method=name, image_size=lambda: 32) for name in names]
+    assert [run.method for run in anomalies._judged(runs, runs, side=32)] == ["vicreg"]
+    assert not anomalies._judged(runs, runs, side=16)  # resolution would be a shortcut
+    assert len(anomalies._judged(runs, runs, side=None)) == 3
