@@ -30,7 +30,13 @@ def run(*args: str, cwd: Path, limit: int | None = None) -> subprocess.Completed
         text=True,
         timeout=300,
         preexec_fn=before,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), "NEARKIN_CACHE": str(cwd / "cache"), "OMP_NUM_THREADS": "1"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(cwd),
+            "NEARKIN_CACHE": str(cwd / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",  # under a limit, compiled modules of the environment would be cut off too
+        },
     )
 
 
