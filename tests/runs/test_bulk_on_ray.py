@@ -29,7 +29,7 @@ ray = pytest.importorskip("ray", reason="pip install 'nearkin[scale]'")
 
 @dataclass(frozen=True)
 class Wrapped:
-    """A part of the same name."""
+    """A part of the same name and content."""
 
     part: Part
 
@@ -37,6 +37,11 @@ class Wrapped:
     def name(self) -> str:
         """That of the part."""
         return self.part.name
+
+    @property
+    def content(self) -> str:
+        """That of the part."""
+        return self.part.content
 
 
 @dataclass(frozen=True)
